@@ -1,0 +1,130 @@
+import type { NanoUsd } from '../base/money.ts';
+
+export const budgetUnits = ['usd', 'tokens', 'requests'] as const;
+export type BudgetUnit = (typeof budgetUnits)[number];
+
+export const budgetWindows = ['attempt', 'run', 'hour', 'day', 'month', 'lifetime'] as const;
+export type BudgetWindow = (typeof budgetWindows)[number];
+
+export const budgetModes = ['enforce', 'dry_run'] as const;
+export type BudgetMode = (typeof budgetModes)[number];
+
+export const providerTypes = ['api', 'subscription', 'opensource'] as const;
+export type ProviderType = (typeof providerTypes)[number];
+
+/** Which calls a budget counts: every member that is set must be equal; none set is the whole project. */
+export interface BudgetSelector {
+  readonly personId: string | null;
+  readonly agentId: string | null;
+  readonly keyId: string | null;
+  readonly workflow: string | null;
+  readonly runId: string | null;
+  readonly providerType: ProviderType | null;
+  readonly provider: string | null;
+  /** Public model name, wildcards allowed. */
+  readonly model: string | null;
+}
+
+export interface Budget {
+  readonly id: string;
+  readonly projectId: string;
+  readonly name: string;
+  readonly selector: BudgetSelector;
+  readonly unit: BudgetUnit;
+  readonly window: BudgetWindow;
+  /** IANA name; calendar windows begin at its midnights. */
+  readonly timeZone: string;
+  /** Nano-USD, tokens or requests. Null is no limit (it only counts); 0 denies. */
+  readonly limit: bigint | null;
+  readonly mode: BudgetMode;
+}
+
+/** Tokens by class. Classes do not overlap: `input` excludes what was read from or written to a cache. */
+export interface Usage {
+  readonly input: number;
+  readonly output: number;
+  readonly cacheRead: number;
+  readonly cacheWrite5m: number;
+  readonly cacheWrite1h: number;
+  /** The part of `output` that was reasoning, where the provider says so (already priced within output). */
+  readonly reasoning: number;
+}
+
+export const noUsage: Usage = { input: 0, output: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, reasoning: 0 };
+
+/** How far an amount can be trusted. */
+export type Provenance = 'reserved' | 'estimated' | 'measured' | 'reconciled';
+
+/** Price of one (provider, model) in nano-USD per token; classes absent from a price sheet take the dearest that applies. */
+export interface Price {
+  readonly version: string;
+  readonly input: NanoUsd;
+  readonly output: NanoUsd;
+  readonly cacheRead: NanoUsd;
+  readonly cacheWrite5m: NanoUsd;
+  readonly cacheWrite1h: NanoUsd;
+  /** A rise of price when the prompt passes `aboveInputTokens`; the whole call takes the higher prices. */
+  readonly longContext: { readonly aboveInputTokens: number; readonly price: Omit<Price, 'longContext'> } | null;
+}
+
+/** What one upstream attempt can cost at most. */
+export interface WorstCase {
+  readonly usd: NanoUsd;
+  readonly tokens: bigint;
+}
+
+/** What the budgets need to know of a call; the selector's members are looked up here. */
+export interface Spender {
+  readonly projectId: string;
+  readonly personId: string | null;
+  readonly agentId: string | null;
+  readonly keyId: string | null;
+  readonly workflow: string | null;
+  readonly runId: string | null;
+  readonly providerType: ProviderType;
+  readonly provider: string;
+  readonly model: string;
+}
+
+export type AttemptOutcome = 'success' | 'failed' | 'timeout' | 'refused' | 'killed' | 'budget' | 'client_closed';
+
+/** One row of the ledger, before it is written: one per upstream attempt, refused ones included. */
+export interface Attempt {
+  /** Also the request id that goes upstream. */
+  readonly id: string;
+  readonly requestId: string;
+  readonly projectId: string;
+  readonly agentId: string | null;
+  readonly personId: string | null;
+  readonly keyId: string | null;
+  readonly runId: string | null;
+  readonly workflow: string | null;
+  /** The client's own session id (`x-claude-code-session-id`), as a label. */
+  readonly clientSession: string | null;
+  readonly route: string | null;
+  readonly provider: string | null;
+  readonly modelAsked: string | null;
+  readonly modelServed: string | null;
+  readonly dialectIn: string;
+  readonly dialectOut: string | null;
+  readonly streamed: boolean;
+  readonly priceVersion: string | null;
+  readonly usage: Usage;
+  readonly costUsd: NanoUsd;
+  readonly provenance: Provenance;
+  readonly outcome: AttemptOutcome;
+  /** A code of base/errors.ts, or the upstream's status as `http_503`. */
+  readonly errorClass: string | null;
+  /** Names the rule, budget or kill switch that refused. */
+  readonly rule: string | null;
+  /** Epoch milliseconds by the wall clock, for people; durations are measured monotonically. */
+  readonly startedAt: number;
+  readonly queueMs: number;
+  readonly connectMs: number | null;
+  readonly firstTokenMs: number | null;
+  readonly totalMs: number;
+  /** True where the true cost passed the hold. */
+  readonly overrun: boolean;
+  /** Set on correction rows: the attempt whose amounts this row changes. */
+  readonly corrects: string | null;
+}

@@ -1,0 +1,37 @@
+import type { Scope } from './scopes.ts';
+
+/** Who is calling. It comes from the credential, never from a field of the request. */
+export type PrincipalKind = 'operator' | 'agent' | 'service';
+
+/** How the credential was presented and verified. */
+export type AuthMethod = 'api_key' | 'jwt' | 'legacy_token' | 'basic' | 'static_key';
+
+/**
+ * The verified caller. Immutable: what may change while a call is in flight (revocation, a disabled agent) is found by
+ * `keyId` and `agentId` in the control state, never by holding on to this object.
+ */
+export interface Principal {
+  readonly kind: PrincipalKind;
+  /** Stable id for audit and limits: the agent's, person's or `issuer|subject`. */
+  readonly id: string;
+  readonly name: string;
+  readonly projectId: string;
+  readonly scopes: ReadonlySet<Scope>;
+  readonly method: AuthMethod;
+  readonly agentId: string | null;
+  readonly personId: string | null;
+  readonly keyId: string | null;
+  /** The run that the key is bound to; calls may not name another. */
+  readonly runId: string | null;
+  /** Public model names (wildcards) that the key may ask for; null is any. */
+  readonly models: readonly string[] | null;
+  /** JWT only, for the access log. */
+  readonly token: {
+    readonly issuer: string;
+    readonly subject: string;
+    readonly jti: string | null;
+    readonly audience: readonly string[];
+  } | null;
+  /** Epoch milliseconds; a call in flight ends when it passes only if the key is revoked, expiry gates new calls. */
+  readonly expiresAt: number | null;
+}
