@@ -1,4 +1,5 @@
 import type { NanoUsd } from '../base/money.ts';
+import type { Usage } from '../llm/usage.ts';
 
 export const budgetUnits = ['usd', 'tokens', 'requests'] as const;
 export type BudgetUnit = (typeof budgetUnits)[number];
@@ -39,32 +40,27 @@ export interface Budget {
   readonly mode: BudgetMode;
 }
 
-/** Tokens by class. Classes do not overlap: `input` excludes what was read from or written to a cache. */
-export interface Usage {
-  readonly input: number;
-  readonly output: number;
-  readonly cacheRead: number;
-  readonly cacheWrite5m: number;
-  readonly cacheWrite1h: number;
-  /** The part of `output` that was reasoning, where the provider says so (already priced within output). */
-  readonly reasoning: number;
-}
-
-export const noUsage: Usage = { input: 0, output: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, reasoning: 0 };
-
 /** How far an amount can be trusted. */
 export type Provenance = 'reserved' | 'estimated' | 'measured' | 'reconciled';
 
-/** Price of one (provider, model) in nano-USD per token; classes absent from a price sheet take the dearest that applies. */
-export interface Price {
-  readonly version: string;
+/**
+ * Prices of one (provider, model) in nano-USD per **million** tokens, so that vendors' fractions stay integers; a cost is
+ * rounded up to the next nano-USD once, at the end.
+ */
+export interface TokenPrices {
   readonly input: NanoUsd;
   readonly output: NanoUsd;
   readonly cacheRead: NanoUsd;
   readonly cacheWrite5m: NanoUsd;
   readonly cacheWrite1h: NanoUsd;
-  /** A rise of price when the prompt passes `aboveInputTokens`; the whole call takes the higher prices. */
-  readonly longContext: { readonly aboveInputTokens: number; readonly price: Omit<Price, 'longContext'> } | null;
+}
+
+export interface Price {
+  /** Names the price book and its date; stored with every attempt. */
+  readonly version: string;
+  readonly base: TokenPrices;
+  /** Length tiers, rising: a prompt (all input classes together) above the threshold takes these prices for the whole call. */
+  readonly tiers: readonly { readonly aboveInputTokens: number; readonly prices: TokenPrices }[];
 }
 
 /** What one upstream attempt can cost at most. */
