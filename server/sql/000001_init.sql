@@ -160,20 +160,20 @@ CREATE TABLE instances (
 CREATE TABLE holds (
   -- The attempt's id: the request id that goes upstream.
   id text PRIMARY KEY,
-  instance_id text NOT NULL REFERENCES instances,
+  -- No foreign key: its check would lock the instance's row once for every call.
+  instance_id text NOT NULL,
   state text NOT NULL DEFAULT 'held' CHECK (state IN ('held', 'settled', 'released', 'posted')),
   -- Parallel arrays: the counters that this hold stands on, and how much on each.
   budget_ids text[] NOT NULL,
   window_keys text[] NOT NULL,
   amounts bigint[] NOT NULL,
-  -- Worst case, for the ledger row that a crash leaves to be written.
-  worst_usd bigint NOT NULL,
-  worst_tokens bigint NOT NULL,
-  -- The attempt as far as it was known when the hold was taken (budget/model.ts, Attempt).
-  attempt jsonb NOT NULL,
+  -- The ledger row that a crash leaves to be written: the attempt at its worst case, by the columns of `attempts`.
+  crash_row json NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   deadline_at timestamptz NOT NULL,
   ended_at timestamptz,
+  -- When the truth arrived after the worst case had been posted; it is told once.
+  corrected_at timestamptz CHECK (corrected_at IS NULL OR state = 'posted'),
   CHECK ((state = 'held') = (ended_at IS NULL))
 );
 CREATE INDEX holds_open ON holds (deadline_at) WHERE state = 'held';
@@ -224,6 +224,8 @@ CREATE TABLE attempts (
 -- One row an attempt; corrections stand apart.
 CREATE UNIQUE INDEX attempts_id ON attempts (id) WHERE corrects IS NULL;
 CREATE INDEX attempts_list ON attempts (project_id, row_no DESC);
+-- Rows arrive nearly in this order, so a range of days needs few pages, and an insert costs nothing.
+CREATE INDEX attempts_started ON attempts USING brin (started_at);
 CREATE INDEX attempts_by_run ON attempts (run_id, row_no DESC) WHERE run_id IS NOT NULL;
 CREATE INDEX attempts_by_agent ON attempts (agent_id, row_no DESC) WHERE agent_id IS NOT NULL;
 

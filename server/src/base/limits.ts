@@ -9,6 +9,9 @@ export const modelBodyBytesMax = 32 * 1024 * 1024;
 export const urlBytesMax = 8 * 1024;
 export const headerBytesMax = 16 * 1024;
 export const jsonDepthMax = 64;
+export const jsonMembersMax = 10_000;
+export const watchedValuesMax = 64;
+export const watchedValueBytesMax = 64;
 export const headerTimeoutMs = 5_000;
 export const requestTimeoutMs = 60_000;
 export const keepAliveIdleMs = 60_000;
@@ -17,15 +20,26 @@ export const keepAliveIdleMs = 60_000;
 export const pageSizeMax = 500;
 export const pageSizeDefault = 50;
 
+// One message of the control API (api/routes.ts)
+export const controlRequestBytesMax = 1024 * 1024;
+export const controlAnswerBytesMax = 2 * 1024 * 1024;
+
 // Names that people choose
 export const nameCharsMax = 100;
+export const modelNameCharsMax = 200;
 export const reasonCharsMax = 500;
 
 // Control state
 export const controlPollMs = 500;
+export const controlReadMs = 5_000;
+export const controlRetryMsMax = 2_000;
+export const controlAgeMsMax = 10_000;
+export const killSwitchesPerProjectMax = 500;
+export const runsRunningPerAgentMax = 1_000;
 
-// Failed credentials (identity/brute-force.ts)
+// Failed credentials (identity/failures.ts)
 export const failureAddressesMax = 10_000;
+export const failureKeysPerAddressMax = 8;
 export const failuresFree = 5;
 export const failureWindowMs = 5 * 60_000;
 export const failureDelayMaxS = 300;
@@ -35,10 +49,57 @@ export const bucketsMax = 50_000;
 
 // Credentials
 export const apiKeysPerProjectMax = 10_000;
+export const keyLifetimeDefaultS = 90 * 86_400;
+export const keyLifetimeMinS = 60;
+export const keyLifetimeMaxS = 10 * 366 * 86_400;
+export const keyOverlapDefaultS = 86_400;
+export const keyOverlapMaxS = 30 * 86_400;
+export const keyModelsMax = 100;
+export const keyCidrsMax = 100;
 export const tokenBytesMax = 16 * 1024;
 export const clockSkewS = 30;
+export const emailCharsMax = 254;
+export const subjectCharsMax = 500;
+
+// Access tokens (identity/jwt.ts, identity/jwks.ts)
+export const verifiedTokensMax = 10_000;
+export const refusedTokensMax = 10_000;
+export const tokenVerdictMs = 60_000;
+export const jwksBytesMax = 256 * 1024;
+export const jwksKeysMax = 100;
+export const jwksFreshMs = 15 * 60_000;
+export const jwksFetchMs = 5_000;
+export const jwksCooldownMs = 10_000;
+
+// Refusals in the audit log (identity/refusal-audit.ts)
+export const refusalGroupsMax = 256;
 
 // Streams
 export const sseEventBytesMax = 8 * 1024 * 1024;
 export const upstreamErrorBytesMax = 1024 * 1024;
 export const upstreamAnswerBytesMax = 64 * 1024 * 1024;
+
+// Migrations (pg/migrate.ts)
+export const migrationConnectMs = 10_000;
+export const migrationLockMs = 5_000;
+export const migrationStatementMs = 10 * 60_000;
+export const migrationWaitMs = 60_000;
+
+// Embedded PostgreSQL (pg/embedded): its log, and as much again for the older part
+export const embeddedLogBytesMax = 8 * 1024 * 1024;
+
+// Money (budget/)
+export const budgetsPerProjectMax = 1_000;
+export const holdBatchMax = 500;
+export const holdQueueMax = 5_000;
+export const holdWaitMs = 5_000;
+// A hold outlives its call by this much, so that the call can still be settled.
+export const holdGraceMs = 30_000;
+export const settleWaitMs = 2_000;
+export const settleQueueMax = 20_000;
+export const countersKnownMax = 50_000;
+export const ledgerLabelCharsMax = 200;
+
+// Gate processes (budget/instances.ts)
+export const instanceBeatMs = 5_000;
+export const instanceDeadMs = 20_000;

@@ -66,7 +66,10 @@ export interface Price {
 /** What one upstream attempt can cost at most. */
 export interface WorstCase {
   readonly usd: NanoUsd;
+  /** All tokens of `usage`. */
   readonly tokens: bigint;
+  /** Tokens by class in the dearest way that they can fall; the ledger row of a crash has them. */
+  readonly usage: Usage;
 }
 
 /** What the budgets need to know of a call; the selector's members are looked up here. */
@@ -124,3 +127,50 @@ export interface Attempt {
   /** Set on correction rows: the attempt whose amounts this row changes. */
   readonly corrects: string | null;
 }
+
+/** What a dry-run budget would have refused. Amounts are decimal text in the budget's unit. */
+export interface ShadowVerdict {
+  readonly budgetId: string;
+  readonly limit: string;
+  readonly observed: string;
+  readonly requested: string;
+}
+
+/** A call that asks for its money. */
+export interface HoldRequest {
+  /** As far as it is known; its id is the hold's. */
+  readonly attempt: Attempt;
+  readonly worst: WorstCase;
+  /** Every budget that counts the call, as the process knows them. */
+  readonly budgets: readonly Budget[];
+  /** How long the hold may be used, from its commit. */
+  readonly deadlineMs: number;
+}
+
+/** A budget's standing in one window, as read under its lock. */
+export interface Meter {
+  readonly budget: Pick<Budget, 'id' | 'name' | 'unit' | 'window' | 'limit' | 'mode'>;
+  readonly posted: bigint;
+  readonly held: bigint;
+  /** False for the window `attempt`, where each call is measured by itself. */
+  readonly accumulates: boolean;
+  /** Epoch milliseconds at which the window ends; null when it does not by itself. */
+  readonly endsAt: number | null;
+}
+
+/** What a call asks of one budget, in the budget's unit. */
+export interface Charge {
+  readonly meter: Meter;
+  readonly amount: bigint;
+}
+
+/** A limit that a charge does not fit in. */
+export interface Shortfall extends Charge {
+  /** Spent and held at that moment, earlier calls of the same batch included. */
+  readonly observed: bigint;
+  readonly limit: bigint;
+}
+
+export type Verdict =
+  | { readonly admitted: true; readonly shadows: readonly Shortfall[] }
+  | { readonly admitted: false; readonly shortfall: Shortfall };

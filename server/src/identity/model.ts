@@ -35,3 +35,41 @@ export interface Principal {
   /** Epoch milliseconds; a call in flight ends when it passes only if the key is revoked, expiry gates new calls. */
   readonly expiresAt: number | null;
 }
+
+/** Why a credential does not hold: for the log and the audit, never for the caller. */
+export type RefusalReason =
+  // The request
+  | 'in_url'
+  | 'conflicting'
+  | 'malformed'
+  | 'unsupported_scheme'
+  | 'unrecognised'
+  // API keys
+  | 'bad_checksum'
+  | 'unknown_key'
+  | 'bad_secret'
+  | 'key_revoked'
+  | 'key_expired'
+  | 'address_not_allowed'
+  // What stands behind a key or token
+  | 'agent_disabled'
+  | 'person_disabled'
+  // Static credentials
+  | 'bad_password'
+  // Access tokens
+  | 'malformed_token'
+  | 'unsigned'
+  | 'symmetric_algorithm'
+  | 'algorithm_not_allowed'
+  | 'wrong_type'
+  | 'unknown_issuer'
+  | 'wrong_audience'
+  | 'id_token'
+  | 'sender_constrained'
+  | 'no_subject'
+  | 'no_expiry'
+  | 'token_expired'
+  | 'lifetime_too_long'
+  | 'not_yet_valid'
+  | 'unknown_signing_key'
+  | 'bad_signature';

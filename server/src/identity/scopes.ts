@@ -24,18 +24,18 @@ export const scopes = [
 export type Scope = (typeof scopes)[number];
 
 /** Names that other systems put into tokens, and ours for them. Accepted in tokens alone, never when a key is made. */
-export const scopeAliases: Readonly<Record<string, Scope>> = {
-  'mcp:tools.read': 'tools:read',
-  'mcp:search': 'tools:read',
-  'mcp:fetch': 'tools:read',
-  'mcp:read': 'tools:read',
-  'mcp:tools.exec': 'tools:call',
-  'mcp:process': 'tools:call',
-  'mcp:write': 'tools:call',
-  'mcp:tools': 'tools:call',
-  'mcp:tools:call': 'tools:call',
-  'mcp:admin': 'admin',
-};
+const scopeAliases: ReadonlyMap<string, Scope> = new Map([
+  ['mcp:tools.read', 'tools:read'],
+  ['mcp:search', 'tools:read'],
+  ['mcp:fetch', 'tools:read'],
+  ['mcp:read', 'tools:read'],
+  ['mcp:tools.exec', 'tools:call'],
+  ['mcp:process', 'tools:call'],
+  ['mcp:write', 'tools:call'],
+  ['mcp:tools', 'tools:call'],
+  ['mcp:tools:call', 'tools:call'],
+  ['mcp:admin', 'admin'],
+]);
 
 const known: ReadonlySet<string> = new Set(scopes);
 
@@ -47,7 +47,7 @@ export function isScope(name: string): name is Scope {
 export function scopesFromToken(names: Iterable<string>): Set<Scope> {
   const found = new Set<Scope>();
   for (const name of names) {
-    const scope = isScope(name) ? name : scopeAliases[name];
+    const scope = isScope(name) ? name : scopeAliases.get(name);
     if (scope) found.add(scope);
   }
   return found;

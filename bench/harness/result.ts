@@ -1,0 +1,80 @@
+import type { Machine } from './machine.ts';
+import { median, round } from './statistics.ts';
+
+/** What a benchmark takes from the command line. */
+export interface BenchOptions {
+  readonly rounds: number;
+  readonly durationS: number;
+  /** Everything short, for CI: shows that it runs, says nothing about speed. */
+  readonly smoke: boolean;
+  /** Only these targets; null is all. */
+  readonly only: readonly string[] | null;
+  /** A folder of its own that is removed afterwards. */
+  readonly directory: string;
+  readonly progress: (text: string) => void;
+}
+
+export interface Bench {
+  readonly summary: string;
+  readonly defaults: { readonly rounds: number; readonly durationS: number };
+  run(options: BenchOptions): Promise<Findings>;
+}
+
+/** One measurement: figures by name, the unit last in the name. */
+export type Sample = Readonly<Record<string, number>>;
+
+/** The medians of the main workload, and all workloads and samples by name. */
+export type TargetFigures = Sample & {
+  readonly workloads: Readonly<Record<string, Sample>>;
+  readonly samples: Readonly<Record<string, readonly Sample[]>>;
+};
+
+/** A promise about a ratio: at most, or at least, this. */
+export interface Bar {
+  readonly ratio: string;
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
+export interface Missed extends Bar {
+  /** Null when it could not be measured. */
+  readonly measured: number | null;
+}
+
+export interface Findings {
+  readonly targets: Readonly<Record<string, TargetFigures>>;
+  readonly ratios: Sample;
+  readonly missed: readonly Missed[];
+  /** Targets that could not be measured, and why. */
+  readonly unavailable: Readonly<Record<string, string>>;
+}
+
+/** What is printed as JSON. */
+export interface BenchResult extends Findings {
+  readonly bench: string;
+  readonly machine: Machine;
+}
+
+/** Figures of which the worst counts, not the one in the middle. */
+const worstOf = new Set(['errors', 'failed', 'gaps_over_1s', 'gap_max_ms', 'rss_mib']);
+
+/** One figure for each name: the median of the rounds, or the worst of them. */
+export function summarize(samples: readonly Sample[]): Sample {
+  const names = Object.keys(samples[0] ?? {});
+  return Object.fromEntries(
+    names.map((name) => {
+      const values = samples.map((sample) => sample[name] ?? Number.NaN);
+      return [name, round(worstOf.has(name) ? Math.max(...values) : median(values))];
+    }),
+  );
+}
+
+/** The bars that the ratios do not keep; a ratio that is absent keeps none. */
+export function missedBars(bars: readonly Bar[], ratios: Sample): Missed[] {
+  return bars.flatMap((bar) => {
+    const measured = ratios[bar.ratio] ?? null;
+    const kept =
+      measured !== null && measured <= (bar.atMost ?? Number.POSITIVE_INFINITY) && measured >= (bar.atLeast ?? 0);
+    return kept ? [] : [{ ...bar, measured }];
+  });
+}

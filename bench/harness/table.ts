@@ -1,0 +1,46 @@
+import type { BenchResult, Sample } from './result.ts';
+
+/** The result for people: a table for each workload, then the ratios and the bars that were missed. */
+export function toText(result: BenchResult): string {
+  const { machine } = result;
+  const targets = Object.entries(result.targets);
+  const workloads = [...new Set(targets.flatMap(([, figures]) => Object.keys(figures.workloads)))];
+  const sections = workloads.map((workload) => {
+    const rows = targets.flatMap(([name, { workloads }]) => {
+      const figures = workloads[workload];
+      return figures === undefined ? [] : [{ name, figures }];
+    });
+    return `${workload}\n${table(rows)}`;
+  });
+  return [
+    `${result.bench} on ${machine.cpu}, ${machine.cores} cores${machine.pinned ? ' (target pinned to one)' : ''}, ` +
+      `Node ${machine.node}, Linux ${machine.kernel}, load ${machine.load_average}, commit ${machine.disk_commit_ms} ms`,
+    ...sections,
+    `ratios\n${Object.entries(result.ratios)
+      .map(([name, value]) => `  ${name.padEnd(34)} ${value}`)
+      .join('\n')}`,
+    ...Object.entries(result.unavailable).map(([name, reason]) => `not measured: ${name}: ${reason}`),
+    result.missed.length === 0
+      ? 'every bar is kept'
+      : `missed\n${result.missed.map((bar) => `  ${bar.ratio}: ${bar.measured ?? 'not measured'}, the bar is ${limit(bar)}`).join('\n')}`,
+  ].join('\n\n');
+}
+
+function limit({ atMost, atLeast }: { atMost?: number; atLeast?: number }): string {
+  return atMost === undefined ? `>= ${atLeast}` : `<= ${atMost}`;
+}
+
+function table(rows: readonly { name: string; figures: Sample }[]): string {
+  const columns = [...new Set(rows.flatMap(({ figures }) => Object.keys(figures)))];
+  const cells = [
+    ['', ...columns],
+    ...rows.map(({ name, figures }) => [name, ...columns.map((column) => String(figures[column] ?? '-'))]),
+  ];
+  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
+  return cells
+    .map(
+      (row) =>
+        `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
+    )
+    .join('\n');
+}

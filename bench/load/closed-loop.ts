@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuUs } from '../harness/process-tree.ts';
+import { quantile } from '../harness/statistics.ts';
+import { Connection } from './connection.ts';
+import type { ClosedLoopJob, ClosedLoopResult } from './job.ts';
+
+/** Runs a closed loop and measures what was answered between the end of the warm-up and the end of the duration. */
+export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> {
+  const latenciesMs: number[] = [];
+  let errors = 0;
+  let firstError: string | null = null;
+  let measuring = false;
+  let running = true;
+
+  async function loop(): Promise<void> {
+    const connection = new Connection(job);
+    while (running) {
+      const startedMs = performance.now();
+      try {
+        const { status, start } = await connection.send();
+        if (status !== 200) throw new Error(`${status}: ${start}`);
+        if (measuring) latenciesMs.push(performance.now() - startedMs);
+      } catch (error) {
+        errors += 1;
+        firstError ??= String(error);
+        // A target that refuses everything must not be hammered.
+        await sleep(10);
+      }
+    }
+    connection.close();
+  }
+
+  const loops = Array.from({ length: job.concurrency }, loop);
+  await sleep(job.warmupMs);
+  const cpuBefore = job.pids.map(cpuUs);
+  const startedMs = performance.now();
+  measuring = true;
+  await sleep(job.durationMs);
+  measuring = false;
+  const seconds = (performance.now() - startedMs) / 1000;
+  const cpuAfter = job.pids.map(cpuUs);
+  running = false;
+  await Promise.all(loops);
+  return {
+    requests: latenciesMs.length,
+    errors,
+    firstError,
+    seconds,
+    p50Ms: quantile(latenciesMs, 0.5),
+    p99Ms: quantile(latenciesMs, 0.99),
+    cpuUs: cpuAfter.map((after, index) => after - (cpuBefore[index] ?? 0)),
+  };
+}

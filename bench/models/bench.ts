@@ -1,0 +1,110 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Child, startChild, stopChildren } from '../harness/children.ts';
+import {
+  type Bench,
+  type BenchOptions,
+  type Findings,
+  missedBars,
+  type Sample,
+  summarize,
+  type TargetFigures,
+} from '../harness/result.ts';
+import { round } from '../harness/statistics.ts';
+import { bareProxy } from '../targets/bare-proxy.ts';
+import { direct } from '../targets/direct.ts';
+import { gate } from '../targets/gate.ts';
+import { portkey } from '../targets/portkey.ts';
+import type { RunningTarget, Target } from '../targets/target.ts';
+import { measure, probe } from './measure.ts';
+import { bars, compare } from './ratios.ts';
+import { type Workload, workloads } from './workloads.ts';
+
+const targets: readonly Target[] = [direct, bareProxy, portkey, gate];
+
+/** The model door beside a bare proxy and another gateway, round by round in turn, so that a busy minute hits them all. */
+export const models: Bench = {
+  summary: 'the model door beside a bare Node proxy and Portkey, before a mock provider',
+  defaults: { rounds: 3, durationS: 4 },
+  run,
+};
+
+type Samples = Map<string, Map<string, Sample[]>>;
+
+async function run(options: BenchOptions): Promise<Findings> {
+  const { directory, progress } = options;
+  const mock = start('test/support/mock-upstream/main.ts', ['--bench'], join(directory, 'mock.log'));
+  const mockUrl = `http://127.0.0.1:${(JSON.parse(await mock.line()) as { port: number }).port}`;
+  const load = start('bench/load/main.ts', [], join(directory, 'load.log'));
+  const unavailable: Record<string, string> = {};
+  const running = new Map<string, RunningTarget>();
+  const plan = workloads(options);
+  const appliesTo = (workload: Workload, name: string) => workload.targets?.includes(name) ?? true;
+  try {
+    for (const target of targets.filter(({ name }) => options.only?.includes(name) ?? true)) {
+      try {
+        progress(`starting ${target.name}`);
+        const own = join(directory, target.name);
+        await mkdir(own);
+        const logFile = join(directory, `${target.name}.log`);
+        const started = await target.start({ mockUrl, mockPid: mock.pid, directory: own, logFile, progress });
+        for (const workload of plan) if (appliesTo(workload, target.name)) await probe(started, workload);
+        running.set(target.name, started);
+      } catch (error) {
+        unavailable[target.name] = (error as Error).message;
+        progress(`${target.name} is not measured: ${unavailable[target.name]}`);
+      }
+    }
+    const samples = await interleaved(load, running, plan, options);
+    const figures = Object.fromEntries([...samples].map(([name, taken]) => [name, figuresOf(taken)]));
+    const ratios = compare(figures);
+    return { targets: figures, ratios, missed: missedBars(bars, ratios), unavailable };
+  } finally {
+    await stopChildren();
+  }
+}
+
+function start(script: string, args: string[], logFile: string): Child {
+  const path = fileURLToPath(new URL(`../../${script}`, import.meta.url));
+  return startChild([process.execPath, path, ...args], { name: script, side: 'load', logFile, talks: true });
+}
+
+async function interleaved(
+  load: Child,
+  running: ReadonlyMap<string, RunningTarget>,
+  plan: readonly Workload[],
+  { rounds, durationS, smoke, progress }: BenchOptions,
+): Promise<Samples> {
+  const samples: Samples = new Map([...running.keys()].map((name) => [name, new Map()]));
+  for (const workload of plan) {
+    for (let round_ = 1; round_ <= rounds; round_ += 1) {
+      for (const [name, target] of running) {
+        if (workload.targets?.includes(name) === false) continue;
+        // The first round also pays for compiling the target's code.
+        const warmupMs = smoke ? 500 : round_ === 1 ? 2_000 : 500;
+        const sample = await measure(load, target, workload, { warmupMs, durationMs: durationS * 1_000 });
+        const taken = samples.get(name);
+        taken?.set(workload.name, [...(taken.get(workload.name) ?? []), sample]);
+        progress(`${workload.name} (${workload.about}), round ${round_} of ${rounds}: ${name} ${brief(sample)}`);
+      }
+    }
+  }
+  return samples;
+}
+
+function brief(sample: Sample): string {
+  return Object.entries(sample)
+    .map(([name, value]) => `${name} ${round(value)}`)
+    .join(', ');
+}
+
+function figuresOf(taken: ReadonlyMap<string, readonly Sample[]>): TargetFigures {
+  const summaries = [...taken].map(([name, samples]) => [name, summarize(samples)] as const);
+  const samples = [...taken].map(([name, list]) => [name, list.map((sample) => summarize([sample]))] as const);
+  return {
+    ...summaries[0]?.[1],
+    workloads: Object.fromEntries(summaries),
+    samples: Object.fromEntries(samples),
+  };
+}

@@ -1,0 +1,14 @@
+import type { Target } from './target.ts';
+
+/** Nothing in between: the floor of every figure, and what the load generator and the mock provider can do at most. */
+export const direct: Target = {
+  name: 'direct',
+  start: ({ mockUrl, mockPid }) =>
+    Promise.resolve({
+      url: mockUrl,
+      pid: mockPid,
+      databasePid: null,
+      headers: { anthropic: {}, chat: {} },
+      stop: () => Promise.resolve(),
+    }),
+};

@@ -1,0 +1,72 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { startChild } from '../harness/children.ts';
+import { waitFor } from '../harness/ready.ts';
+import type { Target } from './target.ts';
+
+const folder = fileURLToPath(new URL('../peers/portkey', import.meta.url));
+const entry = `${folder}/node_modules/@portkey-ai/gateway/build/start-server.js`;
+const installMs = 180_000;
+const startMs = 30_000;
+
+/**
+ * Portkey's open gateway, the Node gateway with published figures. It has no key check, limits or ledger to switch on.
+ * Its own start script listens on all interfaces; there is no option for less.
+ */
+export const portkey: Target = {
+  name: 'portkey',
+  async start({ mockUrl, logFile, progress }) {
+    if (!existsSync(entry)) {
+      progress('installing Portkey from npm');
+      await promisify(execFile)('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund'], {
+        cwd: folder,
+        timeout: installMs,
+      });
+    }
+    const port = await freePort();
+    const child = startChild([process.execPath, entry, `--port=${port}`, '--headless'], {
+      name: 'Portkey',
+      side: 'target',
+      logFile,
+      env: { NODE_ENV: 'production', TRUSTED_CUSTOM_HOSTS: '127.0.0.1' },
+    });
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor('Portkey', startMs, async () => {
+      child.alive();
+      return await fetch(url).then(
+        (response) => (response.ok ? true : null),
+        () => null,
+      );
+    });
+    const custom = { 'x-portkey-custom-host': `${mockUrl}/v1` };
+    return {
+      url,
+      pid: child.pid,
+      databasePid: null,
+      headers: {
+        chat: { ...custom, 'x-portkey-provider': 'openai', authorization: 'Bearer mock' },
+        anthropic: {
+          ...custom,
+          'x-portkey-provider': 'anthropic',
+          'x-api-key': 'mock',
+          'anthropic-version': '2023-06-01',
+        },
+      },
+      stop: () => child.stop(),
+    };
+  },
+};
+
+/** Portkey cannot say which port it took, so one that was free a moment ago is given to it. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}

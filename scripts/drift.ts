@@ -1,0 +1,37 @@
+/** Fails when a generated file is not what its source makes of it: reference pages, `.env.example`, code from `proto/`. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { referencePages } from '../server/src/cli/docs.ts';
+
+const stale: string[] = [];
+
+for (const { path, text } of await referencePages()) {
+  if (readOrEmpty(path) !== text) stale.push(path);
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'portcullis-gen-'));
+try {
+  for (const source of ['proto', 'buf.yaml', 'buf.gen.yaml'])
+    cpSync(source, join(scratch, source), { recursive: true });
+  const generated = spawnSync('buf', ['generate'], { cwd: scratch, encoding: 'utf8' });
+  if (generated.status !== 0) stale.push(`buf generate failed: ${generated.stderr}`);
+  const folder = 'server/src/gen/portcullis/v1';
+  for (const name of new Set([...readdirSync(folder), ...readdirSync(join(scratch, folder))])) {
+    if (readOrEmpty(join(folder, name)) !== readOrEmpty(join(scratch, folder, name))) stale.push(join(folder, name));
+  }
+} finally {
+  rmSync(scratch, { recursive: true });
+}
+
+for (const path of stale) console.error(`${path} is stale: run \`npm run gen\`.`);
+process.exitCode = stale.length > 0 ? 1 : 0;
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

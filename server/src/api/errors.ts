@@ -1,0 +1,110 @@
+import type { DescMethod } from '@bufbuild/protobuf';
+import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, type ContextValues, type Interceptor } from '@connectrpc/connect';
+import type { AccessRecord } from '../base/access-record.ts';
+import { type ErrorCode, PortcullisError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { refusalHeaders } from '../base/refusal-headers.ts';
+import { ErrorInfoSchema } from '../gen/portcullis/v1/error_pb.ts';
+import type { Principal } from '../identity/model.ts';
+import { isUnavailable } from '../pg/errors.ts';
+import { accessRecordKey, principalKey } from './context.ts';
+
+/** The gRPC status of each stable code; over HTTP Connect makes the status of it. */
+const statuses: Readonly<Record<ErrorCode, Code>> = {
+  invalid_argument: Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  insufficient_scope: Code.PermissionDenied,
+  policy_denied: Code.PermissionDenied,
+  origin_denied: Code.PermissionDenied,
+  not_found: Code.NotFound,
+  conflict: Code.AlreadyExists,
+  payload_too_large: Code.ResourceExhausted,
+  misdirected: Code.InvalidArgument,
+  rate_limited: Code.ResourceExhausted,
+  budget_exceeded: Code.ResourceExhausted,
+  client_closed: Code.Canceled,
+  internal: Code.Internal,
+  upstream_error: Code.Unavailable,
+  unavailable: Code.Unavailable,
+  cannot_verify: Code.Unavailable,
+  killed: Code.Unavailable,
+  deadline_exceeded: Code.DeadlineExceeded,
+};
+
+/** The error in Connect's shape, with an {@link ErrorInfoSchema} detail. Nothing internal goes with it. */
+export function connectError(error: PortcullisError, requestId: string): ConnectError {
+  const { retryAfterS, resetsAt, ...amounts } = error.members;
+  const info = {
+    code: error.code,
+    requestId,
+    final: error.final,
+    ...(retryAfterS === undefined ? {} : { retryAfter: durationFromMs(Math.ceil(retryAfterS * 1000)) }),
+    ...(resetsAt === undefined ? {} : { resetTime: timestampFromDate(new Date(resetsAt)) }),
+    ...amounts,
+  };
+  return new ConnectError(error.message, statuses[error.code], refusalHeaders(error), [
+    { desc: ErrorInfoSchema, value: info },
+  ]);
+}
+
+/** A good credential that lacked a scope. */
+export interface ScopeDenial {
+  readonly principal: Principal;
+  /** Full name of the method. */
+  readonly method: string;
+  readonly error: PortcullisError;
+  readonly requestId: string;
+}
+
+/** Makes the answer of whatever was thrown, notes it for the access log, and tells the log what the caller is not told. */
+export class Refusals {
+  readonly #log: Logger;
+  readonly #onScopeDenied: (denial: ScopeDenial) => Promise<void>;
+
+  constructor(log: Logger, onScopeDenied: (denial: ScopeDenial) => Promise<void>) {
+    this.#log = log;
+    this.#onScopeDenied = onScopeDenied;
+  }
+
+  async answer(thrown: unknown, method: DescMethod, values: ContextValues): Promise<ConnectError> {
+    const error = classify(thrown);
+    const record = values.get(accessRecordKey);
+    const requestId = record?.requestId ?? '';
+    if (record) note(record, error);
+    if (error.code === 'internal') this.#log.error({ err: thrown, request_id: requestId }, 'internal error');
+    const principal = values.get(principalKey);
+    if (principal && error.code === 'insufficient_scope') {
+      const name = `${method.parent.typeName}.${method.name}`;
+      await this.#onScopeDenied({ principal, method: name, error, requestId }).catch((failure: unknown) =>
+        this.#log.error({ err: failure, request_id: requestId }, 'a denial was not audited'),
+      );
+    }
+    return connectError(error, requestId);
+  }
+
+  /** Around each handler. */
+  readonly interceptor: Interceptor = (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (thrown) {
+      throw await this.answer(thrown, request.method, request.contextValues);
+    }
+  };
+}
+
+function note(record: AccessRecord, error: PortcullisError): void {
+  record.code = error.code;
+  record.rule = error.members.rule ?? null;
+  record.internal = error.internal ?? null;
+  if (error.status === 401 || error.status === 403) record.decision = 'deny';
+}
+
+function classify(thrown: unknown): PortcullisError {
+  if (thrown instanceof PortcullisError || !isUnavailable(thrown)) return PortcullisError.from(thrown);
+  return new PortcullisError('unavailable', 'The database does not answer in time: try again shortly.', {
+    internal: thrown instanceof Error ? thrown.message : String(thrown),
+    cause: thrown,
+    retryAfterS: 1,
+  });
+}

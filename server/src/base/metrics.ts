@@ -1,0 +1,112 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+// Buckets reach from a cached refusal to the longest model call.
+const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600];
+
+/**
+ * Every metric of the process. Labels are bounded: methods, route patterns, codes and configured names, never what a
+ * caller made up. `docs/reference/metrics.md` is generated from this function.
+ */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    httpRequests: new Counter({
+      name: 'http_requests_total',
+      help: 'HTTP requests answered, by route pattern and status.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    }),
+    httpDuration: new Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'Time from the head of a request to the end of its answer.',
+      labelNames: ['route'],
+      buckets: requestSeconds,
+      registers,
+    }),
+    httpRequestBytes: new Counter({
+      name: 'http_request_size_bytes_total',
+      help: 'Body bytes received.',
+      labelNames: ['route'],
+      registers,
+    }),
+    httpResponseBytes: new Counter({
+      name: 'http_response_size_bytes_total',
+      help: 'Body bytes sent.',
+      labelNames: ['route'],
+      registers,
+    }),
+    activeConnections: new Gauge({ name: 'active_connections', help: 'Open client connections.', registers }),
+    authAttempts: new Counter({
+      name: 'auth_attempts_total',
+      help: 'Credentials presented, by method and result.',
+      labelNames: ['method', 'result'],
+      registers,
+    }),
+    adminAuthFailures: new Counter({
+      name: 'admin_auth_failures_total',
+      help: 'Refused credentials on control and metrics routes, refused tries included.',
+      registers,
+    }),
+    rateLimitExceeded: new Counter({
+      name: 'rate_limit_exceeded_total',
+      help: 'Calls refused by a rate limit.',
+      labelNames: ['class', 'identifier_type'],
+      registers,
+    }),
+    modelDuration: new Histogram({
+      name: 'model_request_duration_seconds',
+      help: 'Model calls from admission to the last byte.',
+      labelNames: ['route', 'outcome'],
+      buckets: requestSeconds,
+      registers,
+    }),
+    modelFirstToken: new Histogram({
+      name: 'model_time_to_first_token_seconds',
+      help: 'From the upstream write to the first byte of its answer body.',
+      labelNames: ['route'],
+      buckets: requestSeconds,
+      registers,
+    }),
+    modelTokens: new Counter({
+      name: 'model_tokens_total',
+      help: 'Tokens settled, by class.',
+      labelNames: ['class'],
+      registers,
+    }),
+    modelCost: new Counter({
+      name: 'model_cost_nanousd_total',
+      help: 'Cost settled, in nano-USD.',
+      labelNames: ['provenance'],
+      registers,
+    }),
+    upstreamAttempts: new Counter({
+      name: 'upstream_attempts_total',
+      help: 'Attempts recorded in the ledger.',
+      labelNames: ['provider', 'outcome'],
+      registers,
+    }),
+    budgetRefusals: new Counter({ name: 'budget_refusals_total', help: 'Calls refused by a budget.', registers }),
+    killEngaged: new Gauge({ name: 'kill_switch_engaged', help: 'Kill switches engaged now.', registers }),
+    callsInFlight: new Gauge({
+      name: 'calls_in_flight',
+      help: 'Model calls between admission and settlement.',
+      registers,
+    }),
+    controlAge: new Gauge({
+      name: 'control_state_age_seconds',
+      help: 'Age of the control state, from the start of the last good read.',
+      registers,
+    }),
+    auditEntries: new Counter({
+      name: 'audit_entries_total',
+      help: 'Audit entries written by this process.',
+      labelNames: ['action'],
+      registers,
+    }),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

@@ -1,0 +1,40 @@
+import { Command, CommanderError } from 'commander';
+import { commands } from './commands.ts';
+import { CliError, type CliContext } from './context.ts';
+import { demoCommand } from './demo.ts';
+import { docsCommand } from './docs.ts';
+import { migrateCommand } from './migrate.ts';
+import { serveCommand } from './serve.ts';
+import { upCommand } from './up.ts';
+
+/** Runs one command line. @returns the exit code */
+export async function runCli(context: CliContext, args: readonly string[]): Promise<number> {
+  try {
+    await program(context).parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CliError) {
+      context.stderr.write(`${error.message}\n`);
+      return error.exitCode;
+    }
+    throw error;
+  }
+}
+
+function program(context: CliContext): Command {
+  const root = new Command('portcullis').description('The control plane for AI agents that you only half trust.');
+  for (const make of [upCommand, serveCommand, migrateCommand, ...commands, demoCommand, docsCommand])
+    root.addCommand(make(context));
+  configure(root, context);
+  return root;
+}
+
+// Commander exits the process by itself unless told not to, command by command.
+function configure(command: Command, context: CliContext): void {
+  command.exitOverride().configureOutput({
+    writeOut: (text) => context.stdout.write(text),
+    writeErr: (text) => context.stderr.write(text),
+  });
+  for (const child of command.commands) configure(child, context);
+}

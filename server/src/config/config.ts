@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs';
+import { type Findings, readOptions, withDotEnv } from './environment.ts';
+import { type ConfigFile, fileSchema, parseConfigFile } from './file.ts';
+import type { OptionValues } from './options.ts';
+import { isStrong, productionProblems } from './production.ts';
+
+/** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
+export interface Config {
+  readonly options: OptionValues;
+  readonly file: ConfigFile;
+  readonly production: boolean;
+  readonly embedded: boolean;
+}
+
+export interface ConfigResult extends Findings {
+  readonly config: Config;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the environment, `./.env` (outside production) and the configuration file. Never throws: everything that is
+ * wrong is listed in `problems`, and production additionally refuses what is unsafe.
+ */
+export function loadConfig(processEnvironment: Environment, cwd: string): ConfigResult {
+  const findings: Findings = { problems: [], notes: [] };
+  const environment = withDotEnv(processEnvironment, `${cwd}/.env`);
+  const options = readOptions(environment, findings);
+  const production = options.NODE_ENV === 'production';
+  if (production) findings.problems.push(...productionProblems(options));
+  else findings.notes.push(...developmentNotes(options));
+  if (options.AUTH_TOKEN !== null && !options.ALLOW_LEGACY_AUTH_TOKEN) {
+    findings.notes.push('AUTH_TOKEN is ignored: set ALLOW_LEGACY_AUTH_TOKEN=true to let it work.');
+  }
+  findings.problems.push(...issuerProblems(options));
+  const file = readFile(options, environment, findings) ?? fileSchema.parse({});
+  const config: Config = Object.freeze({ options, file, production, embedded: options.DATABASE_URL === null });
+  return { config, ...findings };
+}
+
+/** The configuration file alone, for a reload; null when it does not hold (the reasons are in `findings`). */
+export function reloadConfigFile(
+  config: Config,
+  processEnvironment: Environment,
+  cwd: string,
+  findings: Findings,
+): ConfigFile | null {
+  return readFile(config.options, withDotEnv(processEnvironment, `${cwd}/.env`), findings);
+}
+
+function readFile(options: OptionValues, environment: Environment, findings: Findings): ConfigFile | null {
+  let text: string;
+  try {
+    text = readFileSync(options.CONFIG_FILE, 'utf8');
+  } catch {
+    if (environment['CONFIG_FILE']) findings.problems.push('CONFIG_FILE: the file cannot be read.');
+    return environment['CONFIG_FILE'] ? null : fileSchema.parse({});
+  }
+  return parseConfigFile(text, environment, findings);
+}
+
+function issuerProblems(options: OptionValues): string[] {
+  const { AUTH_ISSUER, AUTH_DOMAIN, JWKS_URI, AUTH_AUDIENCE } = options;
+  const any = AUTH_ISSUER !== null || AUTH_DOMAIN !== null || JWKS_URI !== null || AUTH_AUDIENCE.length > 0;
+  if (!any) return [];
+  const missing: string[] = [];
+  if (AUTH_ISSUER === null && AUTH_DOMAIN === null) missing.push('AUTH_ISSUER (or AUTH_DOMAIN)');
+  if (JWKS_URI === null && AUTH_DOMAIN === null) missing.push('JWKS_URI (or AUTH_DOMAIN)');
+  if (AUTH_AUDIENCE.length === 0) missing.push('AUTH_AUDIENCE');
+  return missing.map((name) => `The token issuer is only partly configured: ${name} is missing.`);
+}
+
+function developmentNotes(options: OptionValues): string[] {
+  const notes: string[] = [];
+  for (const name of ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY'] as const) {
+    const value = options[name];
+    if (value !== null && !isStrong(value)) notes.push(`${name} is weak; production would refuse to start on it.`);
+  }
+  if (options.ENABLE_REFLECTION) notes.push('ENABLE_REFLECTION is set, but this version has no gRPC listener.');
+  if (options.ENABLE_BASIC_AUTH_FALLBACK)
+    notes.push('Basic Auth fallback is on; production would refuse to start on it.');
+  return notes;
+}

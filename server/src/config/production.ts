@@ -1,0 +1,61 @@
+import type { OptionValues } from './options.ts';
+
+const secretCharsMin = 32;
+
+// Values that stand in tutorials and examples; a secret that contains one is not a secret.
+const knownDefaults = [
+  'changeme',
+  'change-me',
+  'secret',
+  'password',
+  'example',
+  'default',
+  'your-',
+  'test',
+  'admin',
+  '1234567890',
+];
+
+/** Whether a secret is strong enough: 32 characters, not a known default, not one character over and over. */
+export function isStrong(secret: string): boolean {
+  const lower = secret.toLowerCase();
+  return (
+    secret.length >= secretCharsMin && new Set(secret).size >= 10 && !knownDefaults.some((word) => lower.includes(word))
+  );
+}
+
+/** What production refuses to start on, one line each that says what to do. */
+export function productionProblems(values: OptionValues): string[] {
+  const problems: string[] = [];
+  const strong = ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY', 'AUTH_TOKEN'] as const;
+  if (values.SECRETS_KEY === null)
+    problems.push('SECRETS_KEY is missing: generate one with `portcullis secrets generate`.');
+  for (const name of strong) {
+    const value = values[name];
+    if (value !== null && !isStrong(value)) {
+      problems.push(
+        `${name} is weak: it must be ${secretCharsMin} characters or more and no known default (\`portcullis secrets generate\`).`,
+      );
+    }
+  }
+  if (values.ENABLE_BASIC_AUTH_FALLBACK)
+    problems.push('Basic Auth fallback MUST be disabled in production: unset ENABLE_BASIC_AUTH_FALLBACK.');
+  if (values.ENABLE_REFLECTION) problems.push('gRPC reflection must be off in production: unset ENABLE_REFLECTION.');
+  if (
+    values.PUBLIC_URL !== null &&
+    new URL(values.PUBLIC_URL).protocol === 'http:' &&
+    !isLoopback(new URL(values.PUBLIC_URL).hostname)
+  ) {
+    problems.push('PUBLIC_URL is plaintext http: serve it over https, or keep to loopback.');
+  }
+  if (values.DATABASE_URL === null && !values.ALLOW_EMBEDDED_IN_PRODUCTION) {
+    problems.push(
+      'DATABASE_URL is missing: production does not use the embedded PostgreSQL unless ALLOW_EMBEDDED_IN_PRODUCTION=true.',
+    );
+  }
+  return problems;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '[::1]' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}

@@ -1,0 +1,47 @@
+import { PortcullisError } from '../../base/errors.ts';
+import { admit } from './admit.ts';
+import { authorize } from './authorize.ts';
+import { type Call, openCall } from './call.ts';
+import { countLocally } from './count-tokens.ts';
+import type { Endpoint } from './endpoints.ts';
+import type { Exchange } from './exchange.ts';
+import { forward } from './forward.ts';
+import type { ModelGate } from './gate.ts';
+import { identify } from './identify.ts';
+import { receive } from './receive.ts';
+import { record, refuse } from './record.ts';
+import { reserve } from './reserve.ts';
+import { settle } from './settle.ts';
+
+/**
+ * A model call, from its headers to its ledger row. The order is the security argument: nobody unknown makes us read a
+ * body, nobody unauthorized makes us hold money, nothing goes upstream before its worst case is durably held, and
+ * nobody sees the end of an answer before it is paid for.
+ */
+export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Promise<void> {
+  const call = openCall(gate, exchange, endpoint);
+  try {
+    const principal = await identify(gate, call);
+    const flight = await admit(gate, call, principal);
+    try {
+      const body = await receive(exchange);
+      const plan = await authorize(gate, call, principal, flight, body);
+      if (plan.kind === 'count_locally') return await countLocally(call, body);
+      const hold = await reserve(gate, call, plan);
+      const delivery = await forward(gate, call, plan, hold, flight);
+      await settle(gate, call, plan, hold, delivery);
+      delivery.finish();
+    } finally {
+      flight.end();
+    }
+  } catch (thrown) {
+    refuse(gate, call, PortcullisError.from(thrown));
+  } finally {
+    closeCall(gate, call);
+  }
+}
+
+function closeCall(gate: ModelGate, call: Call): void {
+  call.close();
+  record(gate, call);
+}

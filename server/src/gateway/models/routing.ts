@@ -1,0 +1,89 @@
+import { PortcullisError } from '../../base/errors.ts';
+import type { Price } from '../../budget/model.ts';
+import { matchesWildcard } from '../../base/wildcard.ts';
+import type { Provider } from './provider.ts';
+
+export interface Deadlines {
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly totalMs: number;
+}
+
+/** One place where a route may send a call. */
+export interface Target {
+  readonly provider: Provider;
+  /** The provider's name of the model; null keeps the name that was asked for. */
+  readonly model: string | null;
+  readonly weight: number;
+  /** Declared price; null asks the price book. */
+  readonly price: Price | null;
+  /** Declared output cap; null asks the price book. */
+  readonly maxOutputTokens: number | null;
+  readonly deadlines: Deadlines;
+}
+
+/** A public model name, or a pattern with one `*`, and where it leads. */
+export interface Route {
+  readonly name: string;
+  readonly targets: readonly Target[];
+  readonly lossy: 'refuse' | 'allow';
+}
+
+/** The routes of one configuration, immutable; a reload makes a new table. */
+export class RouteTable {
+  readonly #exact = new Map<string, Route>();
+  readonly #patterns: Route[] = [];
+
+  constructor(routes: readonly Route[]) {
+    for (const route of routes) {
+      if (route.name.includes('*')) this.#patterns.push(route);
+      else this.#exact.set(route.name, route);
+    }
+    // The longest pattern is the most specific one.
+    this.#patterns.sort((a, b) => b.name.length - a.name.length);
+  }
+
+  /** @throws PortcullisError not_found, with near matches. */
+  resolve(model: string): Route {
+    const route = this.#exact.get(model) ?? this.#patterns.find(({ name }) => matchesWildcard(name, model));
+    if (route) return route;
+    const near = this.#near(model);
+    const hint = near.length > 0 ? ` Did you mean ${near.join(' or ')}?` : ' GET /v1/models lists what there is.';
+    throw new PortcullisError('not_found', `There is no model "${model.slice(0, 100)}" here.${hint}`, {
+      param: 'model',
+    });
+  }
+
+  /** The names that can be listed: those without a pattern. */
+  get names(): string[] {
+    return [...this.#exact.keys()];
+  }
+
+  #near(model: string): string[] {
+    const wanted = new Set(pairs(model));
+    return [...this.#exact.keys(), ...this.#patterns.map(({ name }) => name)]
+      .map((name) => ({
+        name,
+        shared: pairs(name).filter((pair) => wanted.has(pair)).length / Math.max(1, name.length - 1),
+      }))
+      .filter(({ shared }) => shared >= 0.5)
+      .toSorted((a, b) => b.shared - a.shared)
+      .slice(0, 3)
+      .map(({ name }) => name);
+  }
+}
+
+function pairs(text: string): string[] {
+  return Array.from({ length: Math.max(0, text.length - 1) }, (_, i) => text.slice(i, i + 2).toLowerCase());
+}
+
+/** Chooses a target by weight; `random` is in [0, 1). */
+export function chooseTarget(route: Route, random: number): Target {
+  const total = route.targets.reduce((sum, { weight }) => sum + weight, 0);
+  let rest = random * total;
+  for (const target of route.targets) {
+    rest -= target.weight;
+    if (rest < 0) return target;
+  }
+  throw new Error(`route ${route.name} has no target`);
+}

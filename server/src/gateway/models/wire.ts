@@ -1,0 +1,49 @@
+import type { PortcullisError } from '../../base/errors.ts';
+import {
+  errorBody as anthropicErrorBody,
+  streamErrorEvent as anthropicErrorEvent,
+} from '../../llm/anthropic/errors.ts';
+import { readFacts as anthropicFacts } from '../../llm/anthropic/facts.ts';
+import { modelList as anthropicModels } from '../../llm/anthropic/models.ts';
+import { createUsageWatcher as anthropicWatcher, readUsage as anthropicUsage } from '../../llm/anthropic/usage.ts';
+import { errorBody as chatErrorBody, streamErrorEvent as chatErrorEvent } from '../../llm/chat/errors.ts';
+import { readFacts as chatFacts } from '../../llm/chat/facts.ts';
+import { modelList as chatModels } from '../../llm/chat/models.ts';
+import { createUsageWatcher as chatWatcher, readUsage as chatUsage } from '../../llm/chat/usage.ts';
+import type { Dialect } from '../../llm/dialect.ts';
+
+/** What the pipeline needs of a dialect, whichever it is. */
+export const wire = {
+  anthropic: {
+    readFacts: anthropicFacts,
+    readUsage: anthropicUsage,
+    createUsageWatcher: anthropicWatcher,
+    errorBody: anthropicErrorBody,
+    streamErrorEvent: anthropicErrorEvent,
+    modelList: anthropicModels,
+  },
+  chat: {
+    readFacts: chatFacts,
+    readUsage: chatUsage,
+    createUsageWatcher: chatWatcher,
+    errorBody: chatErrorBody,
+    streamErrorEvent: chatErrorEvent,
+    modelList: chatModels,
+  },
+} as const satisfies Record<Dialect, unknown>;
+
+/** Writes a refusal in the caller's dialect. Anthropic's SDKs read the request id from `request-id`. */
+export function refusalAnswer(
+  dialect: Dialect,
+  error: PortcullisError,
+  requestId: string,
+): { headers: Record<string, string>; body: string } {
+  const body = wire[dialect].errorBody(error, requestId);
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    'content-length': String(Buffer.byteLength(body)),
+    'x-content-type-options': 'nosniff',
+  };
+  if (dialect === 'anthropic') headers['request-id'] = requestId;
+  return { headers, body };
+}

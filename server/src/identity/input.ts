@@ -1,0 +1,35 @@
+import { PortcullisError } from '../base/errors.ts';
+import { emailCharsMax, nameCharsMax } from '../base/limits.ts';
+
+/** A refusal of one field, in a sentence that begins with its name. */
+export function invalid(param: string, message: string): PortcullisError {
+  return new PortcullisError('invalid_argument', message, { param });
+}
+
+/** A line of text without control characters; surrounding blanks are dropped. @throws PortcullisError invalid_argument */
+export function checkLine(param: string, text: string, charsMin: number, charsMax: number): string {
+  const line = text.trim();
+  const chars = [...line].length;
+  if (chars < charsMin || chars > charsMax || /\p{C}/u.test(line)) {
+    throw invalid(param, `${param} must be one line of ${charsMin} to ${charsMax} characters.`);
+  }
+  return line;
+}
+
+/** A name that people choose. @throws PortcullisError invalid_argument */
+export function checkName(text: string): string {
+  return checkLine('name', text, 1, nameCharsMax);
+}
+
+/**
+ * An e-mail address in lower case, as one person has one. Only mail that arrives proves an address, so its form is
+ * looked at no further than to catch a name in the wrong field.
+ * @throws PortcullisError invalid_argument
+ */
+export function checkEmail(text: string): string {
+  const email = text.trim().toLowerCase();
+  if (email.length > emailCharsMax || !/^[^\s@\p{C}]+@[^\s@\p{C}]+$/u.test(email)) {
+    throw invalid('email', `email must be an address like name@example.com of at most ${emailCharsMax} characters.`);
+  }
+  return email;
+}

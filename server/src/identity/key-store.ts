@@ -1,0 +1,184 @@
+import type { Queryable, Tx } from '../pg/tx.ts';
+import type { PrincipalKind } from './model.ts';
+import type { KeyRecord } from './records.ts';
+
+/** A key with the hash of its secret: for the index that verifies, and for nobody else. */
+export interface StoredKey extends KeyRecord {
+  readonly secretHash: Buffer;
+}
+
+interface Row {
+  readonly id: string;
+  readonly project_id: string;
+  readonly agent_id: string | null;
+  readonly person_id: string | null;
+  readonly kind: PrincipalKind;
+  readonly name: string;
+  readonly scopes: string[];
+  readonly models: string[] | null;
+  readonly cidrs: string[] | null;
+  readonly run_id: string | null;
+  readonly created_at: Date;
+  readonly created_by: string;
+  readonly expires_at: Date | null;
+  readonly revoked_at: Date | null;
+  readonly successor_id: string | null;
+  readonly last_used_at: Date | null;
+}
+
+const columns = `id, project_id, agent_id, person_id, kind, name, scopes, models, cidrs, run_id, created_at, created_by,
+  expires_at, revoked_at, successor_id, last_used_at`;
+
+function fromRow(row: Row): KeyRecord {
+  return {
+    id: row.id,
+    projectId: row.project_id,
+    agentId: row.agent_id,
+    personId: row.person_id,
+    kind: row.kind,
+    name: row.name,
+    scopes: row.scopes,
+    models: row.models,
+    cidrs: row.cidrs,
+    runId: row.run_id,
+    createdAt: row.created_at.getTime(),
+    createdBy: row.created_by,
+    expiresAt: row.expires_at?.getTime() ?? null,
+    revokedAt: row.revoked_at?.getTime() ?? null,
+    successorId: row.successor_id,
+    lastUsedAt: row.last_used_at?.getTime() ?? null,
+  };
+}
+
+export type KeyToInsert = Omit<
+  StoredKey,
+  'createdAt' | 'expiresAt' | 'revokedAt' | 'successorId' | 'lastUsedAt'
+> & {
+  /** Seconds from now; null never expires. */
+  readonly lifetimeS: number | null;
+};
+
+export async function insertKey(tx: Tx, version: bigint, key: KeyToInsert): Promise<KeyRecord> {
+  const { rows } = await tx.query<Row>(
+    `INSERT INTO api_keys (id, project_id, agent_id, person_id, kind, name, secret_hash, scopes, models, cidrs, run_id,
+       created_by, expires_at, control_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + make_interval(secs => $13), $14)
+     RETURNING ${columns}`,
+    [
+      key.id,
+      key.projectId,
+      key.agentId,
+      key.personId,
+      key.kind,
+      key.name,
+      key.secretHash,
+      key.scopes,
+      key.models,
+      key.cidrs,
+      key.runId,
+      key.createdBy,
+      key.lifetimeS,
+      version,
+    ],
+  );
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
+}
+
+export async function findKey(db: Queryable, projectId: string, id: string): Promise<KeyRecord | null> {
+  const { rows } = await db.query<Row>(`SELECT ${columns} FROM api_keys WHERE id = $1 AND project_id = $2`, [
+    id,
+    projectId,
+  ]);
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** Names the successor and lets the key end after `overlapS` seconds, if it does not end sooner. */
+export async function setKeySuccessor(
+  tx: Tx,
+  version: bigint,
+  id: string,
+  successorId: string,
+  overlapS: number,
+): Promise<KeyRecord | null> {
+  const { rows } = await tx.query<Row>(
+    `UPDATE api_keys SET successor_id = $2, expires_at = least(expires_at, now() + make_interval(secs => $3)),
+       control_version = $4
+     WHERE id = $1 RETURNING ${columns}`,
+    [id, successorId, overlapS, version],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** @returns null when the key is revoked already */
+export async function setKeyRevoked(tx: Tx, version: bigint, id: string): Promise<KeyRecord | null> {
+  const { rows } = await tx.query<Row>(
+    `UPDATE api_keys SET revoked_at = now(), control_version = $2 WHERE id = $1 AND revoked_at IS NULL
+     RETURNING ${columns}`,
+    [id, version],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** Keys of the project that neither expired nor were revoked. */
+export async function countActiveKeys(db: Queryable, projectId: string): Promise<bigint> {
+  const { rows } = await db.query<{ active: bigint }>(
+    `SELECT count(*) AS active FROM api_keys
+     WHERE project_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`,
+    [projectId],
+  );
+  return rows[0]?.active ?? 0n;
+}
+
+export async function hasAnyKey(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ found: boolean }>('SELECT EXISTS (SELECT FROM api_keys) AS found');
+  return rows[0]?.found ?? false;
+}
+
+/** Keys of the project by time of creation, newest first, from below the key `beforeId` (null: from the newest). */
+export async function selectKeys(
+  db: Queryable,
+  projectId: string,
+  beforeId: string | null,
+  limit: number,
+): Promise<KeyRecord[]> {
+  // The cursor is an id, since a time in milliseconds would lose the microseconds that tell neighbours apart.
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM api_keys
+     WHERE project_id = $1
+       AND ($2::text IS NULL
+         OR (created_at, id) < (SELECT created_at, id FROM api_keys WHERE id = $2 AND project_id = $1))
+     ORDER BY created_at DESC, id DESC LIMIT $3`,
+    [projectId, beforeId, limit],
+  );
+  return rows.map(fromRow);
+}
+
+/** For the control feed: what changed after `version`; from 0 without those that ended more than a day ago. */
+export async function keysSince(db: Queryable, version: bigint): Promise<StoredKey[]> {
+  const { rows } = await db.query<Row & { readonly secret_hash: Buffer }>(
+    `SELECT ${columns}, secret_hash FROM api_keys
+     WHERE control_version > $1
+       AND ($1 > 0 OR coalesce(least(revoked_at, expires_at), 'infinity') > now() - interval '1 day')`,
+    [version],
+  );
+  return rows.map((row) => ({ ...fromRow(row), secretHash: row.secret_hash }));
+}
+
+/** When keys were last used; of those that had never been used before, what the audit log says of them. */
+export async function recordKeyUses(
+  tx: Tx,
+  uses: readonly { readonly keyId: string; readonly usedAt: number }[],
+): Promise<string[]> {
+  // Locked in one order, so that replicas that write the same keys do not wait for each other in a circle.
+  const { rows } = await tx.query<{ id: string; first: boolean }>(
+    `WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS used (id, used_at)),
+       before AS (SELECT id, last_used_at FROM api_keys WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE)
+     UPDATE api_keys SET last_used_at = greatest(before.last_used_at, used.used_at)
+     FROM before JOIN used USING (id) WHERE api_keys.id = before.id
+     RETURNING api_keys.id, before.last_used_at IS NULL AS first`,
+    [uses.map((use) => use.keyId), uses.map((use) => new Date(use.usedAt))],
+  );
+  return rows.filter((row) => row.first).map((row) => row.id);
+}

@@ -1,0 +1,32 @@
+import { PortcullisError } from '../base/errors.ts';
+import type { Principal } from './model.ts';
+import { grants, type Scope } from './scopes.ts';
+
+/**
+ * Whether `principal` may do what `needed` covers. Approvals are decided by people: an agent, and a static credential
+ * that several people share, may not, whatever scopes they hold, `admin` included.
+ */
+export function permits(principal: Principal, needed: Scope): boolean {
+  if (needed === 'approvals:decide' && (principal.kind === 'agent' || isShared(principal))) return false;
+  return grants(principal.scopes, needed);
+}
+
+/** @throws PortcullisError insufficient_scope */
+export function requireScope(principal: Principal, needed: Scope): void {
+  if (permits(principal, needed)) return;
+  throw new PortcullisError(
+    'insufficient_scope',
+    `This needs the scope ${needed}, which the credential of "${principal.name}" does not hold.`,
+    { rule: `scope:${needed}` },
+  );
+}
+
+/**
+ * What no agent may hold. `admin` is among them because it can make keys for anybody, and so would let an agent decide
+ * on its own requests after all.
+ */
+export const scopesNotForAgents: ReadonlySet<Scope> = new Set<Scope>(['admin', 'approvals:decide']);
+
+function isShared({ method }: Principal): boolean {
+  return method === 'static_key' || method === 'legacy_token' || method === 'basic';
+}

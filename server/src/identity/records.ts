@@ -1,0 +1,56 @@
+import type { PrincipalKind } from './model.ts';
+
+/** Whether a person or an agent may act. */
+export type State = 'active' | 'disabled';
+
+// Times are epoch milliseconds.
+
+export interface ProjectRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: number;
+}
+
+export interface PersonRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly email: string;
+  readonly name: string;
+  readonly state: State;
+  readonly createdAt: number;
+}
+
+export interface AgentRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly name: string;
+  readonly description: string;
+  /** Who answers for the agent. */
+  readonly personId: string | null;
+  /** The identity under which an issuer of access tokens knows the agent: both or none. */
+  readonly issuer: string | null;
+  readonly subject: string | null;
+  readonly state: State;
+  readonly createdAt: number;
+  readonly createdBy: string;
+}
+
+/** An API key as it is listed: all but the hash of its secret. */
+export interface KeyRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly agentId: string | null;
+  readonly personId: string | null;
+  readonly kind: PrincipalKind;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly models: readonly string[] | null;
+  readonly cidrs: readonly string[] | null;
+  readonly runId: string | null;
+  readonly createdAt: number;
+  readonly createdBy: string;
+  readonly expiresAt: number | null;
+  readonly revokedAt: number | null;
+  readonly successorId: string | null;
+  readonly lastUsedAt: number | null;
+}

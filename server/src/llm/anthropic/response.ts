@@ -1,0 +1,127 @@
+import type { Answer, AssistantBlock, StopReason, ToolCallBlock } from '../conversation.ts';
+import type { Losses } from '../losses.ts';
+import { ObjectReader } from '../object-reader.ts';
+import { argumentsError, parseArguments } from '../tool-arguments.ts';
+import { readUsage, writeUsage } from './wire-usage.ts';
+
+const stopReasons: ReadonlyMap<unknown, StopReason> = new Map([
+  ['end_turn', 'end'],
+  ['max_tokens', 'length'],
+  ['model_context_window_exceeded', 'length'],
+  ['tool_use', 'tool'],
+  ['stop_sequence', 'stop_sequence'],
+  ['refusal', 'refusal'],
+]);
+
+const wireReasons: Readonly<Record<StopReason, string>> = {
+  end: 'end_turn',
+  length: 'max_tokens',
+  tool: 'tool_use',
+  stop_sequence: 'stop_sequence',
+  refusal: 'refusal',
+};
+
+/** @throws PortcullisError upstream_error when the answer is not a Message, or holds what cannot be translated. */
+export function parseAnswer(json: unknown, losses: Losses): Answer {
+  const message = new ObjectReader(json, '', losses);
+  return {
+    id: message.optionalString('id') ?? '',
+    model: message.optionalString('model') ?? '',
+    blocks: message.list('content').flatMap((item, i) => parseBlock(item, `content[${i}]`, losses)),
+    stop: parseStop(message.any('stop_reason'), losses),
+    stopSequence: message.optionalString('stop_sequence'),
+    usage: readUsage(message.any('usage')),
+  };
+}
+
+/** Reads a `stop_reason`. @throws PortcullisError upstream_error for one that no other dialect can express. */
+export function parseStop(reason: unknown, losses: Losses): StopReason {
+  const stop = stopReasons.get(reason);
+  if (stop === undefined) throw losses.malformed('stop_reason', `one of ${[...stopReasons.keys()].join(', ')}`);
+  return stop;
+}
+
+function parseBlock(json: unknown, path: string, losses: Losses): AssistantBlock[] {
+  const block = new ObjectReader(json, path, losses);
+  switch (translatable(block, path, losses)) {
+    case 'text': {
+      const text = parseText(block);
+      return text === '' ? [] : [{ type: 'text', text }];
+    }
+    case 'tool_use': {
+      const input = block.optionalObject('input');
+      if (input === null) throw block.malformed('input', 'a JSON object');
+      return [{ ...parseToolUse(block), argumentsJson: JSON.stringify(input) }];
+    }
+    case null:
+      return [];
+  }
+}
+
+/**
+ * The type of a content block of an answer, or null for one that stays behind. Reasoning does: the other dialects count
+ * it in the usage and do not show it. Anything else is not ours to judge: it is refused unless the route allows losses.
+ */
+export function translatable(block: ObjectReader, path: string, losses: Losses): 'text' | 'tool_use' | null {
+  const type = block.string('type');
+  if (type === 'text' || type === 'tool_use') return type;
+  if (type === 'thinking' || type === 'redacted_thinking') losses.hint(type);
+  else losses.drop(path, `is a block of type "${type}"`);
+  return null;
+}
+
+export function parseText(block: ObjectReader): string {
+  block.hint('citations');
+  return block.optionalString('text') ?? '';
+}
+
+export function parseToolUse(block: ObjectReader): Pick<ToolCallBlock, 'type' | 'id' | 'name'> {
+  return { type: 'tool_call', id: block.string('id'), name: block.string('name') };
+}
+
+/** @throws PortcullisError upstream_error when a tool call's arguments are not the JSON object that this dialect needs. */
+export function writeAnswer(answer: Answer): string {
+  return JSON.stringify({
+    ...writeMessage(answer),
+    content: answer.blocks.map(writeBlock),
+    ...writeStop(answer.stop, answer.stopSequence),
+    usage: writeUsage(answer.usage),
+  });
+}
+
+/** A Message with nothing in it yet: what `message_start` carries too. */
+export function writeMessage({ id, model }: Pick<Answer, 'id' | 'model'>): Record<string, unknown> {
+  return {
+    id,
+    type: 'message',
+    role: 'assistant',
+    model,
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    stop_details: null,
+    container: null,
+    diagnostics: null,
+  };
+}
+
+/** The members that say why the answer ended. A refusal's category and explanation are not known to other dialects. */
+export function writeStop(stop: StopReason, stopSequence: string | null): Record<string, unknown> {
+  const details = stop === 'refusal' ? { type: 'refusal', category: null, explanation: null } : null;
+  return { stop_reason: wireReasons[stop], stop_sequence: stopSequence, stop_details: details };
+}
+
+function writeBlock(block: AssistantBlock): unknown {
+  if (block.type === 'text') return writeText(block.text);
+  const input = parseArguments(block.argumentsJson);
+  if (input === null) throw argumentsError(block);
+  return writeToolUse(block, input);
+}
+
+export function writeText(text: string): unknown {
+  return { type: 'text', text, citations: null };
+}
+
+export function writeToolUse({ id, name }: Pick<ToolCallBlock, 'id' | 'name'>, input: unknown): unknown {
+  return { type: 'tool_use', id, name, input, caller: { type: 'direct' } };
+}

@@ -1,0 +1,240 @@
+import { toolArgumentsCharsMax } from '../../base/limits.ts';
+import { PortcullisError } from '../../base/errors.ts';
+import type { JsonObject, StopReason } from '../conversation.ts';
+import { parseExactJson } from '../exact-json.ts';
+import type { Losses } from '../losses.ts';
+import { ObjectReader } from '../object-reader.ts';
+import { providerError } from '../provider-error.ts';
+import type {
+  EncoderOptions,
+  StreamBlock,
+  StreamDecoder,
+  StreamEncoder,
+  StreamEvent,
+  WireEvent,
+} from '../stream-events.ts';
+import { type DecoderCore, type EncoderCore, createOrderedDecoder, createOrderedEncoder } from '../stream-order.ts';
+import { argumentsError, parseArguments } from '../tool-arguments.ts';
+import type { Usage } from '../usage.ts';
+import { streamErrorEvent } from './errors.ts';
+import { parseStop, parseText, parseToolUse, translatable, writeMessage, writeStop, writeText, writeToolUse } from './response.ts';
+import { readUsageParts } from './wire-usage.ts';
+import { writeUsage, writeUsageDelta } from './wire-usage.ts';
+
+/** Reads a stream of Messages events. */
+export function createDecoder(losses: Losses): StreamDecoder {
+  return createOrderedDecoder(new Decoder(losses));
+}
+
+class Decoder implements DecoderCore {
+  readonly #losses: Losses;
+  /** Tool calls whose input no delta has brought yet, by index: what their start gave as input. */
+  readonly #startInputs = new Map<number, JsonObject>();
+  /** Blocks that stay behind. */
+  readonly #skipped = new Set<number>();
+  #usage: Usage | null = null;
+  #stop: StopReason | null = null;
+  #stopSequence: string | null = null;
+
+  constructor(losses: Losses) {
+    this.#losses = losses;
+  }
+
+  *event({ data }: WireEvent): Iterable<StreamEvent> {
+    const event = new ObjectReader(this.#parse(data), 'event', this.#losses);
+    switch (event.any('type')) {
+      case 'message_start':
+        yield this.#start(event);
+        break;
+      case 'content_block_start':
+        yield* this.#blockStart(event, this.#index(event));
+        break;
+      case 'content_block_delta':
+        yield* this.#blockDelta(event, this.#index(event));
+        break;
+      case 'content_block_stop':
+        yield* this.#blockStop(this.#index(event));
+        break;
+      case 'message_delta':
+        this.#messageDelta(event);
+        break;
+      case 'message_stop':
+        yield* this.end();
+        break;
+      case 'ping':
+        yield { type: 'ping' };
+        break;
+      case 'error':
+        throw providerError(event.child('error'));
+      default:
+      // The vendor may add types of events at any time; none of them carries content.
+    }
+  }
+
+  *end(): Iterable<StreamEvent> {
+    // Once the reason is known nothing more can come but the terminal event itself.
+    if (this.#stop !== null) {
+      yield { type: 'finish', stop: this.#stop, stopSequence: this.#stopSequence, usage: this.#usage };
+    }
+  }
+
+  #parse(data: string): unknown {
+    try {
+      return parseExactJson(data);
+    } catch {
+      throw this.#losses.malformed('event', 'JSON');
+    }
+  }
+
+  #index(event: ObjectReader): number {
+    const index = event.any('index');
+    if (typeof index !== 'number' || !Number.isSafeInteger(index)) throw event.malformed('index', 'a whole number');
+    return index;
+  }
+
+  #start(event: ObjectReader): StreamEvent {
+    const message = event.child('message');
+    if (message === null) throw event.malformed('message', 'a JSON object');
+    this.#usage = readUsageParts(message.any('usage'), null);
+    return {
+      type: 'start',
+      id: message.optionalString('id') ?? '',
+      model: message.optionalString('model') ?? '',
+      usage: this.#usage,
+    };
+  }
+
+  *#blockStart(event: ObjectReader, index: number): Iterable<StreamEvent> {
+    const block = event.child('content_block');
+    if (block === null) throw event.malformed('content_block', 'a JSON object');
+    switch (translatable(block, 'content_block', this.#losses)) {
+      case 'text': {
+        yield { type: 'block_start', index, block: { kind: 'text' } };
+        const text = parseText(block);
+        if (text !== '') yield { type: 'text_delta', index, text };
+        break;
+      }
+      case 'tool_use': {
+        const { id, name } = parseToolUse(block);
+        yield { type: 'block_start', index, block: { kind: 'tool_call', id, name } };
+        this.#startInputs.set(index, block.optionalObject('input') ?? {});
+        break;
+      }
+      case null:
+        this.#skipped.add(index);
+    }
+  }
+
+  *#blockDelta(event: ObjectReader, index: number): Iterable<StreamEvent> {
+    if (this.#skipped.has(index)) return;
+    const delta = event.child('delta');
+    if (delta === null) throw event.malformed('delta', 'a JSON object');
+    const type = delta.string('type');
+    if (type === 'text_delta') {
+      const text = delta.optionalString('text') ?? '';
+      if (text !== '') yield { type: 'text_delta', index, text };
+    } else if (type === 'input_json_delta') {
+      const json = delta.optionalString('partial_json') ?? '';
+      if (json === '') return;
+      this.#startInputs.delete(index);
+      yield { type: 'arguments_delta', index, json };
+    } else if (type === 'citations_delta') this.#losses.hint('citations');
+    else this.#losses.drop('delta', `is of type "${type}"`);
+  }
+
+  *#blockStop(index: number): Iterable<StreamEvent> {
+    if (this.#skipped.delete(index)) return;
+    const input = this.#startInputs.get(index);
+    // Without deltas the input is the one that the start gave: usually the empty object of a tool without arguments.
+    if (input !== undefined) yield { type: 'arguments_delta', index, json: JSON.stringify(input) };
+    this.#startInputs.delete(index);
+    yield { type: 'block_stop', index };
+  }
+
+  #messageDelta(event: ObjectReader): void {
+    const delta = event.child('delta');
+    const reason = delta?.any('stop_reason');
+    if (reason !== undefined) this.#stop = parseStop(reason, this.#losses);
+    this.#stopSequence = delta?.optionalString('stop_sequence') ?? this.#stopSequence;
+    this.#usage = readUsageParts(event.any('usage'), this.#usage);
+  }
+}
+
+/** Writes a stream of Messages events. */
+export function createEncoder(options: EncoderOptions): StreamEncoder {
+  return createOrderedEncoder(new Encoder(options));
+}
+
+/** A block that opened while another was still open: this dialect cannot interleave, so it waits. */
+interface WaitingBlock {
+  readonly block: StreamBlock;
+  readonly deltas: string[];
+  closed: boolean;
+}
+
+class Encoder implements EncoderCore {
+  readonly #requestId: string;
+  /** The canonical index of the block that is open on the wire. */
+  #current: number | null = null;
+  #wireIndex = -1;
+  readonly #waiting = new Map<number, WaitingBlock>();
+  #waitingChars = 0;
+  /** The tool calls that are not closed yet, with their arguments so far. */
+  readonly #calls = new Map<number, { readonly id: string; readonly name: string; arguments: string }>();
+  /** Why the answer must not end well: arguments that are not an object. A cut by `length` explains them. */
+  #badArguments: PortcullisError | null = null;
+
+  constructor({ requestId }: EncoderOptions) {
+    this.#requestId = requestId;
+  }
+
+  write(event: Exclude<StreamEvent, { type: 'error' }>): string {
+    switch (event.type) {
+      case 'start':
+        // A chat provider tells the input only at the end. This type demands numbers, so 0 stands here, and the true
+        // input_tokens follow in message_delta, which holds the totals and by which clients correct themselves.
+        return sse('message_start', { message: { ...writeMessage(event), usage: writeUsage(event.usage) } });
+      case 'ping':
+        return sse('ping', {});
+      case 'block_start':
+        return this.#blockStart(event.index, event.block);
+      case 'text_delta':
+        return this.#delta(event.index, event.text);
+      case 'arguments_delta':
+        this.#addArguments(event.index, event.json);
+        return this.#delta(event.index, event.json);
+      case 'block_stop':
+        this.#checkArguments(event.index);
+        return this.#blockStop(event.index);
+      case 'finish':
+        if (this.#badArguments !== null && event.stop !== 'length') throw this.#badArguments;
+        return (
+          sse('message_delta', {
+            delta: { ...writeStop(event.stop, event.stopSequence), container: null },
+            usage: writeUsageDelta(event.usage),
+          }) + sse('message_stop', {})
+        );
+    }
+  }
+
+  error(error: PortcullisError): string {
+    return streamErrorEvent(error, this.#requestId);
+  }
+
+  #blockStart(index: number, block: StreamBlock): string {
+    if (block.kind === 'tool_call') this.#calls.set(index, { id: block.id, name: block.name, arguments: '' });
+    if (this.#current === null) return this.#open(index, block);
+    this.#waiting.set(index, { block, deltas: [], closed: false });
+    return '';
+  }
+
+  #open(index: number, block: StreamBlock): string {
+    this.#current = index;
+    this.#wireIndex++;
+    this.#kind = block.kind;
+    return sse('content_block_start', {
+      index: this.#wireIndex,
+      content_block: block.kind === 'text' ? writeText('') : writeToolUse(block, {}),
+    });
+  }
+}

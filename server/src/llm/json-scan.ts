@@ -1,0 +1,478 @@
+import { isUtf8 } from 'node:buffer';
+import { PortcullisError } from '../base/errors.ts';
+import { jsonMembersMax, watchedValueBytesMax, watchedValuesMax } from '../base/limits.ts';
+
+/**
+ * One strict pass over the bytes of a request body (RFC 8259).
+ *
+ * The gate decides by what it reads here, and the upstream reads the same bytes with a parser of its own. So everything
+ * on which parsers are known to disagree is refused, at every depth: duplicate names (compared after unescaping), lone
+ * surrogates in names, a BOM, invalid UTF-8, bytes after the object. Nested duplicates matter as much as those on top: with
+ * `{"type":"text","type":"image"}` we would price a text and the upstream would see an image.
+ */
+
+export type JsonKind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null';
+
+/** The bytes [start, end) of a body. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A value in a body. */
+export interface Member extends ByteRange {
+  readonly kind: JsonKind;
+  /** Elements of an array, members of an object, else 0. */
+  readonly count: number;
+}
+
+/** What the members of one watched name hold, wherever they stand in the body. */
+export interface Sighting {
+  /** The distinct strings among their values. */
+  readonly values: ReadonlySet<string>;
+  /** False where a string was too long or there were too many to keep: `values` then lacks some. */
+  readonly complete: boolean;
+}
+
+export interface ScannedBody {
+  /** The members of the object by their unescaped names, in their order. */
+  readonly members: ReadonlyMap<string, Member>;
+  /** The watched names that occur at any depth; a watched name that does not occur is absent. */
+  readonly sightings: ReadonlyMap<string, Sighting>;
+}
+
+export interface ScanOptions {
+  readonly depthMax: number;
+  /** Names to report in `sightings`. */
+  readonly watch?: readonly string[];
+}
+
+/**
+ * Scans a body that must be one JSON object.
+ * @throws PortcullisError invalid_argument, naming the byte at which the body went wrong
+ */
+export function scanObject(body: Buffer, options: ScanOptions): ScannedBody {
+  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) refuse('a byte order mark is not allowed', 0);
+  if (!isUtf8(body)) refuse('the text is not UTF-8', firstInvalidByte(body));
+  return new Scanner(body, options).scan();
+}
+
+/** The string in `range`, unescaped. @throws PortcullisError invalid_argument for lone surrogates */
+export function readString(body: Buffer, range: ByteRange): string {
+  const inner = body.subarray(range.start + 1, range.end - 1);
+  const text = inner.includes(backslash) ? unescape(body, range) : inner.toString();
+  if (!text.isWellFormed()) refuse('a lone surrogate is not text', range.start);
+  return text;
+}
+
+/** The number in `range`; one beyond the doubles is Infinity. */
+export function readNumber(body: Buffer, range: ByteRange): number {
+  return Number(body.latin1Slice(range.start, range.end));
+}
+
+/** The boolean in `range`. */
+export function readBoolean(body: Buffer, range: ByteRange): boolean {
+  return body[range.start] === letterT;
+}
+
+/** A change of a body: the bytes of the range become `json`; an empty range inserts. */
+export interface BodyEdit extends ByteRange {
+  readonly json: string;
+}
+
+/** A copy of `body` with all `edits` made; their ranges are those of `body` and do not overlap. */
+export function editBody(body: Buffer, edits: readonly BodyEdit[]): Buffer {
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (const { start, end, json } of edits.toSorted((a, b) => a.start - b.start)) {
+    parts.push(body.subarray(at, start), Buffer.from(json));
+    at = end;
+  }
+  parts.push(body.subarray(at));
+  return Buffer.concat(parts);
+}
+
+/** A copy of `body` in which the bytes of `range` are `json`; every other byte is as it was. */
+export function replaceRange(body: Buffer, range: ByteRange, json: string): Buffer {
+  return editBody(body, [{ start: range.start, end: range.end, json }]);
+}
+
+const quote = 0x22;
+const comma = 0x2c;
+const minus = 0x2d;
+const zero = 0x30;
+const nine = 0x39;
+const colon = 0x3a;
+const openBracket = 0x5b;
+const backslash = 0x5c;
+const closeBracket = 0x5d;
+const letterF = 0x66;
+const letterN = 0x6e;
+const letterT = 0x74;
+const letterU = 0x75;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+
+const literals = { true: Buffer.from('true'), false: Buffer.from('false'), null: Buffer.from('null') };
+
+/** 1 for every byte that a string may hold as it is: neither a control character nor a quote nor a backslash. */
+const plain = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte >= 0x20 && byte !== quote && byte !== backslash ? 1 : 0,
+);
+
+/** 1 for every letter that may follow a backslash by itself. */
+const simpleEscapes = Uint8Array.from({ length: 256 }, (_, byte) =>
+  '"\\/bfnrt'.includes(String.fromCharCode(byte)) ? 1 : 0,
+);
+
+/** Up to so many names, an object's duplicates are looked for byte by byte; beyond, in a set. */
+const linearNamesMax = 32;
+
+const watchedNameBytesMax = 31;
+
+class Watch implements Sighting {
+  readonly name: string;
+  readonly bytes: Buffer;
+  readonly values = new Set<string>();
+  readonly ranges: ByteRange[] = [];
+  complete = true;
+  occurs = false;
+
+  constructor(name: string) {
+    this.name = name;
+    this.bytes = Buffer.from(name);
+  }
+}
+
+class Scanner {
+  readonly #body: Buffer;
+  readonly #view: DataView;
+  readonly #depthMax: number;
+  readonly #watches: readonly Watch[];
+  /** 1 at the lengths that watched names have: nearly every name is passed over by this one look. */
+  readonly #watchedLengths = new Uint8Array(watchedNameBytesMax + 1);
+  #at = 0;
+  /** The count of the array or object that ended last. */
+  #count = 0;
+  /** Ranges of the names seen so far in the objects that are open, innermost last. */
+  readonly #nameStarts: Int32Array;
+  readonly #nameEnds: Int32Array;
+  #names = 0;
+
+  constructor(body: Buffer, options: ScanOptions) {
+    this.#body = body;
+    this.#view = new DataView(body.buffer, body.byteOffset, body.length);
+    this.#depthMax = options.depthMax;
+    this.#nameStarts = new Int32Array(linearNamesMax * options.depthMax);
+    this.#nameEnds = new Int32Array(linearNamesMax * options.depthMax);
+    this.#watches = (options.watch ?? []).map((name) => new Watch(name));
+    for (const { bytes } of this.#watches) this.#watchedLengths[bytes.length] = 1;
+  }
+
+  scan(): ScannedBody {
+    const members = new Map<string, Member>();
+    this.#skipSpace();
+    if (this.#body[this.#at] !== openBrace) this.#fail('an object is expected');
+    this.#object(1, members);
+    this.#skipSpace();
+    if (this.#at < this.#body.length) this.#fail('nothing may follow the object');
+    const sightings = new Map<string, Sighting>();
+    for (const watch of this.#watches) {
+      for (const range of watch.ranges) watch.values.add(this.#body.utf8Slice(range.start, range.end));
+      if (watch.occurs) sightings.set(watch.name, watch);
+    }
+    return { members, sightings };
+  }
+
+  #value(depth: number): JsonKind {
+    this.#count = 0;
+    switch (this.#body[this.#at]) {
+      case quote:
+        this.#string();
+        return 'string';
+      case openBrace:
+        this.#object(depth + 1, null);
+        return 'object';
+      case openBracket:
+        this.#array(depth + 1);
+        return 'array';
+      case letterT:
+        return this.#literal(literals.true, 'boolean');
+      case letterF:
+        return this.#literal(literals.false, 'boolean');
+      case letterN:
+        return this.#literal(literals.null, 'null');
+      default:
+        this.#number();
+        return 'number';
+    }
+  }
+
+  #object(depth: number, members: Map<string, Member> | null): void {
+    if (depth > this.#depthMax) this.#fail(`objects and arrays may nest ${this.#depthMax} deep at most`);
+    const body = this.#body;
+    const base = this.#names;
+    let count = 0;
+    let names: Set<string> | null = null;
+    this.#at++;
+    this.#skipSpace();
+    if (body[this.#at] === closeBrace) {
+      this.#at++;
+      this.#count = 0;
+      return;
+    }
+    for (;;) {
+      if (body[this.#at] !== quote) this.#fail('a member name is expected');
+      const start = this.#at + 1;
+      const escaped = this.#string();
+      const end = this.#at - 1;
+      names = this.#claimName(start, end, escaped, base, names);
+      if (++count > jsonMembersMax) this.#fail(`an object may have ${jsonMembersMax} members at most`);
+      this.#skipSpace();
+      if (body[this.#at] !== colon) this.#fail('a colon is expected');
+      this.#at++;
+      this.#skipSpace();
+      const valueStart = this.#at;
+      const kind = this.#value(depth);
+      this.#watch(start, end, escaped, valueStart, kind);
+      if (members !== null) {
+        members.set(this.#name(start, end, escaped), { start: valueStart, end: this.#at, kind, count: this.#count });
+      }
+      this.#skipSpace();
+      if (body[this.#at] === closeBrace) break;
+      if (body[this.#at] !== comma) this.#fail('a comma or the end of the object is expected');
+      this.#at++;
+      this.#skipSpace();
+    }
+    this.#at++;
+    this.#count = count;
+    this.#names = base;
+  }
+
+  #array(depth: number): void {
+    if (depth > this.#depthMax) this.#fail(`objects and arrays may nest ${this.#depthMax} deep at most`);
+    const body = this.#body;
+    let count = 0;
+    this.#at++;
+    this.#skipSpace();
+    if (body[this.#at] === closeBracket) {
+      this.#at++;
+      this.#count = 0;
+      return;
+    }
+    for (;;) {
+      this.#value(depth);
+      count++;
+      this.#skipSpace();
+      if (body[this.#at] === closeBracket) break;
+      if (body[this.#at] !== comma) this.#fail('a comma or the end of the array is expected');
+      this.#at++;
+      this.#skipSpace();
+    }
+    this.#at++;
+    this.#count = count;
+  }
+
+  /** Passes the string that begins here. @returns whether it has escapes */
+  #string(): boolean {
+    const body = this.#body;
+    let at = this.#at + 1;
+    let escaped = false;
+    for (;;) {
+      at = this.#skipPlain(at);
+      const byte = body[at] as number;
+      if (byte === backslash) {
+        escaped = true;
+        at += simpleEscapes[body[at + 1] as number] === 1 ? 2 : this.#unicodeEscape(at);
+      } else {
+        this.#at = at;
+        if (byte !== quote)
+          this.#fail(byte === undefined ? 'the string has no end' : 'a control character must be escaped');
+        this.#at++;
+        return escaped;
+      }
+    }
+  }
+
+  /**
+   * The first offset from `from` on that is not plain: a control character, a quote, a backslash, or the end.
+   * Four bytes at a time: with t = byte XOR 2, the quote and the control characters are the bytes whose t is below 0x21.
+   * Subtracting sets the top bit of the lanes that are below, and perhaps of lanes above one of those: the lowest is exact.
+   */
+  #skipPlain(from: number): number {
+    const view = this.#view;
+    const last = this.#body.length - 4;
+    let at = from;
+    for (; at <= last; at += 4) {
+      const x = view.getInt32(at, true);
+      const t = x ^ 0x02020202;
+      const b = x ^ 0x5c5c5c5c;
+      const special = (((t - 0x21212121) & ~t) | ((b - 0x01010101) & ~b)) & 0x80808080;
+      if (special !== 0) return at + ((31 - Math.clz32(special & -special)) >> 3);
+    }
+    while (plain[this.#body[at] as number] === 1) at++;
+    return at;
+  }
+
+  /** Checks the escape at `at`, which is none of the simple ones. @returns its length */
+  #unicodeEscape(at: number): number {
+    this.#at = at;
+    if (this.#body[at + 1] !== letterU) this.#fail('there is no such escape');
+    for (let i = at + 2; i < at + 6; i++) {
+      if (!isHexDigit(this.#body[i] ?? 0)) this.#fail('four hexadecimal digits must follow \\u');
+    }
+    return 6;
+  }
+
+  #number(): void {
+    const body = this.#body;
+    const start = this.#at;
+    if (body[this.#at] === minus) this.#at++;
+    if (body[this.#at] === zero) this.#at++;
+    else this.#digits(start);
+    if (body[this.#at] === 0x2e) {
+      this.#at++;
+      this.#digits(start);
+    }
+    if (((body[this.#at] ?? 0) | 0x20) === 0x65) {
+      this.#at++;
+      if (body[this.#at] === 0x2b || body[this.#at] === minus) this.#at++;
+      this.#digits(start);
+    }
+  }
+
+  #digits(start: number): void {
+    const first = this.#at;
+    while (isDigit(this.#body[this.#at] ?? 0)) this.#at++;
+    if (this.#at === first) this.#fail(first === start ? 'a value is expected' : 'the number is not complete');
+  }
+
+  #literal(bytes: Buffer, kind: JsonKind): JsonKind {
+    for (const byte of bytes) {
+      if (this.#body[this.#at] !== byte) this.#fail('a value is expected');
+      this.#at++;
+    }
+    return kind;
+  }
+
+  #skipSpace(): void {
+    const body = this.#body;
+    let byte = body[this.#at] as number;
+    if (byte > 0x20) return;
+    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = body[++this.#at] as number;
+  }
+
+  /**
+   * Refuses a name that the object has already. Short objects, nearly all, compare bytes; with many names or an escaped
+   * one the object gets a set of unescaped names, which is returned and given again.
+   */
+  #claimName(
+    start: number,
+    end: number,
+    escaped: boolean,
+    base: number,
+    names: Set<string> | null,
+  ): Set<string> | null {
+    const starts = this.#nameStarts;
+    const ends = this.#nameEnds;
+    if (names === null && !escaped && this.#names - base < linearNamesMax) {
+      for (let i = base; i < this.#names; i++) {
+        const from = starts[i] as number;
+        if ((ends[i] as number) - from === end - start && this.#equal(from, start, end))
+          this.#duplicate(start, end, false);
+      }
+      starts[this.#names] = start;
+      ends[this.#names++] = end;
+      return null;
+    }
+    const set = names ?? new Set<string>();
+    if (names === null)
+      for (let i = base; i < this.#names; i++) set.add(this.#name(starts[i] as number, ends[i] as number, false));
+    const name = this.#name(start, end, escaped);
+    if (set.has(name)) this.#duplicate(start, end, escaped);
+    return set.add(name);
+  }
+
+  /** Whether the bytes from `other` on are those of [start, end). */
+  #equal(other: number, start: number, end: number): boolean {
+    const body = this.#body;
+    let i = start;
+    let j = other;
+    while (i < end && body[i] === body[j]) {
+      i++;
+      j++;
+    }
+    return i === end;
+  }
+
+  #name(start: number, end: number, escaped: boolean): string {
+    if (!escaped) return this.#body.utf8Slice(start, end);
+    const name = unescape(this.#body, { start: start - 1, end: end + 1 });
+    if (!name.isWellFormed()) refuse('a member name has a lone surrogate', start);
+    return name;
+  }
+
+  #watch(start: number, end: number, escaped: boolean, valueStart: number, kind: JsonKind): void {
+    const body = this.#body;
+    if (!escaped && this.#watchedLengths[end - start] !== 1) return;
+    for (const watch of this.#watches) {
+      if (escaped ? this.#name(start, end, true) !== watch.name : !equalBytes(body, start, end, watch.bytes)) continue;
+      watch.occurs = true;
+      if (kind === 'string') this.#noteValue(watch, valueStart + 1, this.#at - 1);
+      return;
+    }
+  }
+
+  #noteValue(watch: Watch, start: number, end: number): void {
+    for (const range of watch.ranges) {
+      if (range.end - range.start === end - start && this.#equal(range.start, start, end)) return;
+    }
+    if (end - start > watchedValueBytesMax || watch.ranges.length + watch.values.size >= watchedValuesMax) {
+      watch.complete = false;
+    } else if (this.#body.subarray(start, end).includes(backslash)) {
+      watch.values.add(unescape(this.#body, { start: start - 1, end: end + 1 }));
+    } else {
+      watch.ranges.push({ start, end });
+    }
+  }
+
+  #duplicate(start: number, end: number, escaped: boolean): never {
+    const name = this.#name(start, end, escaped).slice(0, 64);
+    return refuse(`the name ${JSON.stringify(name)} stands twice in one object`, start);
+  }
+
+  #fail(what: string): never {
+    return refuse(this.#at < this.#body.length ? what : `${what}, but the body ends`, this.#at);
+  }
+}
+
+function refuse(what: string, at: number): never {
+  throw new PortcullisError('invalid_argument', `The body is not a JSON object that we accept: ${what} (byte ${at}).`);
+}
+
+function unescape(body: Buffer, range: ByteRange): string {
+  return JSON.parse(body.utf8Slice(range.start, range.end)) as string;
+}
+
+function equalBytes(body: Buffer, start: number, end: number, bytes: Buffer): boolean {
+  if (end - start !== bytes.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (body[start + i] !== bytes[i]) return false;
+  return true;
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= zero && byte <= nine;
+}
+
+function isHexDigit(byte: number): boolean {
+  const lower = byte | 0x20;
+  return isDigit(byte) || (lower >= 0x61 && lower <= letterF);
+}
+
+/** The offset of the first byte that decoding and encoding again does not give back. */
+function firstInvalidByte(body: Buffer): number {
+  const again = Buffer.from(body.toString());
+  let at = 0;
+  while (body[at] === again[at]) at++;
+  return at;
+}

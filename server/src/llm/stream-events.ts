@@ -1,0 +1,53 @@
+import type { PortcullisError } from '../base/errors.ts';
+import type { StopReason } from './conversation.ts';
+import type { Usage } from './usage.ts';
+
+/** A canonical stream event: what a dialect's decoder yields and its encoder takes. */
+export type StreamEvent =
+  | { readonly type: 'start'; readonly id: string; readonly model: string; readonly usage: Usage | null }
+  | { readonly type: 'block_start'; readonly index: number; readonly block: StreamBlock }
+  | { readonly type: 'text_delta'; readonly index: number; readonly text: string }
+  | { readonly type: 'arguments_delta'; readonly index: number; readonly json: string }
+  | { readonly type: 'block_stop'; readonly index: number }
+  | {
+      readonly type: 'finish';
+      readonly stop: StopReason;
+      readonly stopSequence: string | null;
+      readonly usage: Usage | null;
+    }
+  | { readonly type: 'ping' }
+  | { readonly type: 'error'; readonly error: PortcullisError };
+
+export type StreamBlock =
+  | { readonly kind: 'text' }
+  | { readonly kind: 'tool_call'; readonly id: string; readonly name: string };
+
+/** One event of a provider's stream, already taken out of its SSE framing. */
+export interface WireEvent {
+  readonly event: string;
+  readonly data: string;
+}
+
+/** Reads a provider's stream. It never throws: what is wrong becomes an `error` event, after which it yields nothing. */
+export interface StreamDecoder {
+  event(event: WireEvent): StreamEvent[];
+  /** The connection ended: yields the `finish` that was still due, or an `error` when the stream was cut. */
+  end(): StreamEvent[];
+}
+
+/** Writes a stream in the caller's dialect, as SSE text. It writes nothing after its one terminal or error event. */
+export interface StreamEncoder {
+  write(event: StreamEvent): string;
+  /** The terminal event is written: the caller has the whole answer. */
+  readonly finished: boolean;
+  /** What the error event said that ended the stream instead. */
+  readonly error: PortcullisError | null;
+}
+
+export interface EncoderOptions {
+  readonly requestId: string;
+  /** Unix seconds, for dialects that stamp their answers. */
+  readonly createdS: number;
+  /** Whether the caller asked for usage, in dialects that leave the choice. */
+  readonly includeUsage: boolean;
+}

@@ -1,0 +1,137 @@
+import { PortcullisError } from '../base/errors.ts';
+import type { StreamBlock, StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
+
+/** The part of a decoder that differs by dialect. It may throw: the stream then ends with that error. */
+export interface DecoderCore {
+  event(event: WireEvent): Iterable<StreamEvent>;
+  /** The connection ended. Yields what was still due, if the answer was complete. */
+  end(): Iterable<StreamEvent>;
+}
+
+/** The part of an encoder that differs by dialect. It is given legal sequences only, and may throw. */
+export interface EncoderCore {
+  write(event: Exclude<StreamEvent, { type: 'error' }>): string;
+  error(error: PortcullisError): string;
+}
+
+/** Makes a decoder whose every sequence is legal and ends in exactly one `finish` or `error`, whatever comes in. */
+export function createOrderedDecoder(core: DecoderCore): StreamDecoder {
+  const order = new StreamOrder();
+
+  function collect(events: () => Iterable<StreamEvent>): StreamEvent[] {
+    const collected: StreamEvent[] = [];
+    if (order.ended) return collected;
+    try {
+      for (const event of events()) {
+        const wrong = order.take(event);
+        if (wrong !== null) throw protocolError(wrong);
+        collected.push(event);
+        if (order.ended) break;
+      }
+    } catch (thrown) {
+      const error: StreamEvent = { type: 'error', error: PortcullisError.from(thrown) };
+      order.take(error);
+      collected.push(error);
+    }
+    return collected;
+  }
+
+  return {
+    event: (event) => collect(() => core.event(event)),
+    end: () => {
+      const events = collect(() => core.end());
+      return order.ended ? events : [...events, ...collect(cut)];
+    },
+  };
+}
+
+function cut(): StreamEvent[] {
+  const message = 'The provider ended the stream before the answer was complete.';
+  return [{ type: 'error', error: new PortcullisError('upstream_error', message) }];
+}
+
+/** Makes an encoder that writes one legal stream, whatever events it is given: what is out of order ends it. */
+export function createOrderedEncoder(core: EncoderCore): StreamEncoder {
+  const order = new StreamOrder();
+  let failure: PortcullisError | null = null;
+
+  function fail(error: PortcullisError): string {
+    failure = error;
+    order.take({ type: 'error', error });
+    return core.error(error);
+  }
+
+  return {
+    write(event) {
+      if (order.ended) return '';
+      if (event.type === 'error') return fail(event.error);
+      const wrong = order.take(event);
+      if (wrong !== null) return fail(protocolError(wrong));
+      try {
+        return core.write(event);
+      } catch (thrown) {
+        return fail(PortcullisError.from(thrown));
+      }
+    },
+    get finished() {
+      return order.ended && failure === null;
+    },
+    get error() {
+      return failure;
+    },
+  };
+}
+
+function protocolError(internal: string): PortcullisError {
+  return new PortcullisError('upstream_error', "The provider's stream broke its own protocol.", { internal });
+}
+
+/**
+ * The order that every stream must keep: start first and once, indexes rising, a delta only in an open block of its own
+ * kind, every block closed before the one finish, nothing after finish or error. Blocks may be open side by side.
+ */
+export class StreamOrder {
+  readonly #open = new Map<number, StreamBlock['kind']>();
+  #phase: 'new' | 'open' | 'ended' = 'new';
+  #nextIndex = 0;
+
+  /** Takes one event. @returns what is wrong with it, or null. */
+  take(event: StreamEvent): string | null {
+    if (this.#phase === 'ended') return `${event.type} after the end`;
+    if (event.type === 'ping') return null;
+    if (event.type === 'error') {
+      this.#phase = 'ended';
+      return null;
+    }
+    if (event.type === 'start') {
+      if (this.#phase === 'open') return 'a second start';
+      this.#phase = 'open';
+      return null;
+    }
+    return this.#phase === 'new' ? `${event.type} before start` : this.#takeOpen(event);
+  }
+
+  get ended(): boolean {
+    return this.#phase === 'ended';
+  }
+
+  #takeOpen(event: Exclude<StreamEvent, { type: 'start' | 'ping' | 'error' }>): string | null {
+    switch (event.type) {
+      case 'block_start':
+        if (event.index < this.#nextIndex) return `block ${event.index} after block ${this.#nextIndex - 1}`;
+        this.#nextIndex = event.index + 1;
+        this.#open.set(event.index, event.block.kind);
+        return null;
+      case 'text_delta':
+        return this.#open.get(event.index) === 'text' ? null : `text outside a text block (${event.index})`;
+      case 'arguments_delta':
+        return this.#open.get(event.index) === 'tool_call' ? null : `arguments outside a tool call (${event.index})`;
+      case 'block_stop':
+        return this.#open.delete(event.index) ? null : `block ${event.index} closed but not open`;
+      case 'finish':
+        if (this.#open.size > 0) return `finish with ${this.#open.size} open blocks`;
+        this.#phase = 'ended';
+        return null;
+    }
+  }
+}

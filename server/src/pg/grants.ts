@@ -1,0 +1,55 @@
+import { escapeIdentifier } from 'pg';
+import type { Tx } from './tx.ts';
+
+const readOnly = 'SELECT';
+const appendOnly = 'SELECT, INSERT';
+const ended = 'SELECT, INSERT, UPDATE';
+
+/** What the application's role may do, by table. Rows end rather than vanish, so nothing grants DELETE. */
+export const appPrivileges: Readonly<Record<string, string>> = {
+  schema_migrations: readOnly,
+  control_version: 'SELECT, UPDATE',
+  projects: ended,
+  people: ended,
+  agents: ended,
+  api_keys: ended,
+  kill_switches: ended,
+  runs: ended,
+  budgets: ended,
+  budget_counters: ended,
+  instances: ended,
+  holds: ended,
+  attempts: appendOnly,
+  audit_entries: appendOnly,
+};
+
+/**
+ * Gives the application's role exactly `appPrivileges`: no DDL, no temporary tables, and nothing left of earlier grants.
+ * @throws Error when the role does not exist, or is the one that migrates
+ */
+export async function grantAppRole(tx: Tx, role: string): Promise<void> {
+  const { rows } = await tx.query<{ database: string; exists: boolean; owner: boolean }>(
+    `SELECT current_database() AS database, current_user = $1 AS owner,
+            EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS exists`,
+    [role],
+  );
+  const [found] = rows;
+  if (found?.exists !== true) {
+    throw new Error(
+      `The role "${role}" does not exist: create it with CREATE ROLE ${escapeIdentifier(role)} LOGIN PASSWORD '...', then migrate again.`,
+    );
+  }
+  if (found.owner) {
+    throw new Error(`The role "${role}" owns the schema: the application needs a role of its own, with less to lose.`);
+  }
+  const name = escapeIdentifier(role);
+  const database = escapeIdentifier(found.database);
+  await tx.query(`REVOKE CREATE, TEMPORARY ON DATABASE ${database} FROM PUBLIC, ${name}`);
+  await tx.query(`GRANT CONNECT ON DATABASE ${database} TO ${name}`);
+  await tx.query(`REVOKE ALL ON SCHEMA public FROM PUBLIC, ${name}`);
+  await tx.query(`GRANT USAGE ON SCHEMA public TO ${name}`);
+  await tx.query(`REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, ${name}`);
+  for (const [table, privileges] of Object.entries(appPrivileges)) {
+    await tx.query(`GRANT ${privileges} ON ${escapeIdentifier(table)} TO ${name}`);
+  }
+}

@@ -1,0 +1,71 @@
+import { Client, Pool, TypeOverrides, type ClientConfig } from 'pg';
+
+/** How a connection is made and what bounds each statement on it. */
+export interface ConnectionOptions {
+  readonly connectionString: string;
+  readonly statementMs: number;
+  readonly lockMs: number;
+  readonly connectMs: number;
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string;
+}
+
+export interface PoolOptions extends ConnectionOptions {
+  readonly max: number;
+  readonly idleMs: number;
+  readonly lifetimeMs: number;
+  /** Told of connections that broke while nobody waited for an answer on them. */
+  readonly onError: (error: Error) => void;
+}
+
+// The client gives up this much later than the server should have: only a connection that fell silent gets there.
+const silenceMs = 2_000;
+
+const int8 = 20;
+const int8Array = 1016;
+
+/** int8 arrives as `bigint`; everything else as the driver does it (numeric is text, timestamptz is `Date`). */
+function typeOverrides(): TypeOverrides {
+  const overrides = new TypeOverrides();
+  overrides.setTypeParser(int8, BigInt);
+  overrides.setTypeParser(int8Array, parseInt8Array);
+  return overrides;
+}
+
+/** One dimension, as PostgreSQL writes it: `{1,NULL,-2}`. */
+function parseInt8Array(text: string): (bigint | null)[] {
+  return (text.match(/-?\d+|NULL/g) ?? []).map((item) => (item === 'NULL' ? null : BigInt(item)));
+}
+
+function clientConfig(options: ConnectionOptions): ClientConfig {
+  return {
+    connectionString: options.connectionString,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectMs,
+    statement_timeout: options.statementMs,
+    lock_timeout: options.lockMs,
+    idle_in_transaction_session_timeout: options.statementMs,
+    query_timeout: options.statementMs + silenceMs,
+    keepAlive: true,
+    types: typeOverrides(),
+  };
+}
+
+/** A pool of connections that breaks no process: what happens to a connection outside a query goes to `onError`. */
+export function createPool(options: PoolOptions): Pool {
+  const pool = new Pool({
+    ...clientConfig(options),
+    max: options.max,
+    idleTimeoutMillis: options.idleMs,
+    maxLifetimeSeconds: Math.ceil(options.lifetimeMs / 1000),
+  });
+  pool.on('error', options.onError);
+  // The pool listens to idle clients alone; one that breaks between two statements of a transaction would crash us.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
+}
+
+/** A single connection, not yet opened, with the pool's types and bounds. Its owner listens to `error`. */
+export function createClient(options: ConnectionOptions): Client {
+  return new Client(clientConfig(options));
+}

@@ -1,0 +1,98 @@
+import { PortcullisError } from '../base/errors.ts';
+import type { ControlPart } from '../pg/control-feed.ts';
+import type { Queryable } from '../pg/tx.ts';
+import { matchesWildcard } from '../base/wildcard.ts';
+import { killSwitchesSince, type StoredKillSwitch } from './kill-store.ts';
+import type { CallSubject, KillScope, KillSwitch } from './model.ts';
+
+/**
+ * The engaged kill switches, in memory. A switch stops calls of its own project alone, whatever it names; the one for
+ * everything has no project. Fed by the control feed; expiry needs no event, since each look compares times.
+ */
+export class KillIndex implements ControlPart {
+  readonly name = 'kill switches';
+  /** By scope, project and value; at most one unreleased switch has the same three. */
+  readonly #engaged = new Map<string, KillSwitch>();
+  /** The switches with a pattern, by project. */
+  readonly #models = new Map<string, Map<string, KillSwitch>>();
+
+  async load(db: Queryable, since: bigint): Promise<() => void> {
+    const changed = await killSwitchesSince(db, since);
+    return () => {
+      // Releases first: the same scope may have been released and engaged anew between two reads.
+      for (const kill of changed) if (kill.releasedAt !== null) this.#remove(kill);
+      for (const kill of changed) if (kill.releasedAt === null) this.#add(kill);
+    };
+  }
+
+  /** The switch that stops such a call at that time, the widest first; null: none does. */
+  killedBy(subject: CallSubject, nowMs: number): KillSwitch | null {
+    const { projectId, agentId, keyId, runId, model } = subject;
+    return (
+      this.#at('everything', null, '', nowMs) ??
+      this.#at('project', projectId, projectId, nowMs) ??
+      this.#at('agent', projectId, agentId, nowMs) ??
+      this.#at('key', projectId, keyId, nowMs) ??
+      this.#at('run', projectId, runId, nowMs) ??
+      this.#byModel(projectId, model, nowMs)
+    );
+  }
+
+  /** How many are engaged at that time, for the gauge. */
+  engagedAt(nowMs: number): number {
+    let count = 0;
+    for (const kill of this.#engaged.values()) if (isInForce(kill, nowMs)) count++;
+    return count;
+  }
+
+  #at(scope: KillScope, projectId: string | null, value: string | null, nowMs: number): KillSwitch | null {
+    if (value === null) return null;
+    const kill = this.#engaged.get(slot({ scope, projectId, value }));
+    return kill && isInForce(kill, nowMs) ? kill : null;
+  }
+
+  #byModel(projectId: string, model: string | null, nowMs: number): KillSwitch | null {
+    const patterns = this.#models.get(projectId);
+    if (model === null || !patterns) return null;
+    for (const kill of patterns.values()) {
+      if (matchesWildcard(kill.value, model) && isInForce(kill, nowMs)) return kill;
+    }
+    return null;
+  }
+
+  #add(kill: StoredKillSwitch): void {
+    this.#engaged.set(slot(kill), kill);
+    if (kill.scope !== 'model' || kill.projectId === null) return;
+    const patterns = this.#models.get(kill.projectId) ?? new Map<string, KillSwitch>();
+    this.#models.set(kill.projectId, patterns.set(kill.value, kill));
+  }
+
+  #remove(kill: StoredKillSwitch): void {
+    if (this.#engaged.get(slot(kill))?.id !== kill.id) return;
+    this.#engaged.delete(slot(kill));
+    if (kill.scope === 'model' && kill.projectId !== null) this.#models.get(kill.projectId)?.delete(kill.value);
+  }
+}
+
+/** What the stopped caller is told: what stopped it, who, why, and how to go on. */
+export function killError(kill: KillSwitch): PortcullisError {
+  const stopped = kill.scope === 'everything' ? 'everything' : `the ${kill.scope} ${kill.value}`;
+  const next =
+    kill.expiresAt === null
+      ? 'Nothing goes on until it is released.'
+      : `It ends at ${new Date(kill.expiresAt).toISOString()} unless it is released before.`;
+  const reason = /[.!?]$/.test(kill.reason) ? kill.reason : `${kill.reason}.`;
+  return new PortcullisError(
+    'killed',
+    `Stopped by the kill switch for ${stopped}, engaged by ${kill.engagedBy}: ${reason} ${next}`,
+    { rule: kill.id },
+  );
+}
+
+function isInForce(kill: KillSwitch, nowMs: number): boolean {
+  return kill.expiresAt === null || nowMs < kill.expiresAt;
+}
+
+function slot({ scope, projectId, value }: Pick<KillSwitch, 'scope' | 'projectId' | 'value'>): string {
+  return `${scope} ${projectId ?? ''} ${value}`;
+}

@@ -1,0 +1,167 @@
+import type { Queryable, Tx } from '../pg/tx.ts';
+import type { KillScope, KillSwitch } from './model.ts';
+
+/** A kill switch as it is stored: released ones stay, so that replicas learn of the release. */
+export interface StoredKillSwitch extends KillSwitch {
+  readonly releasedAt: number | null;
+}
+
+interface Row {
+  readonly id: string;
+  readonly scope: KillScope;
+  readonly value: string;
+  readonly project_id: string | null;
+  readonly reason: string;
+  readonly engaged_by: string;
+  readonly engaged_at: Date;
+  readonly expires_at: Date | null;
+  readonly released_at: Date | null;
+}
+
+const columns = 'id, scope, value, project_id, reason, engaged_by, engaged_at, expires_at, released_at';
+
+function fromRow(row: Row): StoredKillSwitch {
+  return {
+    id: row.id,
+    scope: row.scope,
+    value: row.value,
+    projectId: row.project_id,
+    reason: row.reason,
+    engagedBy: row.engaged_by,
+    engagedAt: row.engaged_at.getTime(),
+    expiresAt: row.expires_at?.getTime() ?? null,
+    releasedAt: row.released_at?.getTime() ?? null,
+  };
+}
+
+/** What a scope, value and project name; at most one unreleased switch exists for each. */
+export type KillTarget = Pick<KillSwitch, 'scope' | 'value' | 'projectId'>;
+
+/** Marks the expired switch of a target as released, so that the target can be stopped anew. */
+export async function closeExpired(tx: Tx, version: bigint, target: KillTarget): Promise<void> {
+  await tx.query(
+    `UPDATE kill_switches SET released_at = expires_at, released_by = 'expiry', control_version = $4
+     WHERE scope = $1 AND value = $2 AND coalesce(project_id, '') = coalesce($3, '')
+       AND released_at IS NULL AND expires_at <= now()`,
+    [target.scope, target.value, target.projectId, version],
+  );
+}
+
+/**
+ * Engages, or, where the target is stopped already, makes that switch last until the later of both expiries (null is
+ * the latest).
+ */
+export async function upsertKillSwitch(
+  tx: Tx,
+  version: bigint,
+  kill: Omit<KillSwitch, 'engagedAt'>,
+): Promise<StoredKillSwitch> {
+  const { rows } = await tx.query<Row>(
+    `INSERT INTO kill_switches (id, scope, value, project_id, reason, engaged_by, expires_at, control_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (scope, value, coalesce(project_id, '')) WHERE released_at IS NULL DO UPDATE
+     SET expires_at = CASE WHEN kill_switches.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
+                           ELSE greatest(kill_switches.expires_at, excluded.expires_at) END,
+         control_version = excluded.control_version
+     RETURNING ${columns}`,
+    [
+      kill.id,
+      kill.scope,
+      kill.value,
+      kill.projectId,
+      kill.reason,
+      kill.engagedBy,
+      kill.expiresAt === null ? null : new Date(kill.expiresAt),
+      version,
+    ],
+  );
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
+}
+
+/** @returns null when it is released already */
+export async function releaseKillSwitch(
+  tx: Tx,
+  version: bigint,
+  id: string,
+  releasedBy: string,
+): Promise<StoredKillSwitch | null> {
+  const { rows } = await tx.query<Row>(
+    `UPDATE kill_switches SET released_at = now(), released_by = $2, control_version = $3
+     WHERE id = $1 AND released_at IS NULL RETURNING ${columns}`,
+    [id, releasedBy, version],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** The switch, if it is of this project or stops everything. */
+export async function findKillSwitch(db: Queryable, id: string, projectId: string): Promise<StoredKillSwitch | null> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM kill_switches WHERE id = $1 AND (project_id = $2 OR project_id IS NULL)`,
+    [id, projectId],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** Switches engaged now that reach the project, newest first, from below `beforeId` (null: from the newest). */
+export async function listEngaged(
+  db: Queryable,
+  projectId: string,
+  beforeId: string | null,
+  limit: number,
+): Promise<StoredKillSwitch[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM kill_switches
+     WHERE released_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+       AND (project_id = $1 OR project_id IS NULL) AND ($2::text IS NULL OR id < $2)
+     ORDER BY id DESC LIMIT $3`,
+    [projectId, beforeId, limit],
+  );
+  return rows.map(fromRow);
+}
+
+/** How many switches of the project are engaged now. */
+export async function countEngaged(db: Queryable, projectId: string): Promise<bigint> {
+  const { rows } = await db.query<{ engaged: bigint }>(
+    `SELECT count(*) AS engaged FROM kill_switches
+     WHERE project_id = $1 AND released_at IS NULL AND (expires_at IS NULL OR expires_at > now())`,
+    [projectId],
+  );
+  return rows[0]?.engaged ?? 0n;
+}
+
+/** For the control feed: what changed after `version`; from 0 only what is not released. */
+export async function killSwitchesSince(db: Queryable, version: bigint): Promise<StoredKillSwitch[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM kill_switches WHERE control_version > $1 AND ($1 > 0 OR released_at IS NULL)`,
+    [version],
+  );
+  return rows.map(fromRow);
+}
+
+const targetStatements = {
+  agent: 'SELECT id FROM agents WHERE project_id = $2 AND (id = $1 OR name = $1) ORDER BY id = $1 DESC LIMIT 1',
+  key: 'SELECT id FROM api_keys WHERE id = $1 AND project_id = $2',
+  run: 'SELECT id FROM runs WHERE id = $1 AND project_id = $2',
+} as const;
+
+/** The id of what a kill switch names in a project: an id, or an agent's name. Null: there is none. */
+export async function findKillTarget(
+  db: Queryable,
+  scope: keyof typeof targetStatements,
+  value: string,
+  projectId: string,
+): Promise<string | null> {
+  const { rows } = await db.query<{ id: string }>(targetStatements[scope], [value, projectId]);
+  return rows[0]?.id ?? null;
+}
+
+/** The id of a project, by id or name; null: there is none. */
+export async function findProject(db: Queryable, value: string): Promise<string | null> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM projects WHERE id = $1 OR name = $1 ORDER BY id = $1 DESC LIMIT 1',
+    [value],
+  );
+  return rows[0]?.id ?? null;
+}
