@@ -23,11 +23,13 @@ export interface Bench {
 /** One measurement: figures by name, the unit last in the name. */
 export type Sample = Readonly<Record<string, number>>;
 
-/** The medians of the main workload, and all workloads and samples by name. */
-export type TargetFigures = Sample & {
+export const mainFigures = ['rps', 'cpu_us_per_request', 'p50_ms', 'p99_ms', 'rss_mib'] as const;
+
+/** The main workload's figures, and all workloads and rounds by name. */
+export interface TargetFigures extends Partial<Record<(typeof mainFigures)[number], number>> {
   readonly workloads: Readonly<Record<string, Sample>>;
   readonly samples: Readonly<Record<string, readonly Sample[]>>;
-};
+}
 
 /** A promise about a ratio: at most, or at least, this. */
 export interface Bar {

@@ -9,17 +9,17 @@ export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> 
   const latenciesMs: number[] = [];
   let errors = 0;
   let firstError: string | null = null;
-  let measuring = false;
-  let running = true;
+  let phase: 'warming' | 'measuring' | 'over' = 'warming';
+  const over = () => phase === 'over';
 
   async function loop(): Promise<void> {
     const connection = new Connection(job);
-    while (running) {
+    while (!over()) {
       const startedMs = performance.now();
       try {
         const { status, start } = await connection.send();
         if (status !== 200) throw new Error(`${status}: ${start}`);
-        if (measuring) latenciesMs.push(performance.now() - startedMs);
+        if (phase === 'measuring') latenciesMs.push(performance.now() - startedMs);
       } catch (error) {
         errors += 1;
         firstError ??= String(error);
@@ -34,12 +34,11 @@ export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> 
   await sleep(job.warmupMs);
   const cpuBefore = job.pids.map(cpuUs);
   const startedMs = performance.now();
-  measuring = true;
+  phase = 'measuring';
   await sleep(job.durationMs);
-  measuring = false;
+  phase = 'over';
   const seconds = (performance.now() - startedMs) / 1000;
   const cpuAfter = job.pids.map(cpuUs);
-  running = false;
   await Promise.all(loops);
   return {
     requests: latenciesMs.length,

@@ -56,7 +56,7 @@ export class Connection {
     const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
     const reader = new ResponseReader(
       (chunk) => {
-        if (this.#start.length < startBytesMax) this.#start += chunk.latin1Slice(0, startBytesMax);
+        if (this.#start.length < startBytesMax) this.#start += chunk.toString('latin1', 0, startBytesMax);
         this.#onBody(chunk);
       },
       (status, keepAlive) => {
@@ -68,7 +68,7 @@ export class Connection {
       if (this.#socket === socket) this.close();
       this.#settled()?.reject(error);
     };
-    socket.on('data', (data) => {
+    socket.on('data', (data: Buffer) => {
       try {
         reader.push(data);
       } catch (error) {

@@ -37,7 +37,7 @@ export class ResponseReader {
         this.#pending = data.subarray(at);
         return;
       }
-      const text = data.latin1Slice(at, end);
+      const text = data.toString('latin1', at, end);
       at = end + (this.#part === 'head' ? 4 : 2);
       this.#line(text);
     }

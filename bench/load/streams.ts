@@ -22,7 +22,7 @@ export async function streams(job: StreamsJob): Promise<StreamsResult> {
     let events = 0;
     let rest = '';
     const connection = new Connection(job, (chunk) => {
-      const text = rest + chunk.latin1Slice();
+      const text = rest + chunk.toString('latin1');
       const whole = text.lastIndexOf('\n') + 1;
       rest = text.slice(whole);
       const us = nowUs();

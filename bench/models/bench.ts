@@ -6,12 +6,13 @@ import {
   type Bench,
   type BenchOptions,
   type Findings,
+  mainFigures,
   missedBars,
   type Sample,
   summarize,
   type TargetFigures,
 } from '../harness/result.ts';
-import { round } from '../harness/statistics.ts';
+import { round as shorten } from '../harness/statistics.ts';
 import { bareProxy } from '../targets/bare-proxy.ts';
 import { direct } from '../targets/direct.ts';
 import { gate } from '../targets/gate.ts';
@@ -30,6 +31,8 @@ export const models: Bench = {
   run,
 };
 
+const appliesTo = (workload: Workload, name: string) => workload.targets?.includes(name) ?? true;
+
 type Samples = Map<string, Map<string, Sample[]>>;
 
 async function run(options: BenchOptions): Promise<Findings> {
@@ -40,7 +43,6 @@ async function run(options: BenchOptions): Promise<Findings> {
   const unavailable: Record<string, string> = {};
   const running = new Map<string, RunningTarget>();
   const plan = workloads(options);
-  const appliesTo = (workload: Workload, name: string) => workload.targets?.includes(name) ?? true;
   try {
     for (const target of targets.filter(({ name }) => options.only?.includes(name) ?? true)) {
       try {
@@ -56,7 +58,7 @@ async function run(options: BenchOptions): Promise<Findings> {
         progress(`${target.name} is not measured: ${unavailable[target.name]}`);
       }
     }
-    const samples = await interleaved(load, running, plan, options);
+    const samples = await interleaved(load, running, plan, options, unavailable);
     const figures = Object.fromEntries([...samples].map(([name, taken]) => [name, figuresOf(taken)]));
     const ratios = compare(figures);
     return { targets: figures, ratios, missed: missedBars(bars, ratios), unavailable };
@@ -75,18 +77,25 @@ async function interleaved(
   running: ReadonlyMap<string, RunningTarget>,
   plan: readonly Workload[],
   { rounds, durationS, smoke, progress }: BenchOptions,
+  unavailable: Record<string, string>,
 ): Promise<Samples> {
   const samples: Samples = new Map([...running.keys()].map((name) => [name, new Map()]));
   for (const workload of plan) {
-    for (let round_ = 1; round_ <= rounds; round_ += 1) {
+    for (let round = 1; round <= rounds; round += 1) {
       for (const [name, target] of running) {
-        if (workload.targets?.includes(name) === false) continue;
-        // The first round also pays for compiling the target's code.
-        const warmupMs = smoke ? 500 : round_ === 1 ? 2_000 : 500;
-        const sample = await measure(load, target, workload, { warmupMs, durationMs: durationS * 1_000 });
         const taken = samples.get(name);
-        taken?.set(workload.name, [...(taken.get(workload.name) ?? []), sample]);
-        progress(`${workload.name} (${workload.about}), round ${round_} of ${rounds}: ${name} ${brief(sample)}`);
+        const failure = `${name}: ${workload.name}`;
+        if (!appliesTo(workload, name) || failure in unavailable) continue;
+        // The first round also pays for compiling the target's code.
+        const warmupMs = smoke ? 500 : round === 1 ? 2_000 : 500;
+        try {
+          const sample = await measure(load, target, workload, { warmupMs, durationMs: durationS * 1_000 });
+          taken?.set(workload.name, [...(taken.get(workload.name) ?? []), sample]);
+          progress(`${workload.name} (${workload.about}), round ${round} of ${rounds}: ${name} ${brief(sample)}`);
+        } catch (error) {
+          unavailable[failure] = (error as Error).message;
+          progress(`${failure} is not measured: ${unavailable[failure]}`);
+        }
       }
     }
   }
@@ -95,7 +104,7 @@ async function interleaved(
 
 function brief(sample: Sample): string {
   return Object.entries(sample)
-    .map(([name, value]) => `${name} ${round(value)}`)
+    .map(([name, value]) => `${name} ${shorten(value)}`)
     .join(', ');
 }
 
@@ -103,7 +112,7 @@ function figuresOf(taken: ReadonlyMap<string, readonly Sample[]>): TargetFigures
   const summaries = [...taken].map(([name, samples]) => [name, summarize(samples)] as const);
   const samples = [...taken].map(([name, list]) => [name, list.map((sample) => summarize([sample]))] as const);
   return {
-    ...summaries[0]?.[1],
+    ...Object.fromEntries(mainFigures.map((figure) => [figure, summaries[0]?.[1][figure]])),
     workloads: Object.fromEntries(summaries),
     samples: Object.fromEntries(samples),
   };

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Child } from '../harness/children.ts';
 import { residentMib } from '../harness/process-tree.ts';
 import type { Sample } from '../harness/result.ts';
@@ -50,19 +49,16 @@ export async function probe(target: RunningTarget, { request }: Workload): Promi
 /** The target's own memory: a database beside it shares pages among its processes, so that a sum would mislead. */
 async function withPeakMemory<T>(target: RunningTarget, work: Promise<T>): Promise<{ value: T; peakMib: number }> {
   let peakMib = 0;
-  let done = false;
-  const sampling = (async () => {
-    while (!done) {
-      const databaseMib = target.databasePid === null ? 0 : residentMib(target.databasePid);
-      peakMib = Math.max(peakMib, residentMib(target.pid) - databaseMib);
-      await sleep(residentEveryMs, undefined, { ref: false });
-    }
-  })();
+  const look = () => {
+    const databaseMib = target.databasePid === null ? 0 : residentMib(target.databasePid);
+    peakMib = Math.max(peakMib, residentMib(target.pid) - databaseMib);
+  };
+  const looking = setInterval(look, residentEveryMs);
+  look();
   try {
     return { value: await work, peakMib };
   } finally {
-    done = true;
-    await sampling;
+    clearInterval(looking);
   }
 }
 

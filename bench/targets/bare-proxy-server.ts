@@ -16,9 +16,8 @@ const server = createServer((request, response) => {
   const { url: path = '/', method = 'GET' } = request;
   const body = method === 'GET' ? null : request;
   upstream
-    .stream(
-      { path, method: method as 'GET' | 'POST', headers: endToEnd(request.headers), body },
-      ({ statusCode, headers }) => response.writeHead(statusCode, endToEnd(headers)),
+    .stream({ path, method, headers: endToEnd(request.headers), body }, ({ statusCode, headers }) =>
+      response.writeHead(statusCode, endToEnd(headers)),
     )
     .catch(() => {
       if (!response.headersSent) response.writeHead(502);

@@ -77,6 +77,8 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_control ON api_keys (control_version);
 CREATE INDEX api_keys_list ON api_keys (project_id, created_at DESC, id DESC);
+-- The keys that end with their run.
+CREATE INDEX api_keys_by_run ON api_keys (run_id) WHERE run_id IS NOT NULL AND revoked_at IS NULL;
 
 CREATE TABLE kill_switches (
   id text PRIMARY KEY,

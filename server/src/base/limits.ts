@@ -79,6 +79,10 @@ export const sseEventBytesMax = 8 * 1024 * 1024;
 export const upstreamErrorBytesMax = 1024 * 1024;
 export const upstreamAnswerBytesMax = 64 * 1024 * 1024;
 
+// Translated answers (llm/): arguments of tool calls held back at a time, and the calls of one answer
+export const toolArgumentsCharsMax = 8 * 1024 * 1024;
+export const toolCallsPerAnswerMax = 128;
+
 // Migrations (pg/migrate.ts)
 export const migrationConnectMs = 10_000;
 export const migrationLockMs = 5_000;

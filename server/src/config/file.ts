@@ -39,7 +39,6 @@ const price = z.union(
 );
 
 const timeouts = z.strictObject({
-  connect_ms: milliseconds.optional(),
   first_byte_ms: milliseconds.optional(),
   idle_ms: milliseconds.optional(),
   total_ms: milliseconds.optional(),

@@ -22,6 +22,8 @@ export interface GuardOptions {
 export interface RateClass {
   readonly name: 'api' | 'admin';
   readonly perMinute: number;
+  /** Principals that it does not count. */
+  readonly exempt?: (principal: Principal) => boolean;
 }
 
 /**
@@ -52,10 +54,11 @@ async function identify({ authenticator, metrics }: GuardOptions, request: Fasti
 
 function takeRate(
   { limiter, metrics }: GuardOptions,
-  { name, perMinute }: RateClass,
+  { name, perMinute, exempt }: RateClass,
   principal: Principal,
   reply: FastifyReply,
 ): void {
+  if (exempt?.(principal)) return;
   const verdict = limiter.take(`${name}:${principal.keyId ?? principal.id}`, { perMinute, burst: perMinute });
   reply.header('ratelimit-policy', `"${name}";q=${perMinute};w=60`);
   reply.header('ratelimit', `"${name}";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);

@@ -10,8 +10,6 @@ export interface MetricsRoutesOptions extends GuardOptions {
   readonly rate: RateClass;
   readonly metrics: Metrics;
   readonly throughput: ThroughputMeter;
-  /** Whether the request carries METRICS_API_KEY, which neither counts against a rate nor may do anything else. */
-  readonly isMetricsKey: (request: FastifyRequest) => boolean;
   readonly onRead: (request: FastifyRequest) => void;
 }
 
@@ -20,13 +18,9 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
   const checkGuard = guard(options, options.rate);
 
   async function authorize(this: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    if (!options.isMetricsKey(request)) {
-      await checkGuard.call(this, request, reply);
-      if (!request.principal || !grants(request.principal.scopes, 'metrics:read')) {
-        throw new PortcullisError('insufficient_scope', 'This credential lacks the scope metrics:read.', {
-          rule: 'scope:metrics:read',
-        });
-      }
+    await checkGuard.call(this, request, reply);
+    if (!request.principal || !grants(request.principal.scopes, 'metrics:read')) {
+      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope metrics:read.', { rule: 'scope:metrics:read' });
     }
     options.onRead(request);
   }

@@ -32,11 +32,7 @@ export class AgentService {
   }
 
   /** @throws PortcullisError invalid_argument, not_found (project, person), conflict (name or subject taken, person disabled) */
-  async create(
-    by: Principal,
-    requestId: string,
-    request: NewAgent,
-  ): Promise<{ result: AgentRecord; version: bigint }> {
+  async create(by: Principal, requestId: string, request: NewAgent): Promise<{ result: AgentRecord; version: bigint }> {
     const { projectId, personId, issuer, subject } = request;
     const name = checkName(request.name);
     const description = checkLine('description', request.description, 0, reasonCharsMax);

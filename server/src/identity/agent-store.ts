@@ -14,8 +14,7 @@ interface Row {
   readonly created_by: string;
 }
 
-const columns =
-  'id, project_id, name, description, person_id, issuer, subject, state, created_at, created_by';
+const columns = 'id, project_id, name, description, person_id, issuer, subject, state, created_at, created_by';
 
 function fromRow(row: Row): AgentRecord {
   return {

@@ -9,8 +9,7 @@ export function invalid(param: string, message: string): PortcullisError {
 /** A line of text without control characters; surrounding blanks are dropped. @throws PortcullisError invalid_argument */
 export function checkLine(param: string, text: string, charsMin: number, charsMax: number): string {
   const line = text.trim();
-  const chars = [...line].length;
-  if (chars < charsMin || chars > charsMax || /\p{C}/u.test(line)) {
+  if (line.length < charsMin || line.length > charsMax || /\p{C}/u.test(line)) {
     throw invalid(param, `${param} must be one line of ${charsMin} to ${charsMax} characters.`);
   }
   return line;

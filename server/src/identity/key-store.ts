@@ -50,10 +50,7 @@ function fromRow(row: Row): KeyRecord {
   };
 }
 
-export type KeyToInsert = Omit<
-  StoredKey,
-  'createdAt' | 'expiresAt' | 'revokedAt' | 'successorId' | 'lastUsedAt'
-> & {
+export type KeyToInsert = Omit<StoredKey, 'createdAt' | 'expiresAt' | 'revokedAt' | 'successorId' | 'lastUsedAt'> & {
   /** Seconds from now; null never expires. */
   readonly lifetimeS: number | null;
 };
@@ -101,14 +98,16 @@ export async function setKeySuccessor(
   id: string,
   successorId: string,
   overlapS: number,
-): Promise<KeyRecord | null> {
+): Promise<KeyRecord> {
   const { rows } = await tx.query<Row>(
     `UPDATE api_keys SET successor_id = $2, expires_at = least(expires_at, now() + make_interval(secs => $3)),
        control_version = $4
      WHERE id = $1 RETURNING ${columns}`,
     [id, successorId, overlapS, version],
   );
-  return rows[0] ? fromRow(rows[0]) : null;
+  const [row] = rows;
+  if (!row) throw new Error('UPDATE … RETURNING gave no row');
+  return fromRow(row);
 }
 
 /** @returns null when the key is revoked already */
@@ -119,6 +118,15 @@ export async function setKeyRevoked(tx: Tx, version: bigint, id: string): Promis
     [id, version],
   );
   return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** The agent whose running run it is; null: there is none in the project. */
+export async function findRunOwner(db: Queryable, projectId: string, runId: string): Promise<string | null> {
+  const { rows } = await db.query<{ agent_id: string }>(
+    "SELECT agent_id FROM runs WHERE id = $1 AND project_id = $2 AND state = 'running'",
+    [runId, projectId],
+  );
+  return rows[0]?.agent_id ?? null;
 }
 
 /** Keys of the project that neither expired nor were revoked. */

@@ -66,7 +66,7 @@ export type RefusalReason =
   | 'wrong_audience'
   | 'id_token'
   | 'sender_constrained'
-  | 'no_subject'
+  | 'bad_subject'
   | 'no_expiry'
   | 'token_expired'
   | 'lifetime_too_long'

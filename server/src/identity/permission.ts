@@ -22,6 +22,25 @@ export function requireScope(principal: Principal, needed: Scope): void {
 }
 
 /**
+ * Refuses a caller that would make a key which can do what its own credential cannot.
+ * @throws PortcullisError insufficient_scope, policy_denied
+ */
+export function requireMayGrant(by: Principal, granted: readonly Scope[]): void {
+  if (by.models !== null || by.runId !== null) {
+    throw new PortcullisError(
+      'policy_denied',
+      'A credential that is limited to a run or to models cannot make keys, which would not be.',
+      { rule: 'key.limited' },
+    );
+  }
+  const lacking = granted.find((scope) => !permits(by, scope));
+  if (lacking === undefined) return;
+  throw new PortcullisError('insufficient_scope', `You cannot give a key the scope ${lacking}, which yours lacks.`, {
+    rule: `scope:${lacking}`,
+  });
+}
+
+/**
  * What no agent may hold. `admin` is among them because it can make keys for anybody, and so would let an agent decide
  * on its own requests after all.
  */

@@ -1,13 +1,36 @@
 import { isUtf8 } from 'node:buffer';
-import { PortcullisError } from '../base/errors.ts';
 import { jsonMembersMax, watchedValueBytesMax, watchedValuesMax } from '../base/limits.ts';
+import { MemberNames, sameBytes } from './json-names.ts';
+import {
+  backslash,
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  isDigit,
+  isHexDigit,
+  letterE,
+  letterF,
+  letterN,
+  letterT,
+  letterU,
+  minus,
+  openBrace,
+  openBracket,
+  plain,
+  quote,
+  refuseBody,
+  simpleEscapes,
+  stringText,
+  zero,
+} from './json-text.ts';
 
 /**
  * One strict pass over the bytes of a request body (RFC 8259).
  *
  * The gate decides by what it reads here, and the upstream reads the same bytes with a parser of its own. So everything
- * on which parsers are known to disagree is refused, at every depth: duplicate names (compared after unescaping), lone
- * surrogates in names, a BOM, invalid UTF-8, bytes after the object. Nested duplicates matter as much as those on top: with
+ * on which parsers are known to disagree is refused, at every depth: duplicate names (compared after unescaping), needless
+ * escapes and lone surrogates in names, a BOM, invalid UTF-8, bytes after the object. Nested duplicates matter as much as those on top: with
  * `{"type":"text","type":"image"}` we would price a text and the upstream would see an image.
  */
 
@@ -52,22 +75,22 @@ export interface ScanOptions {
  * @throws PortcullisError invalid_argument, naming the byte at which the body went wrong
  */
 export function scanObject(body: Buffer, options: ScanOptions): ScannedBody {
-  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) refuse('a byte order mark is not allowed', 0);
-  if (!isUtf8(body)) refuse('the text is not UTF-8', firstInvalidByte(body));
+  if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) refuseBody('a byte order mark is not allowed', 0);
+  if (!isUtf8(body)) refuseBody('the text is not UTF-8', firstInvalidByte(body));
   return new Scanner(body, options).scan();
 }
 
 /** The string in `range`, unescaped. @throws PortcullisError invalid_argument for lone surrogates */
 export function readString(body: Buffer, range: ByteRange): string {
-  const inner = body.subarray(range.start + 1, range.end - 1);
-  const text = inner.includes(backslash) ? unescape(body, range) : inner.toString();
-  if (!text.isWellFormed()) refuse('a lone surrogate is not text', range.start);
+  const escaped = body.subarray(range.start, range.end).includes(backslash);
+  const text = stringText(body, range.start + 1, range.end - 1, escaped);
+  if (!text.isWellFormed()) refuseBody('a lone surrogate is not text', range.start);
   return text;
 }
 
 /** The number in `range`; one beyond the doubles is Infinity. */
 export function readNumber(body: Buffer, range: ByteRange): number {
-  return Number(body.latin1Slice(range.start, range.end));
+  return Number(body.toString('latin1', range.start, range.end));
 }
 
 /** The boolean in `range`. */
@@ -97,36 +120,7 @@ export function replaceRange(body: Buffer, range: ByteRange, json: string): Buff
   return editBody(body, [{ start: range.start, end: range.end, json }]);
 }
 
-const quote = 0x22;
-const comma = 0x2c;
-const minus = 0x2d;
-const zero = 0x30;
-const nine = 0x39;
-const colon = 0x3a;
-const openBracket = 0x5b;
-const backslash = 0x5c;
-const closeBracket = 0x5d;
-const letterF = 0x66;
-const letterN = 0x6e;
-const letterT = 0x74;
-const letterU = 0x75;
-const openBrace = 0x7b;
-const closeBrace = 0x7d;
-
 const literals = { true: Buffer.from('true'), false: Buffer.from('false'), null: Buffer.from('null') };
-
-/** 1 for every byte that a string may hold as it is: neither a control character nor a quote nor a backslash. */
-const plain = Uint8Array.from({ length: 256 }, (_, byte) =>
-  byte >= 0x20 && byte !== quote && byte !== backslash ? 1 : 0,
-);
-
-/** 1 for every letter that may follow a backslash by itself. */
-const simpleEscapes = Uint8Array.from({ length: 256 }, (_, byte) =>
-  '"\\/bfnrt'.includes(String.fromCharCode(byte)) ? 1 : 0,
-);
-
-/** Up to so many names, an object's duplicates are looked for byte by byte; beyond, in a set. */
-const linearNamesMax = 32;
 
 const watchedNameBytesMax = 31;
 
@@ -142,29 +136,31 @@ class Watch implements Sighting {
     this.name = name;
     this.bytes = Buffer.from(name);
   }
+
+  /** Whether the member name [start, end) of `body` is this one. */
+  is(body: Buffer, start: number, end: number, escaped: boolean): boolean {
+    if (escaped) return stringText(body, start, end, true) === this.name;
+    return end - start === this.bytes.length && sameBytes(this.bytes, 0, body, start, end);
+  }
 }
 
 class Scanner {
   readonly #body: Buffer;
   readonly #view: DataView;
   readonly #depthMax: number;
+  readonly #names: MemberNames;
   readonly #watches: readonly Watch[];
   /** 1 at the lengths that watched names have: nearly every name is passed over by this one look. */
   readonly #watchedLengths = new Uint8Array(watchedNameBytesMax + 1);
   #at = 0;
   /** The count of the array or object that ended last. */
   #count = 0;
-  /** Ranges of the names seen so far in the objects that are open, innermost last. */
-  readonly #nameStarts: Int32Array;
-  readonly #nameEnds: Int32Array;
-  #names = 0;
 
   constructor(body: Buffer, options: ScanOptions) {
     this.#body = body;
     this.#view = new DataView(body.buffer, body.byteOffset, body.length);
     this.#depthMax = options.depthMax;
-    this.#nameStarts = new Int32Array(linearNamesMax * options.depthMax);
-    this.#nameEnds = new Int32Array(linearNamesMax * options.depthMax);
+    this.#names = new MemberNames(body, options.depthMax);
     this.#watches = (options.watch ?? []).map((name) => new Watch(name));
     for (const { bytes } of this.#watches) this.#watchedLengths[bytes.length] = 1;
   }
@@ -178,7 +174,7 @@ class Scanner {
     if (this.#at < this.#body.length) this.#fail('nothing may follow the object');
     const sightings = new Map<string, Sighting>();
     for (const watch of this.#watches) {
-      for (const range of watch.ranges) watch.values.add(this.#body.utf8Slice(range.start, range.end));
+      for (const range of watch.ranges) watch.values.add(stringText(this.#body, range.start, range.end, false));
       if (watch.occurs) sightings.set(watch.name, watch);
     }
     return { members, sightings };
@@ -211,7 +207,7 @@ class Scanner {
   #object(depth: number, members: Map<string, Member> | null): void {
     if (depth > this.#depthMax) this.#fail(`objects and arrays may nest ${this.#depthMax} deep at most`);
     const body = this.#body;
-    const base = this.#names;
+    const mark = this.#names.enter();
     let count = 0;
     let names: Set<string> | null = null;
     this.#at++;
@@ -226,7 +222,7 @@ class Scanner {
       const start = this.#at + 1;
       const escaped = this.#string();
       const end = this.#at - 1;
-      names = this.#claimName(start, end, escaped, base, names);
+      names = this.#names.claim(mark, start, end, escaped, names);
       if (++count > jsonMembersMax) this.#fail(`an object may have ${jsonMembersMax} members at most`);
       this.#skipSpace();
       if (body[this.#at] !== colon) this.#fail('a colon is expected');
@@ -236,7 +232,12 @@ class Scanner {
       const kind = this.#value(depth);
       this.#watch(start, end, escaped, valueStart, kind);
       if (members !== null) {
-        members.set(this.#name(start, end, escaped), { start: valueStart, end: this.#at, kind, count: this.#count });
+        members.set(stringText(body, start, end, escaped), {
+          start: valueStart,
+          end: this.#at,
+          kind,
+          count: this.#count,
+        });
       }
       this.#skipSpace();
       if (body[this.#at] === closeBrace) break;
@@ -246,7 +247,7 @@ class Scanner {
     }
     this.#at++;
     this.#count = count;
-    this.#names = base;
+    this.#names.leave(mark);
   }
 
   #array(depth: number): void {
@@ -334,7 +335,7 @@ class Scanner {
       this.#at++;
       this.#digits(start);
     }
-    if (((body[this.#at] ?? 0) | 0x20) === 0x65) {
+    if (((body[this.#at] ?? 0) | 0x20) === letterE) {
       this.#at++;
       if (body[this.#at] === 0x2b || body[this.#at] === minus) this.#at++;
       this.#digits(start);
@@ -362,61 +363,11 @@ class Scanner {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = body[++this.#at] as number;
   }
 
-  /**
-   * Refuses a name that the object has already. Short objects, nearly all, compare bytes; with many names or an escaped
-   * one the object gets a set of unescaped names, which is returned and given again.
-   */
-  #claimName(
-    start: number,
-    end: number,
-    escaped: boolean,
-    base: number,
-    names: Set<string> | null,
-  ): Set<string> | null {
-    const starts = this.#nameStarts;
-    const ends = this.#nameEnds;
-    if (names === null && !escaped && this.#names - base < linearNamesMax) {
-      for (let i = base; i < this.#names; i++) {
-        const from = starts[i] as number;
-        if ((ends[i] as number) - from === end - start && this.#equal(from, start, end))
-          this.#duplicate(start, end, false);
-      }
-      starts[this.#names] = start;
-      ends[this.#names++] = end;
-      return null;
-    }
-    const set = names ?? new Set<string>();
-    if (names === null)
-      for (let i = base; i < this.#names; i++) set.add(this.#name(starts[i] as number, ends[i] as number, false));
-    const name = this.#name(start, end, escaped);
-    if (set.has(name)) this.#duplicate(start, end, escaped);
-    return set.add(name);
-  }
-
-  /** Whether the bytes from `other` on are those of [start, end). */
-  #equal(other: number, start: number, end: number): boolean {
-    const body = this.#body;
-    let i = start;
-    let j = other;
-    while (i < end && body[i] === body[j]) {
-      i++;
-      j++;
-    }
-    return i === end;
-  }
-
-  #name(start: number, end: number, escaped: boolean): string {
-    if (!escaped) return this.#body.utf8Slice(start, end);
-    const name = unescape(this.#body, { start: start - 1, end: end + 1 });
-    if (!name.isWellFormed()) refuse('a member name has a lone surrogate', start);
-    return name;
-  }
-
   #watch(start: number, end: number, escaped: boolean, valueStart: number, kind: JsonKind): void {
     const body = this.#body;
     if (!escaped && this.#watchedLengths[end - start] !== 1) return;
     for (const watch of this.#watches) {
-      if (escaped ? this.#name(start, end, true) !== watch.name : !equalBytes(body, start, end, watch.bytes)) continue;
+      if (!watch.is(body, start, end, escaped)) continue;
       watch.occurs = true;
       if (kind === 'string') this.#noteValue(watch, valueStart + 1, this.#at - 1);
       return;
@@ -425,48 +376,20 @@ class Scanner {
 
   #noteValue(watch: Watch, start: number, end: number): void {
     for (const range of watch.ranges) {
-      if (range.end - range.start === end - start && this.#equal(range.start, start, end)) return;
+      if (range.end - range.start === end - start && sameBytes(this.#body, range.start, this.#body, start, end)) return;
     }
     if (end - start > watchedValueBytesMax || watch.ranges.length + watch.values.size >= watchedValuesMax) {
       watch.complete = false;
     } else if (this.#body.subarray(start, end).includes(backslash)) {
-      watch.values.add(unescape(this.#body, { start: start - 1, end: end + 1 }));
+      watch.values.add(stringText(this.#body, start, end, true));
     } else {
       watch.ranges.push({ start, end });
     }
   }
 
-  #duplicate(start: number, end: number, escaped: boolean): never {
-    const name = this.#name(start, end, escaped).slice(0, 64);
-    return refuse(`the name ${JSON.stringify(name)} stands twice in one object`, start);
-  }
-
   #fail(what: string): never {
-    return refuse(this.#at < this.#body.length ? what : `${what}, but the body ends`, this.#at);
+    return refuseBody(this.#at < this.#body.length ? what : `${what}, but the body ends`, this.#at);
   }
-}
-
-function refuse(what: string, at: number): never {
-  throw new PortcullisError('invalid_argument', `The body is not a JSON object that we accept: ${what} (byte ${at}).`);
-}
-
-function unescape(body: Buffer, range: ByteRange): string {
-  return JSON.parse(body.utf8Slice(range.start, range.end)) as string;
-}
-
-function equalBytes(body: Buffer, start: number, end: number, bytes: Buffer): boolean {
-  if (end - start !== bytes.length) return false;
-  for (let i = 0; i < bytes.length; i++) if (body[start + i] !== bytes[i]) return false;
-  return true;
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= zero && byte <= nine;
-}
-
-function isHexDigit(byte: number): boolean {
-  const lower = byte | 0x20;
-  return isDigit(byte) || (lower >= 0x61 && lower <= letterF);
 }
 
 /** The offset of the first byte that decoding and encoding again does not give back. */

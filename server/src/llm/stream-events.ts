@@ -18,6 +18,9 @@ export type StreamEvent =
   | { readonly type: 'ping' }
   | { readonly type: 'error'; readonly error: PortcullisError };
 
+/** The events that carry an answer. */
+export type AnswerEvent = Exclude<StreamEvent, { type: 'error' }>;
+
 export type StreamBlock =
   | { readonly kind: 'text' }
   | { readonly kind: 'tool_call'; readonly id: string; readonly name: string };
@@ -33,19 +36,24 @@ export interface StreamDecoder {
   event(event: WireEvent): StreamEvent[];
   /** The connection ended: yields the `finish` that was still due, or an `error` when the stream was cut. */
   end(): StreamEvent[];
+  /** What the provider reported so far. */
+  readonly usage: Usage | null;
+  /** Bytes of all that the model generated so far, also of what is not passed on: bounds its tokens from above. */
+  readonly outputBytes: number;
 }
 
 /** Writes a stream in the caller's dialect, as SSE text. It writes nothing after its one terminal or error event. */
 export interface StreamEncoder {
-  write(event: StreamEvent): string;
+  write(event: AnswerEvent): string;
+  /** The error event that ends the stream. Blocks that are open stay so: closing them would claim that they are whole. */
+  fail(error: PortcullisError, requestId: string): string;
   /** The terminal event is written: the caller has the whole answer. */
   readonly finished: boolean;
-  /** What the error event said that ended the stream instead. */
-  readonly error: PortcullisError | null;
+  /** An error event ended the stream instead. */
+  readonly failed: boolean;
 }
 
 export interface EncoderOptions {
-  readonly requestId: string;
   /** Unix seconds, for dialects that stamp their answers. */
   readonly createdS: number;
   /** Whether the caller asked for usage, in dialects that leave the choice. */

@@ -1,17 +1,20 @@
 import { PortcullisError } from '../base/errors.ts';
-import type { StreamBlock, StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
+import type { AnswerEvent, StreamBlock, StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
+import type { Usage } from './usage.ts';
 
 /** The part of a decoder that differs by dialect. It may throw: the stream then ends with that error. */
 export interface DecoderCore {
   event(event: WireEvent): Iterable<StreamEvent>;
   /** The connection ended. Yields what was still due, if the answer was complete. */
   end(): Iterable<StreamEvent>;
+  readonly usage: Usage | null;
+  readonly outputBytes: number;
 }
 
 /** The part of an encoder that differs by dialect. It is given legal sequences only, and may throw. */
 export interface EncoderCore {
-  write(event: Exclude<StreamEvent, { type: 'error' }>): string;
-  error(error: PortcullisError): string;
+  write(event: AnswerEvent): string;
+  error(error: PortcullisError, requestId: string): string;
 }
 
 /** Makes a decoder whose every sequence is legal and ends in exactly one `finish` or `error`, whatever comes in. */
@@ -42,6 +45,12 @@ export function createOrderedDecoder(core: DecoderCore): StreamDecoder {
       const events = collect(() => core.end());
       return order.ended ? events : [...events, ...collect(cut)];
     },
+    get usage() {
+      return core.usage;
+    },
+    get outputBytes() {
+      return core.outputBytes;
+    },
   };
 }
 
@@ -50,34 +59,34 @@ function cut(): StreamEvent[] {
   return [{ type: 'error', error: new PortcullisError('upstream_error', message) }];
 }
 
-/** Makes an encoder that writes one legal stream, whatever events it is given: what is out of order ends it. */
+/**
+ * Makes an encoder that writes one legal stream, whatever events it is given. `write` throws for an event out of order
+ * or one that the dialect cannot express, and from then on writes nothing: `fail` is what can still follow.
+ */
 export function createOrderedEncoder(core: EncoderCore): StreamEncoder {
   const order = new StreamOrder();
-  let failure: PortcullisError | null = null;
-
-  function fail(error: PortcullisError): string {
-    failure = error;
-    order.take({ type: 'error', error });
-    return core.error(error);
-  }
-
+  let state: 'writing' | 'broken' | 'finished' | 'failed' = 'writing';
   return {
     write(event) {
-      if (order.ended) return '';
-      if (event.type === 'error') return fail(event.error);
+      if (state !== 'writing') return '';
+      // Holds unless everything below succeeds.
+      state = 'broken';
       const wrong = order.take(event);
-      if (wrong !== null) return fail(protocolError(wrong));
-      try {
-        return core.write(event);
-      } catch (thrown) {
-        return fail(PortcullisError.from(thrown));
-      }
+      if (wrong !== null) throw protocolError(wrong);
+      const text = core.write(event);
+      state = event.type === 'finish' ? 'finished' : 'writing';
+      return text;
+    },
+    fail(error, requestId) {
+      if (state === 'finished' || state === 'failed') return '';
+      state = 'failed';
+      return core.error(error, requestId);
     },
     get finished() {
-      return order.ended && failure === null;
+      return state === 'finished';
     },
-    get error() {
-      return failure;
+    get failed() {
+      return state === 'failed';
     },
   };
 }

@@ -129,12 +129,14 @@ export class ControlFeed {
    * @throws PortcullisError unavailable after `timeoutMs`, or when the database cannot be read
    */
   async reach(version: bigint, timeoutMs: number): Promise<void> {
+    if (this.#version >= version) return;
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`version ${version} not seen within ${timeoutMs} ms`)), timeoutMs);
+      timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     });
     try {
-      while (this.#version < version) await Promise.race([this.refresh(), timeout]);
+      await Promise.race([this.refresh(), timeout]);
+      if (this.#version < version) throw new Error(`the database has version ${this.#version}, not ${version}`);
     } catch (cause) {
       throw new PortcullisError(
         'unavailable',

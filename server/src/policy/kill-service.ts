@@ -4,15 +4,19 @@ import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { killSwitchesPerProjectMax, modelNameCharsMax, reasonCharsMax } from '../base/limits.ts';
+import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
+import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { permits, requireScope } from '../identity/permission.ts';
+import { findProject, findProjectByName } from '../identity/project-store.ts';
+import { requireProject } from '../identity/references.ts';
 import { controlWrite, type Tx } from '../pg/tx.ts';
 import {
   closeExpired,
-  countEngaged,
+  countUnreleased,
   findKillSwitch,
   findKillTarget,
-  findProject,
+  listEngaged,
   type KillTarget,
   releaseKillSwitch,
   upsertKillSwitch,
@@ -51,16 +55,13 @@ export class KillService {
     requestId: string,
     request: EngageRequest,
   ): Promise<{ result: KillSwitch; version: bigint }> {
-    const reason = request.reason.trim();
-    if (reason === '' || reason.length > reasonCharsMax) {
-      throw invalid('reason', `A reason of 1 to ${reasonCharsMax} characters is required: it is shown to those who are stopped.`);
-    }
+    const reason = checkLine('reason', request.reason, 1, reasonCharsMax);
     if (request.expiresAt !== null && request.expiresAt <= this.#clock.now()) {
       throw invalid('expire_time', 'expire_time is in the past: leave it out to stop until released.');
     }
     return controlWrite(this.#pool, async (tx, version) => {
       const target = await resolveTarget(tx, by, request);
-      await closeExpired(tx, version, target);
+      await closeExpired(tx, version, target.projectId);
       await requireRoom(tx, target);
       const id = newId('kil');
       const kill = await upsertKillSwitch(tx, version, {
@@ -108,47 +109,46 @@ export class KillService {
       return released;
     });
   }
+
+  /** Switches engaged now that reach the project, newest first. @throws PortcullisError invalid_argument */
+  list(projectId: string, page: PageRequest): Promise<Page<KillSwitch>> {
+    return readPage(page, (beforeId, limit) => listEngaged(this.#pool, projectId, beforeId, limit));
+  }
 }
 
 async function resolveTarget(tx: Tx, by: Principal, request: EngageRequest): Promise<KillTarget> {
   const { scope, projectId } = request;
   const value = request.value.trim();
-  switch (scope) {
-    case 'everything':
-      requireScope(by, 'admin');
-      if (value !== '') throw invalid('value', 'value must be empty where the scope is everything.');
-      return { scope, value, projectId: null };
-    case 'project': {
-      const id = value === '' ? projectId : await findProject(tx, value);
-      const allowed = id !== null && (id === by.projectId || permits(by, 'admin'));
-      if (!allowed) throw new PortcullisError('not_found', `There is no project "${value}" that you may stop.`);
-      return { scope, value: id, projectId: id };
-    }
-    case 'model':
-      if (!modelPattern.test(value)) throw invalid('value', 'value must be a model name, such as claude-* or gpt-5.');
-      return { scope, value, projectId };
-    case 'agent':
-    case 'key':
-    case 'run': {
-      const id = await findKillTarget(tx, scope, value, projectId);
-      if (id === null) throw new PortcullisError('not_found', `There is no ${scope} "${value}" in this project.`);
-      return { scope, value: id, projectId };
-    }
+  if (scope === 'everything') {
+    requireScope(by, 'admin');
+    if (value !== '') throw invalid('value', 'value must be empty where the scope is everything.');
+    return { scope, value, projectId: null };
   }
+  if (scope === 'project') {
+    const id = await findProjectId(tx, value === '' ? projectId : value);
+    if (id === null || (id !== by.projectId && !permits(by, 'admin'))) {
+      throw new PortcullisError('not_found', `There is no project "${value}" that you may stop.`);
+    }
+    return { scope, value: id, projectId: id };
+  }
+  await requireProject(tx, projectId);
+  if (scope === 'model') return { scope, value: checkLine('value', value, 1, modelNameCharsMax), projectId };
+  const id = await findKillTarget(tx, scope, value, projectId);
+  if (id === null) throw new PortcullisError('not_found', `There is no ${scope} "${value}" in this project.`);
+  return { scope, value: id, projectId };
+}
+
+async function findProjectId(tx: Tx, value: string): Promise<string | null> {
+  const project = (await findProject(tx, value)) ?? (await findProjectByName(tx, value));
+  return project?.id ?? null;
 }
 
 /** The data plane compares each call with the switches of its project, so their number is bounded; a stop of the whole always fits. */
 async function requireRoom(tx: Tx, target: KillTarget): Promise<void> {
   if (target.projectId === null || target.scope === 'project') return;
-  if ((await countEngaged(tx, target.projectId)) < killSwitchesPerProjectMax) return;
+  if ((await countUnreleased(tx, target.projectId)) < killSwitchesPerProjectMax) return;
   throw new PortcullisError(
     'conflict',
     `${killSwitchesPerProjectMax} kill switches are engaged in this project: release some, or stop the whole project.`,
   );
-}
-
-const modelPattern = new RegExp(String.raw`^[^\s\p{C}]{1,${modelNameCharsMax}}$`, 'u');
-
-function invalid(param: string, message: string): PortcullisError {
-  return new PortcullisError('invalid_argument', message, { param });
 }

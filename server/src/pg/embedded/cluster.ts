@@ -1,19 +1,21 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { escapeIdentifier, escapeLiteral } from 'pg';
 import { createClient } from '../pool.ts';
 import type { Binaries } from './binaries.ts';
 import type { Layout } from './data-dir.ts';
-import type { ServerUser } from './unprivileged.ts';
+import { handTo, type ServerUser } from './unprivileged.ts';
 
 /** Owns the schema and is the superuser of the embedded cluster. */
 export const ownerRole = 'portcullis_owner';
 /** What the application logs in as. */
 export const appRole = 'portcullis';
 export const databaseName = 'portcullis';
+
+const unfinishedPrefix = 'data.unfinished-';
 
 export interface Passwords {
   readonly owner: string;
@@ -27,7 +29,7 @@ export const cleanEnvironment = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' 
 export async function makeServerFolder(path: string, user: ServerUser | undefined): Promise<void> {
   await mkdir(path, { recursive: true });
   await chmod(path, 0o700);
-  if (user) await chown(path, user.uid, user.gid);
+  await handTo(path, user);
 }
 
 /**
@@ -45,21 +47,39 @@ export async function ensureCluster(
     owner: await readPassword(layout.ownerPasswordFile, !exists),
     app: await readPassword(layout.appPasswordFile, true),
   };
-  if (exists) return passwords;
+  if (!exists) await makeCluster(layout, binaries, user, sync, passwords.owner);
+  return passwords;
+}
 
-  await rm(layout.unfinished, { recursive: true, force: true });
-  await makeServerFolder(layout.unfinished, user);
+async function makeCluster(
+  layout: Layout,
+  binaries: Binaries,
+  user: ServerUser | undefined,
+  sync: boolean,
+  ownerPassword: string,
+): Promise<void> {
+  await removeUnfinished(layout.home);
+  // A name of its own: the initdb of a process that was killed may still be at work in an older one.
+  const unfinished = await mkdtemp(join(layout.home, unfinishedPrefix));
+  await makeServerFolder(unfinished, user);
   const passwordFile = join(layout.sockets, 'initdb.password');
   try {
-    await writeFile(passwordFile, `${passwords.owner}\n`, { mode: 0o600 });
-    if (user) await chown(passwordFile, user.uid, user.gid);
-    await runInitdb(binaries, layout.unfinished, passwordFile, user, sync);
+    await writeFile(passwordFile, `${ownerPassword}\n`, { mode: 0o600 });
+    await handTo(passwordFile, user);
+    await runInitdb(binaries, unfinished, passwordFile, user, sync);
   } finally {
     await rm(passwordFile, { force: true });
   }
-  await rename(layout.unfinished, layout.cluster);
+  await rename(unfinished, layout.cluster);
   await syncFolder(layout.home);
-  return passwords;
+}
+
+/** What is in use still can stay until the next time. */
+async function removeUnfinished(home: string): Promise<void> {
+  for (const entry of await readdir(home)) {
+    if (!entry.startsWith(unfinishedPrefix)) continue;
+    await rm(join(home, entry), { recursive: true, force: true }).catch(() => undefined);
+  }
 }
 
 /** Makes the application's role and the database; the role's password is always what the file says. */
@@ -112,7 +132,7 @@ async function runInitdb(
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
+    child.once('error', (cause) => reject(new Error(`initdb cannot be run here: ${cause.message}`, { cause })));
     child.once('close', resolve);
   });
   if (code !== 0) throw new Error(`initdb could not make the database in ${folder}: ${output.trim().slice(-500)}`);

@@ -15,8 +15,6 @@ export interface Layout {
   /** Everything of the embedded server. */
   readonly home: string;
   readonly cluster: string;
-  /** Where initdb works; renamed to `cluster` when done. */
-  readonly unfinished: string;
   /** The folder of the socket, and the socket itself. */
   readonly sockets: string;
   readonly socket: string;
@@ -32,7 +30,6 @@ export function layoutOf(dataDir: string): Layout {
     dataDir,
     home,
     cluster: join(home, 'data'),
-    unfinished: join(home, 'data.unfinished'),
     sockets: join(home, 'run'),
     socket: join(home, 'run', `.s.PGSQL.${socketPort}`),
     logFile: join(home, 'postgres.log'),

@@ -1,6 +1,6 @@
-import { chown, copyFile, open, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { copyFile, open, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { embeddedLogBytesMax } from '../../base/limits.ts';
-import type { ServerUser } from './unprivileged.ts';
+import { handTo, type ServerUser } from './unprivileged.ts';
 
 const failureBytesMax = 64 * 1024;
 
@@ -8,7 +8,7 @@ const failureBytesMax = 64 * 1024;
 export async function openLog(path: string, user: ServerUser | undefined): Promise<FileHandle> {
   await rotateLog(path);
   const handle = await open(path, 'a', 0o600);
-  if (user) await chown(path, user.uid, user.gid);
+  await handTo(path, user);
   return handle;
 }
 

@@ -1,7 +1,7 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { Logger } from '../../base/log.ts';
-import { locateBinaries } from './binaries.ts';
+import { findPackage, locateBinaries } from './binaries.ts';
 import { appRole, databaseName, ensureCluster, ensureRoleAndDatabase, makeServerFolder, ownerRole } from './cluster.ts';
 import { effectiveDataDir, ensureDataDir, layoutOf, realPath, socketPort, type Layout } from './data-dir.ts';
 import { acquireLock } from './lock.ts';
@@ -90,7 +90,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   };
   try {
     const user = serverUser(layout.cluster);
-    const binaries = await locateBinaries(layout.home, user, notice);
+    const binaries = await locateBinaries(findPackage(), layout.home, user, notice);
     await makeServerFolder(layout.sockets, user);
     const transport = await chooseTransport(layout);
     const settings = { ...serverSettings, ...transport.settings, ...options.settings };

@@ -1,4 +1,5 @@
 import { readFileSync, statSync, type Stats } from 'node:fs';
+import { chown } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The user that PostgreSQL runs under when we are root, which it refuses to be. */
@@ -30,6 +31,22 @@ export function serverUser(cluster: string): ServerUser | undefined {
     );
   }
   return { uid: Number(uid), gid: Number(gid) };
+}
+
+/**
+ * Makes `user` the owner of `path`; nothing to do when the server runs as ourselves.
+ * @throws Error in a container whose root has no such right
+ */
+export async function handTo(path: string, user: ServerUser | undefined): Promise<void> {
+  if (user === undefined) return;
+  try {
+    await chown(path, user.uid, user.gid);
+  } catch (cause) {
+    throw new Error(
+      `PostgreSQL refuses to run as root, and this root may not give ${path} to another user (CAP_CHOWN): start Portcullis as an ordinary user, or set DATABASE_URL.`,
+      { cause },
+    );
+  }
 }
 
 /** True when `user` can pass through every folder above `path`. Parts that do not exist yet are ours to make. */

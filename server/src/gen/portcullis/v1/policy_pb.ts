@@ -57,7 +57,7 @@ export type KillSwitch = Message<"portcullis.v1.KillSwitch"> & {
   reason: string;
 
   /**
-   * The principal who engaged it.
+   * The name of the principal who engaged it.
    *
    * @generated from field: string engaged_by = 6;
    */
@@ -99,8 +99,8 @@ export type EngageKillSwitchRequest = Message<"portcullis.v1.EngageKillSwitchReq
   scope: KillScope;
 
   /**
-   * The id (of an agent or project also the name) of what to stop, or a public model name, where "*" matches any
-   * characters. Empty for everything, and for the caller's own project.
+   * The id of what to stop (of an agent or project also its name), or a public model name, where "*" matches any
+   * characters. Empty for everything; for a project empty is the caller's own.
    *
    * @generated from field: string value = 2;
    */

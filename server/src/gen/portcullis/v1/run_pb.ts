@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { UsageTotals } from "./analytics_pb.ts";
+import { file_portcullis_v1_analytics } from "./analytics_pb.ts";
 import { file_portcullis_v1_options } from "./options_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -13,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/run.proto.
  */
 export const file_portcullis_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("Chdwb3J0Y3VsbGlzL3YxL3J1bi5wcm90bxINcG9ydGN1bGxpcy52MSL4AQoDUnVuEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEAoId29ya2Zsb3cYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1blN0YXRlEg8KB3N1bW1hcnkYBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQFCDgoMX2ZpbmlzaF90aW1lIrEBCglSdW5Ub3RhbHMSEAoIYXR0ZW1wdHMYASABKAMSGAoQcmVmdXNlZF9hdHRlbXB0cxgCIAEoAxIUCgxjb3N0X25hbm91c2QYAyABKAMSFAoMaW5wdXRfdG9rZW5zGAQgASgDEhUKDW91dHB1dF90b2tlbnMYBSABKAMSGQoRY2FjaGVfcmVhZF90b2tlbnMYBiABKAMSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAcgASgDIm8KD1N0YXJ0UnVuUmVxdWVzdBIQCgh3b3JrZmxvdxgBIAEoCRIVCghhZ2VudF9pZBgCIAEoCUgAiAEBEhcKCnByb2plY3RfaWQYAyABKAlIAYgBAUILCglfYWdlbnRfaWRCDQoLX3Byb2plY3RfaWQiMwoQU3RhcnRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi5wb3J0Y3VsbGlzLnYxLlJ1biKFAQoQRmluaXNoUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSKAoHb3V0Y29tZRgCIAEoDjIXLnBvcnRjdWxsaXMudjEuUnVuU3RhdGUSDwoHc3VtbWFyeRgDIAEoCRIXCgpwcm9qZWN0X2lkGAQgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiXgoRRmluaXNoUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIucG9ydGN1bGxpcy52MS5SdW4SKAoGdG90YWxzGAIgASgLMhgucG9ydGN1bGxpcy52MS5SdW5Ub3RhbHMiRwoNR2V0UnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIlsKDkdldFJ1blJlc3BvbnNlEh8KA3J1bhgBIAEoCzISLnBvcnRjdWxsaXMudjEuUnVuEigKBnRvdGFscxgCIAEoCzIYLnBvcnRjdWxsaXMudjEuUnVuVG90YWxzKoQBCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfUlVOTklORxABEhcKE1JVTl9TVEFURV9TVUNDRUVERUQQAhIUChBSVU5fU1RBVEVfRkFJTEVEEAMSFwoTUlVOX1NUQVRFX0NBTkNFTExFRBAEMqsCCgpSdW5TZXJ2aWNlEl8KCFN0YXJ0UnVuEh4ucG9ydGN1bGxpcy52MS5TdGFydFJ1blJlcXVlc3QaHy5wb3J0Y3VsbGlzLnYxLlN0YXJ0UnVuUmVzcG9uc2UiEoi1GAOStRgKcnVuczp3cml0ZRJiCglGaW5pc2hSdW4SHy5wb3J0Y3VsbGlzLnYxLkZpbmlzaFJ1blJlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLkZpbmlzaFJ1blJlc3BvbnNlIhKItRgDkrUYCnJ1bnM6d3JpdGUSWAoGR2V0UnVuEhwucG9ydGN1bGxpcy52MS5HZXRSdW5SZXF1ZXN0Gh0ucG9ydGN1bGxpcy52MS5HZXRSdW5SZXNwb25zZSIRiLUYApK1GAlydW5zOnJlYWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chdwb3J0Y3VsbGlzL3YxL3J1bi5wcm90bxINcG9ydGN1bGxpcy52MSL4AQoDUnVuEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEAoId29ya2Zsb3cYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1blN0YXRlEg8KB3N1bW1hcnkYBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQFCDgoMX2ZpbmlzaF90aW1lIm8KD1N0YXJ0UnVuUmVxdWVzdBIQCgh3b3JrZmxvdxgBIAEoCRIVCghhZ2VudF9pZBgCIAEoCUgAiAEBEhcKCnByb2plY3RfaWQYAyABKAlIAYgBAUILCglfYWdlbnRfaWRCDQoLX3Byb2plY3RfaWQiMwoQU3RhcnRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi5wb3J0Y3VsbGlzLnYxLlJ1biKFAQoQRmluaXNoUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSKAoHb3V0Y29tZRgCIAEoDjIXLnBvcnRjdWxsaXMudjEuUnVuU3RhdGUSDwoHc3VtbWFyeRgDIAEoCRIXCgpwcm9qZWN0X2lkGAQgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiYAoRRmluaXNoUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIucG9ydGN1bGxpcy52MS5SdW4SKgoGdG90YWxzGAIgASgLMhoucG9ydGN1bGxpcy52MS5Vc2FnZVRvdGFscyJHCg1HZXRSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIXCgpwcm9qZWN0X2lkGAIgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiXQoOR2V0UnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIucG9ydGN1bGxpcy52MS5SdW4SKgoGdG90YWxzGAIgASgLMhoucG9ydGN1bGxpcy52MS5Vc2FnZVRvdGFscyqEAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAISFAoQUlVOX1NUQVRFX0ZBSUxFRBADEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQBDKrAgoKUnVuU2VydmljZRJfCghTdGFydFJ1bhIeLnBvcnRjdWxsaXMudjEuU3RhcnRSdW5SZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5TdGFydFJ1blJlc3BvbnNlIhKItRgDkrUYCnJ1bnM6d3JpdGUSYgoJRmluaXNoUnVuEh8ucG9ydGN1bGxpcy52MS5GaW5pc2hSdW5SZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5GaW5pc2hSdW5SZXNwb25zZSISiLUYA5K1GApydW5zOndyaXRlElgKBkdldFJ1bhIcLnBvcnRjdWxsaXMudjEuR2V0UnVuUmVxdWVzdBodLnBvcnRjdWxsaXMudjEuR2V0UnVuUmVzcG9uc2UiEYi1GAKStRgJcnVuczpyZWFkYgZwcm90bzM", [file_google_protobuf_timestamp, file_portcullis_v1_analytics, file_portcullis_v1_options]);
 
 /**
  * One piece of work by an agent on a workflow.
@@ -86,69 +88,6 @@ export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_run, 0);
 
 /**
- * What the ledger holds of a run.
- *
- * @generated from message portcullis.v1.RunTotals
- */
-export type RunTotals = Message<"portcullis.v1.RunTotals"> & {
-  /**
-   * Upstream attempts, refused and failed ones included.
-   *
-   * @generated from field: int64 attempts = 1;
-   */
-  attempts: bigint;
-
-  /**
-   * Attempts that a rule, a budget or a kill switch refused or stopped.
-   *
-   * @generated from field: int64 refused_attempts = 2;
-   */
-  refusedAttempts: bigint;
-
-  /**
-   * What it cost, in nano-USD.
-   *
-   * @generated from field: int64 cost_nanousd = 3;
-   */
-  costNanousd: bigint;
-
-  /**
-   * Prompt tokens that were neither read from nor written to a cache.
-   *
-   * @generated from field: int64 input_tokens = 4;
-   */
-  inputTokens: bigint;
-
-  /**
-   * Tokens that came back, reasoning included.
-   *
-   * @generated from field: int64 output_tokens = 5;
-   */
-  outputTokens: bigint;
-
-  /**
-   * Prompt tokens read from a provider's cache.
-   *
-   * @generated from field: int64 cache_read_tokens = 6;
-   */
-  cacheReadTokens: bigint;
-
-  /**
-   * Prompt tokens written to a provider's cache.
-   *
-   * @generated from field: int64 cache_write_tokens = 7;
-   */
-  cacheWriteTokens: bigint;
-};
-
-/**
- * Describes the message portcullis.v1.RunTotals.
- * Use `create(RunTotalsSchema)` to create a new message.
- */
-export const RunTotalsSchema: GenMessage<RunTotals> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 1);
-
-/**
  * Request of StartRun.
  *
  * @generated from message portcullis.v1.StartRunRequest
@@ -181,7 +120,7 @@ export type StartRunRequest = Message<"portcullis.v1.StartRunRequest"> & {
  * Use `create(StartRunRequestSchema)` to create a new message.
  */
 export const StartRunRequestSchema: GenMessage<StartRunRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 2);
+  messageDesc(file_portcullis_v1_run, 1);
 
 /**
  * Response of StartRun.
@@ -202,7 +141,7 @@ export type StartRunResponse = Message<"portcullis.v1.StartRunResponse"> & {
  * Use `create(StartRunResponseSchema)` to create a new message.
  */
 export const StartRunResponseSchema: GenMessage<StartRunResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 3);
+  messageDesc(file_portcullis_v1_run, 2);
 
 /**
  * Request of FinishRun.
@@ -244,7 +183,7 @@ export type FinishRunRequest = Message<"portcullis.v1.FinishRunRequest"> & {
  * Use `create(FinishRunRequestSchema)` to create a new message.
  */
 export const FinishRunRequestSchema: GenMessage<FinishRunRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 4);
+  messageDesc(file_portcullis_v1_run, 3);
 
 /**
  * Response of FinishRun.
@@ -262,9 +201,9 @@ export type FinishRunResponse = Message<"portcullis.v1.FinishRunResponse"> & {
   /**
    * What it spent. Calls that were still in flight are added when they settle.
    *
-   * @generated from field: portcullis.v1.RunTotals totals = 2;
+   * @generated from field: portcullis.v1.UsageTotals totals = 2;
    */
-  totals?: RunTotals | undefined;
+  totals?: UsageTotals | undefined;
 };
 
 /**
@@ -272,7 +211,7 @@ export type FinishRunResponse = Message<"portcullis.v1.FinishRunResponse"> & {
  * Use `create(FinishRunResponseSchema)` to create a new message.
  */
 export const FinishRunResponseSchema: GenMessage<FinishRunResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 5);
+  messageDesc(file_portcullis_v1_run, 4);
 
 /**
  * Request of GetRun.
@@ -300,7 +239,7 @@ export type GetRunRequest = Message<"portcullis.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 6);
+  messageDesc(file_portcullis_v1_run, 5);
 
 /**
  * Response of GetRun.
@@ -318,9 +257,9 @@ export type GetRunResponse = Message<"portcullis.v1.GetRunResponse"> & {
   /**
    * What it spent so far.
    *
-   * @generated from field: portcullis.v1.RunTotals totals = 2;
+   * @generated from field: portcullis.v1.UsageTotals totals = 2;
    */
-  totals?: RunTotals | undefined;
+  totals?: UsageTotals | undefined;
 };
 
 /**
@@ -328,7 +267,7 @@ export type GetRunResponse = Message<"portcullis.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_run, 7);
+  messageDesc(file_portcullis_v1_run, 6);
 
 /**
  * Where a run stands. Every state but running is an outcome: it never changes again.

@@ -1,0 +1,244 @@
+import type { Pool } from 'pg';
+import { appendAudit } from '../audit/append.ts';
+import type { JsonValue } from '../audit/canonical-json.ts';
+import { PortcullisError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import { budgetsPerProjectMax, modelNameCharsMax, nameCharsMax } from '../base/limits.ts';
+import { maxAmount } from '../base/money.ts';
+import { checkLine, checkName, invalid } from '../identity/input.ts';
+import type { Principal } from '../identity/model.ts';
+import { type Page, type PageRequest, readPage } from '../identity/page.ts';
+import { requireProject } from '../identity/references.ts';
+import { violates } from '../pg/errors.ts';
+import { controlWrite } from '../pg/tx.ts';
+import {
+  type BudgetRecord,
+  countBudgets,
+  findBudget,
+  findMissingReference,
+  insertBudget,
+  markBudgetDeleted,
+  readCounters,
+  selectBudgets,
+  updateBudget,
+} from './budget-store.ts';
+import { calendarWindow, canonicalTimeZone } from './calendar.ts';
+import type { Budget, BudgetMode, BudgetSelector } from './model.ts';
+import { decimalText, remainingOf } from './refusal.ts';
+
+export type NewBudget = Omit<Budget, 'id'>;
+
+export interface BudgetChange {
+  readonly projectId: string;
+  readonly id: string;
+  /** What is undefined stays as it is. */
+  readonly name: string | undefined;
+  readonly limit: bigint | null | undefined;
+  readonly mode: BudgetMode | undefined;
+}
+
+/** What a budget has used in its current window, in its unit. */
+export interface Standing {
+  readonly posted: bigint;
+  readonly held: bigint;
+  /** Null where there is no limit. */
+  readonly remaining: bigint | null;
+  /** Epoch milliseconds; null when the window does not end by itself. */
+  readonly resetsAt: number | null;
+}
+
+export interface BudgetStatus {
+  readonly id: string;
+  readonly budget: BudgetRecord;
+  /** Null where there is no one window to speak of: each call, or each of many runs, has its own. */
+  readonly standing: Standing | null;
+}
+
+/** Makes, changes and shows budgets. A change of limit or mode decides from the next hold on, in every process. */
+export class BudgetService {
+  readonly #pool: Pool;
+  readonly #databaseNow: () => number;
+
+  /** @param databaseNow epoch milliseconds by the database's clock, which says what window it is */
+  constructor(pool: Pool, databaseNow: () => number) {
+    this.#pool = pool;
+    this.#databaseNow = databaseNow;
+  }
+
+  /** @throws PortcullisError invalid_argument, not_found (project, or what the selector names), conflict (name taken, too many) */
+  async create(
+    by: Principal,
+    requestId: string,
+    request: NewBudget,
+  ): Promise<{ result: BudgetRecord; version: bigint }> {
+    const { projectId, unit, window, mode } = request;
+    const name = checkName(request.name);
+    const limit = checkLimit(request.limit);
+    const timeZone = checkTimeZone(request.timeZone);
+    const selector = checkSelector(request.selector);
+    return this.#nameTaken(name, () =>
+      controlWrite(this.#pool, async (tx, version) => {
+        await requireProject(tx, projectId);
+        const missing = await findMissingReference(tx, projectId, selector);
+        if (missing)
+          throw new PortcullisError('not_found', `There is no ${missing.kind} ${missing.id} in this project.`);
+        if ((await countBudgets(tx, projectId)) >= budgetsPerProjectMax) {
+          throw new PortcullisError(
+            'conflict',
+            `A project has at most ${budgetsPerProjectMax} budgets: delete one first.`,
+          );
+        }
+        const id = newId('bud');
+        const draft = { id, projectId, name, selector, unit, window, timeZone, limit, mode, createdBy: by.id };
+        const budget = await insertBudget(tx, version, draft);
+        await appendAudit(tx, {
+          actor: { kind: by.kind, id: by.id },
+          action: 'budget.created',
+          target: id,
+          projectId,
+          requestId,
+          payload: { ...changeable(budget), unit, window, time_zone: timeZone, selector: { ...selector } },
+        });
+        return budget;
+      }),
+    );
+  }
+
+  /** @throws PortcullisError invalid_argument, not_found, conflict (name taken) */
+  async update(
+    by: Principal,
+    requestId: string,
+    change: BudgetChange,
+  ): Promise<{ result: BudgetRecord; version: bigint }> {
+    const { projectId, id } = change;
+    const name = change.name === undefined ? undefined : checkName(change.name);
+    const limit = change.limit === undefined ? undefined : checkLimit(change.limit);
+    return this.#nameTaken(name ?? '', () =>
+      controlWrite(this.#pool, async (tx, version) => {
+        const before = await findBudget(tx, projectId, id);
+        if (!before) throw noBudget(id);
+        const after: BudgetRecord = {
+          ...before,
+          name: name ?? before.name,
+          limit: limit === undefined ? before.limit : limit,
+          mode: change.mode ?? before.mode,
+        };
+        await updateBudget(tx, version, after);
+        await appendAudit(tx, {
+          actor: { kind: by.kind, id: by.id },
+          action: 'budget.updated',
+          target: id,
+          projectId,
+          requestId,
+          payload: { before: changeable(before), after: changeable(after) },
+        });
+        return after;
+      }),
+    );
+  }
+
+  /** Ends a budget: it counts no further call, and its name is free again. @throws PortcullisError not_found */
+  async delete(
+    by: Principal,
+    requestId: string,
+    { projectId, id }: { readonly projectId: string; readonly id: string },
+  ): Promise<{ result: BudgetRecord; version: bigint }> {
+    return controlWrite(this.#pool, async (tx, version) => {
+      const budget = await findBudget(tx, projectId, id);
+      if (!budget) throw noBudget(id);
+      await markBudgetDeleted(tx, version, id);
+      await appendAudit(tx, {
+        actor: { kind: by.kind, id: by.id },
+        action: 'budget.deleted',
+        target: id,
+        projectId,
+        requestId,
+        payload: { before: changeable(budget) },
+      });
+      return budget;
+    });
+  }
+
+  /** @throws PortcullisError not_found */
+  async get(projectId: string, id: string): Promise<BudgetStatus> {
+    const budget = await findBudget(this.#pool, projectId, id);
+    if (!budget) throw noBudget(id);
+    const [status] = await this.#withStanding([budget]);
+    if (!status) throw noBudget(id);
+    return status;
+  }
+
+  /** Budgets of a project with what their current windows have used, newest first. @throws PortcullisError invalid_argument */
+  list(projectId: string, page: PageRequest): Promise<Page<BudgetStatus>> {
+    return readPage(page, async (beforeId, limit) =>
+      this.#withStanding(await selectBudgets(this.#pool, projectId, beforeId, limit)),
+    );
+  }
+
+  async #withStanding(budgets: readonly BudgetRecord[]): Promise<BudgetStatus[]> {
+    const now = this.#databaseNow();
+    const windows = new Map(budgets.map((budget) => [budget.id, currentWindow(budget, now)]));
+    const keys = budgets.flatMap(({ id }) => {
+      const window = windows.get(id);
+      return window ? [{ budgetId: id, windowKey: window.key }] : [];
+    });
+    const counters = await readCounters(this.#pool, keys);
+    return budgets.map((budget) => {
+      const window = windows.get(budget.id);
+      if (!window) return { id: budget.id, budget, standing: null };
+      const { posted, held } = counters.get(budget.id) ?? { posted: 0n, held: 0n };
+      const remaining = budget.limit === null ? null : remainingOf(budget.limit, posted + held);
+      return { id: budget.id, budget, standing: { posted, held, remaining, resetsAt: window.endsAt } };
+    });
+  }
+
+  async #nameTaken<T>(name: string, write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!violates(error, 'budgets_name')) throw error;
+      throw new PortcullisError('conflict', `There is a budget "${name}" in this project already.`, { cause: error });
+    }
+  }
+}
+
+function currentWindow(budget: Budget, now: number): { readonly key: string; readonly endsAt: number | null } | null {
+  const { window, timeZone, selector } = budget;
+  if (window === 'attempt') return null;
+  if (window === 'lifetime') return { key: 'lifetime', endsAt: null };
+  if (window === 'run') return selector.runId === null ? null : { key: selector.runId, endsAt: null };
+  return calendarWindow(window, timeZone, now);
+}
+
+function checkLimit(limit: bigint | null): bigint | null {
+  if (limit === null || (limit >= 0n && limit <= maxAmount)) return limit;
+  throw invalid(
+    'limit',
+    'limit must be 0 (which denies) or more, and less than the system can count; leave it out for no limit.',
+  );
+}
+
+function checkTimeZone(name: string): string {
+  const timeZone = canonicalTimeZone(name);
+  if (timeZone !== null) return timeZone;
+  throw invalid(
+    'time_zone',
+    `time_zone must be a name of the IANA database, like Europe/Berlin; "${name.slice(0, 100)}" is none.`,
+  );
+}
+
+function checkSelector(selector: BudgetSelector): BudgetSelector {
+  const { workflow, provider, model } = selector;
+  if (workflow !== null) checkLine('workflow', workflow, 1, nameCharsMax);
+  if (provider !== null) checkLine('provider', provider, 1, nameCharsMax);
+  if (model !== null) checkLine('model', model, 1, modelNameCharsMax);
+  return selector;
+}
+
+function changeable({ name, limit, mode, unit }: Budget): { readonly [name: string]: JsonValue } {
+  return { name, mode, limit: limit === null ? null : decimalText(unit, limit) };
+}
+
+function noBudget(id: string): PortcullisError {
+  return new PortcullisError('not_found', `There is no budget ${id} in this project.`);
+}

@@ -1,0 +1,190 @@
+import type { Queryable, Tx } from '../pg/tx.ts';
+import type { Budget, BudgetMode, BudgetSelector, BudgetUnit, BudgetWindow, ProviderType } from './model.ts';
+
+/** A budget as it is stored. */
+export interface BudgetRecord extends Budget {
+  readonly createdAt: number;
+  readonly createdBy: string;
+}
+
+interface Row {
+  readonly id: string;
+  readonly project_id: string;
+  readonly name: string;
+  readonly person_id: string | null;
+  readonly agent_id: string | null;
+  readonly key_id: string | null;
+  readonly workflow: string | null;
+  readonly run_id: string | null;
+  readonly provider_type: ProviderType | null;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly unit: BudgetUnit;
+  readonly window: BudgetWindow;
+  readonly time_zone: string;
+  readonly limit_amount: bigint | null;
+  readonly mode: BudgetMode;
+  readonly created_at: Date;
+  readonly created_by: string;
+}
+
+const columns = `id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider, model,
+  unit, "window", time_zone, limit_amount, mode, created_at, created_by`;
+
+function fromRow(row: Row): BudgetRecord {
+  return {
+    id: row.id,
+    projectId: row.project_id,
+    name: row.name,
+    selector: {
+      personId: row.person_id,
+      agentId: row.agent_id,
+      keyId: row.key_id,
+      workflow: row.workflow,
+      runId: row.run_id,
+      providerType: row.provider_type,
+      provider: row.provider,
+      model: row.model,
+    },
+    unit: row.unit,
+    window: row.window,
+    timeZone: row.time_zone,
+    limit: row.limit_amount,
+    mode: row.mode,
+    createdAt: row.created_at.getTime(),
+    createdBy: row.created_by,
+  };
+}
+
+/** Budgets that changed after the control version `since`, deleted ones included. */
+export async function loadBudgets(
+  db: Queryable,
+  since: bigint,
+): Promise<{ readonly budget: Budget; readonly deleted: boolean }[]> {
+  const { rows } = await db.query<Row & { readonly deleted: boolean }>(
+    `SELECT ${columns}, deleted_at IS NOT NULL AS deleted FROM budgets WHERE control_version > $1`,
+    [since],
+  );
+  return rows.map((row) => ({ budget: fromRow(row), deleted: row.deleted }));
+}
+
+export async function insertBudget(
+  tx: Tx,
+  version: bigint,
+  budget: Omit<BudgetRecord, 'createdAt'>,
+): Promise<BudgetRecord> {
+  const { selector } = budget;
+  const { rows } = await tx.query<Row>(
+    `INSERT INTO budgets (id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider,
+       model, unit, "window", time_zone, limit_amount, mode, created_by, control_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING ${columns}`,
+    [
+      budget.id,
+      budget.projectId,
+      budget.name,
+      selector.personId,
+      selector.agentId,
+      selector.keyId,
+      selector.workflow,
+      selector.runId,
+      selector.providerType,
+      selector.provider,
+      selector.model,
+      budget.unit,
+      budget.window,
+      budget.timeZone,
+      budget.limit,
+      budget.mode,
+      budget.createdBy,
+      version,
+    ],
+  );
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
+}
+
+/** A budget that was not deleted. */
+export async function findBudget(db: Queryable, projectId: string, id: string): Promise<BudgetRecord | null> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets WHERE id = $1 AND project_id = $2 AND deleted_at IS NULL`,
+    [id, projectId],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+export async function updateBudget(
+  tx: Tx,
+  version: bigint,
+  budget: Pick<Budget, 'id' | 'name' | 'limit' | 'mode'>,
+): Promise<void> {
+  await tx.query('UPDATE budgets SET name = $2, limit_amount = $3, mode = $4, control_version = $5 WHERE id = $1', [
+    budget.id,
+    budget.name,
+    budget.limit,
+    budget.mode,
+    version,
+  ]);
+}
+
+export async function markBudgetDeleted(tx: Tx, version: bigint, id: string): Promise<void> {
+  await tx.query('UPDATE budgets SET deleted_at = now(), control_version = $2 WHERE id = $1', [id, version]);
+}
+
+export async function countBudgets(db: Queryable, projectId: string): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    'SELECT count(*)::int AS count FROM budgets WHERE project_id = $1 AND deleted_at IS NULL',
+    [projectId],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** Budgets of the project, newest first, from below `beforeId` (null: from the newest). */
+export async function selectBudgets(
+  db: Queryable,
+  projectId: string,
+  beforeId: string | null,
+  limit: number,
+): Promise<BudgetRecord[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets
+     WHERE project_id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR id < $2)
+     ORDER BY id DESC LIMIT $3`,
+    [projectId, beforeId, limit],
+  );
+  return rows.map(fromRow);
+}
+
+/** Which of what a selector names is not there, or is of another project. */
+export async function findMissingReference(
+  db: Queryable,
+  projectId: string,
+  { personId, agentId, keyId, runId }: BudgetSelector,
+): Promise<{ readonly kind: string; readonly id: string } | null> {
+  const { rows } = await db.query<{ kind: string; id: string }>(
+    `SELECT w.kind, w.id
+     FROM (VALUES ('person', $2::text), ('agent', $3), ('key', $4), ('run', $5)) AS w (kind, id)
+     LEFT JOIN (
+       SELECT 'person' AS kind, id FROM people WHERE id = $2 AND project_id = $1
+       UNION ALL SELECT 'agent', id FROM agents WHERE id = $3 AND project_id = $1
+       UNION ALL SELECT 'key', id FROM api_keys WHERE id = $4 AND project_id = $1
+       UNION ALL SELECT 'run', id FROM runs WHERE id = $5 AND project_id = $1
+     ) AS f USING (kind, id)
+     WHERE w.id IS NOT NULL AND f.id IS NULL LIMIT 1`,
+    [projectId, personId, agentId, keyId, runId],
+  );
+  return rows[0] ?? null;
+}
+
+/** What the counters say, by budget and window; counters that do not exist yet are absent. */
+export async function readCounters(
+  db: Queryable,
+  keys: readonly { readonly budgetId: string; readonly windowKey: string }[],
+): Promise<Map<string, { readonly posted: bigint; readonly held: bigint }>> {
+  const { rows } = await db.query<{ budget_id: string; posted: bigint; held: bigint }>(
+    `SELECT budget_id, posted, held FROM budget_counters
+     JOIN unnest($1::text[], $2::text[]) AS k (budget_id, window_key) USING (budget_id, window_key)`,
+    [keys.map((key) => key.budgetId), keys.map((key) => key.windowKey)],
+  );
+  return new Map(rows.map(({ budget_id, posted, held }) => [budget_id, { posted, held }]));
+}

@@ -1,0 +1,141 @@
+import type { Pool } from 'pg';
+import type { Clock } from '../base/clock.ts';
+import { PortcullisError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { noUsage } from '../llm/usage.ts';
+import type { BudgetIndex } from './budget-index.ts';
+import { totalTokens } from './cost.ts';
+import { HoldLane } from './holds.ts';
+import type { Instance } from './instances.ts';
+import { ledgerRow } from './ledger-row.ts';
+import type { Attempt, ShadowVerdict, Spender, WorstCase } from './model.ts';
+import { SettleLane } from './settlements.ts';
+import type { EndingRow } from './store.ts';
+
+export interface LedgerOptions {
+  readonly pool: Pool;
+  readonly instance: Instance;
+  readonly budgets: BudgetIndex;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface Reservation {
+  /** As far as it is known; its id is the hold's. */
+  readonly attempt: Attempt;
+  readonly spender: Spender;
+  readonly worst: WorstCase;
+  /** The longest that the call may take, in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** Money that is reserved for one attempt. */
+export class Hold {
+  readonly id: string;
+  readonly worst: WorstCase;
+  readonly shadowVerdicts: readonly ShadowVerdict[];
+  /** Monotonic milliseconds. */
+  readonly usableUntil: number;
+  readonly #clock: Clock;
+
+  constructor(reservation: Reservation, shadowVerdicts: readonly ShadowVerdict[], usableUntil: number, clock: Clock) {
+    this.id = reservation.attempt.id;
+    this.worst = reservation.worst;
+    this.shadowVerdicts = shadowVerdicts;
+    this.usableUntil = usableUntil;
+    this.#clock = clock;
+  }
+
+  /**
+   * To be called in the tick of the upstream write: a process that slept may have lost the hold meanwhile.
+   * @throws PortcullisError unavailable
+   */
+  assertUsable(): void {
+    if (this.#clock.monotonic() < this.usableUntil) return;
+    throw new PortcullisError(
+      'unavailable',
+      'The reservation of this call is too old to be used: nothing was sent. Try again.',
+    );
+  }
+}
+
+/** Reserve, settle, release: the ledger of every upstream attempt, exact in any number of processes (docs/decisions). */
+export class Ledger {
+  readonly #options: LedgerOptions;
+  readonly #holds: HoldLane;
+  readonly #settlements: SettleLane;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    const { pool, instance, log } = options;
+    this.#settlements = new SettleLane({ pool, instanceId: instance.id, log });
+    this.#holds = new HoldLane({
+      pool,
+      instanceId: instance.id,
+      databaseNow: () => instance.databaseNow(),
+      inDoubt: ({ attempt }) => this.#settlements.giveBack(released(attempt, [])),
+    });
+  }
+
+  /**
+   * Holds the worst case on every budget that counts the call, or on none; durable when it resolves. A refused call's
+   * ledger row is the caller's to record.
+   * @throws PortcullisError budget_exceeded, unavailable
+   */
+  async reserve(reservation: Reservation): Promise<Hold> {
+    const { budgets, clock, instance } = this.#options;
+    const { attempt, spender, worst, deadlineMs } = reservation;
+    const askedAt = clock.monotonic();
+    const shadowVerdicts = await this.#holds.hold({ attempt, worst, budgets: budgets.matching(spender), deadlineMs });
+    return new Hold(reservation, shadowVerdicts, Math.min(askedAt + deadlineMs, instance.aliveUntil), clock);
+  }
+
+  /**
+   * Replaces the hold by what `attempt` used, though it be more (an overrun), and writes its ledger row.
+   * @throws PortcullisError unavailable when that is not durable in time; it may be later
+   */
+  async settle(hold: Hold, attempt: Attempt): Promise<void> {
+    const { worst, shadowVerdicts } = hold;
+    const tokens = totalTokens(attempt.usage);
+    const overrun = attempt.costUsd > worst.usd || tokens > worst.tokens;
+    await this.#settlements.end({
+      holdId: hold.id,
+      state: 'settled',
+      usd: attempt.costUsd,
+      tokens,
+      requests: 1,
+      row: ledgerRow({ ...attempt, overrun }, shadowVerdicts),
+    });
+  }
+
+  /**
+   * Gives the hold back, since nothing was sent or nothing is billed, and writes the attempt's ledger row without any cost.
+   * @throws PortcullisError unavailable when that is not durable in time; it may be later
+   */
+  async release(hold: Hold, attempt: Attempt): Promise<void> {
+    await this.#settlements.end({ ...released(attempt, hold.shadowVerdicts), holdId: hold.id });
+  }
+
+  /** Writes, soon, the ledger row of a call that was refused before it had a hold. */
+  recordRefusal(attempt: Attempt): void {
+    this.#settlements.record({ ...released(attempt, []), holdId: null });
+  }
+
+  /** Waits until everything under way is written, `graceMs` at most. */
+  async stop(graceMs: number): Promise<void> {
+    await this.#holds.idle();
+    await this.#settlements.stop(graceMs);
+  }
+}
+
+function released(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): EndingRow {
+  const free: Attempt = { ...attempt, usage: noUsage, costUsd: 0n, provenance: 'measured', overrun: false };
+  return {
+    holdId: attempt.id,
+    state: 'released',
+    usd: 0n,
+    tokens: 0n,
+    requests: 0,
+    row: ledgerRow(free, shadowVerdicts),
+  };
+}

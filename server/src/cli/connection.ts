@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { withDotEnv } from '../config/environment.ts';
+import { isLoopback } from '../config/production.ts';
+import { effectiveDataDir } from '../pg/embedded/data-dir.ts';
+import { CliError, type CliContext } from './context.ts';
+import { exitCodes } from './exit-codes.ts';
+
+/** Which gate to talk to, and with which key. */
+export interface Connection {
+  /** Without a slash at the end. */
+  readonly url: string;
+  readonly key: string;
+}
+
+const credentialsSchema = z.object({ url: z.string(), admin_key: z.string().min(1) });
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Finds the gate: PORTCULLIS_URL with PORTCULLIS_KEY or PORTCULLIS_KEY_FILE, else what `portcullis up` left in the data
+ * folder. The key of that file goes to no other gate than the one that the file names.
+ * @param givenUrl a URL from the command line, which stands for PORTCULLIS_URL
+ * @throws CliError when there is none, or when the key would cross a network in the clear
+ */
+export function findConnection(context: CliContext, givenUrl?: string): Connection {
+  const environment = withDotEnv(context.environment, join(context.cwd, '.env'));
+  const url = givenUrl ?? (environment['PORTCULLIS_URL'] || undefined);
+  const key = keyFrom(environment, context.cwd);
+  if (url !== undefined && key !== undefined) return { url: checkUrl(url), key };
+  const local = readCredentials(environment, context.cwd);
+  if (url !== undefined) {
+    const wanted = checkUrl(url);
+    if (local !== null && checkUrl(local.url) === wanted) return { url: wanted, key: local.admin_key };
+    throw new CliError(`There is no key for ${wanted}: set PORTCULLIS_KEY or PORTCULLIS_KEY_FILE.`, exitCodes.denied);
+  }
+  if (local === null) {
+    throw new CliError(
+      'No gate is known here: start one with `npm start`, or set PORTCULLIS_URL and PORTCULLIS_KEY.',
+      exitCodes.unreachable,
+    );
+  }
+  return { url: checkUrl(local.url), key: key ?? local.admin_key };
+}
+
+function keyFrom(environment: Environment, cwd: string): string | undefined {
+  const given = environment['PORTCULLIS_KEY'];
+  const path = environment['PORTCULLIS_KEY_FILE'];
+  if (given && path) throw new CliError('PORTCULLIS_KEY and PORTCULLIS_KEY_FILE are both set: keep one.');
+  let key = given;
+  if (path) {
+    try {
+      key = readFileSync(resolve(cwd, path), 'utf8').trim();
+    } catch {
+      throw new CliError('PORTCULLIS_KEY_FILE: the file cannot be read.');
+    }
+  }
+  if (!key) return undefined;
+  if (!/^[\x21-\x7e]+$/.test(key)) throw new CliError('PORTCULLIS_KEY has characters that no key has: copy it anew.');
+  return key;
+}
+
+function readCredentials(environment: Environment, cwd: string): z.infer<typeof credentialsSchema> | null {
+  let path: string;
+  try {
+    path = join(effectiveDataDir(resolve(cwd, environment['DATA_DIR'] || './data')), 'credentials.json');
+  } catch (error) {
+    throw new CliError(error instanceof Error ? error.message : String(error));
+  }
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return null;
+    throw new CliError(`${path} cannot be read: run this as the user who started the gate, or set PORTCULLIS_KEY.`);
+  }
+  try {
+    return credentialsSchema.parse(JSON.parse(text));
+  } catch {
+    throw new CliError(`${path} is not what \`portcullis up\` writes: start the gate again.`);
+  }
+}
+
+function checkUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new CliError('The URL of the gate must begin with https:// (or http:// on this machine).', exitCodes.usage);
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw new CliError('The URL of the gate is a plain address: the key belongs in PORTCULLIS_KEY.', exitCodes.usage);
+  }
+  if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
+    throw new CliError(
+      `${url.host} is not this machine, and http would carry the key in the clear: use https.`,
+      exitCodes.usage,
+    );
+  }
+  return url.href.replace(/\/+$/, '');
+}

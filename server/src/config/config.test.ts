@@ -1,0 +1,140 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from './config.ts';
+
+const strong = 'Zq8vN2xW5rT7yU4iO9pL3kJ6hG1fD0sA';
+const safe = { NODE_ENV: 'production', SECRETS_KEY: strong, DATABASE_URL: 'postgres://portcullis@db/portcullis' };
+
+function folder(files: Record<string, string> = {}): string {
+  const path = mkdtempSync(join(tmpdir(), 'portcullis-config-'));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+  return path;
+}
+
+function load(environment: Record<string, string>, yaml?: string) {
+  const cwd = folder(yaml === undefined ? {} : { 'portcullis.yaml': yaml });
+  return loadConfig({ CONFIG_FILE: yaml === undefined ? '' : join(cwd, 'portcullis.yaml'), ...environment }, cwd);
+}
+
+describe('the environment', () => {
+  it('has a default for everything: an empty one is a valid development configuration', () => {
+    const { config, problems } = load({});
+    expect(problems).toEqual([]);
+    expect(config.embedded).toBe(true);
+    expect(config.options.HTTP_ADDR).toEqual({ host: '127.0.0.1', port: 8080 });
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  it('lists every problem at once, by name', () => {
+    const { problems } = load({ HTTP_ADDR: 'nowhere', DATABASE_POOL_MAX: 'many', DATABASE_URL: 'sqlite:data.db' });
+    expect(problems).toHaveLength(3);
+    expect(problems.join('\n')).toMatch(/HTTP_ADDR.*\n.*DATABASE_URL.*DATA_DIR.*\n.*DATABASE_POOL_MAX/s);
+  });
+
+  it('never repeats the value of a secret in a problem', () => {
+    const { problems } = load({ DATABASE_URL: 'mysql://user:hunter2@db/x' });
+    expect(problems.join()).not.toContain('hunter2');
+  });
+
+  it('reads secrets from files, and refuses both forms at once', () => {
+    const cwd = folder({ key: `${strong}\n` });
+    expect(loadConfig({ SECRETS_KEY_FILE: join(cwd, 'key') }, cwd).config.options.SECRETS_KEY).toBe(strong);
+    expect(loadConfig({ SECRETS_KEY_FILE: join(cwd, 'key'), SECRETS_KEY: 'x' }, cwd).problems).toHaveLength(1);
+    expect(loadConfig({ SECRETS_KEY_FILE: join(cwd, 'nothing') }, cwd).problems).toHaveLength(1);
+  });
+
+  it('reads .env outside production only, and the environment wins', () => {
+    const cwd = folder({ '.env': 'LOG_LEVEL=debug\nDATA_DIR=/tmp/from-file\n' });
+    expect(loadConfig({ LOG_LEVEL: 'warn' }, cwd).config.options).toMatchObject({ LOG_LEVEL: 'warn', DATA_DIR: '/tmp/from-file' });
+    expect(loadConfig({ ...safe }, cwd).config.options.LOG_LEVEL).toBe('info');
+  });
+
+  it.each([
+    ['PORT', '9000', 'HTTP_ADDR', { host: '0.0.0.0', port: 9000 }],
+    ['METTLE_DATABASE_URL', 'postgres://db/x', 'DATABASE_URL', 'postgres://db/x'],
+    ['METTLE_SECRET_KEY', strong, 'SECRETS_KEY', strong],
+    ['METTLE_ADMIN_API_KEY', strong, 'ADMIN_API_KEY', strong],
+    ['ENVIRONMENT', 'production', 'NODE_ENV', 'production'],
+  ] as const)('reads the old name %s', (alias, value, name, expected) => {
+    expect(load({ [alias]: value }).config.options[name]).toEqual(expected);
+  });
+
+  it('says what a misspelt name was meant to be, and what a name of another version means here', () => {
+    const { notes } = load({ DATABASE_POOL_MAXX: '5', GRPC_ADDR: '127.0.0.1:1', AUTH_TOKEN: 'x' });
+    expect(notes.join('\n')).toMatch(/DATABASE_POOL_MAXX is not an option. Did you mean DATABASE_POOL_MAX\?/);
+    expect(notes.join('\n')).toMatch(/GRPC_ADDR is set, but this version has no gRPC listener/);
+    expect(notes.join('\n')).toMatch(/AUTH_TOKEN is ignored/);
+  });
+
+  it('refuses a token issuer that is only partly configured', () => {
+    expect(load({ AUTH_ISSUER: 'https://id.example.com/' }).problems.join('\n')).toMatch(/JWKS_URI.*\n.*AUTH_AUDIENCE/);
+    expect(load({ AUTH_DOMAIN: 'id.example.com', AUTH_AUDIENCE: 'portcullis' }).problems).toEqual([]);
+  });
+});
+
+describe('production', () => {
+  it('starts on a safe configuration', () => {
+    expect(load(safe).problems).toEqual([]);
+  });
+
+  it.each([
+    ['a missing master key', { SECRETS_KEY: '' }, /SECRETS_KEY is missing/],
+    ['a short master key', { SECRETS_KEY: 'short' }, /SECRETS_KEY is weak/],
+    ['a known default', { SECRETS_KEY: 'changeme-changeme-changeme-changeme' }, /SECRETS_KEY is weak/],
+    ['a weak admin key', { ADMIN_API_KEY: 'admin' }, /ADMIN_API_KEY is weak/],
+    ['Basic', { ENABLE_BASIC_AUTH_FALLBACK: 'true' }, /Basic Auth fallback MUST be disabled/],
+    ['reflection', { ENABLE_REFLECTION: 'true' }, /reflection/],
+    ['a plaintext public URL', { PUBLIC_URL: 'http://gate.example.com' }, /PUBLIC_URL is plaintext/],
+    ['the embedded database', { DATABASE_URL: '' }, /ALLOW_EMBEDDED_IN_PRODUCTION/],
+  ])('refuses %s with one clear line', (_what, change, message) => {
+    const { problems } = load({ ...safe, ...change });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(message);
+  });
+
+  it('accepts plaintext on the loopback, and the embedded database where it is allowed', () => {
+    expect(load({ ...safe, PUBLIC_URL: 'http://127.0.0.1:8080' }).problems).toEqual([]);
+    expect(load({ ...safe, DATABASE_URL: '', ALLOW_EMBEDDED_IN_PRODUCTION: 'true' }).problems).toEqual([]);
+  });
+});
+
+describe('the configuration file', () => {
+  const yaml = `
+providers:
+  anthropic: { kind: anthropic, api_key: "\${TEST_KEY}" }
+  lab: { kind: openai-compatible, base_url: http://127.0.0.1:11434/v1, allow_private: true, price: free }
+models:
+  claude-*: { targets: [{ provider: anthropic }] }
+  fast:
+    targets:
+      - { provider: lab, model: qwen, weight: 3, price: { input: 0.25, output: "1.5" } }
+`;
+
+  it('is read with references to the environment, and prices exactly', () => {
+    const { config, problems } = load({ TEST_KEY: 'k' }, yaml);
+    expect(problems).toEqual([]);
+    expect(config.file.providers['anthropic']?.api_key).toBe('k');
+    expect(config.file.models['fast']?.targets[0]).toMatchObject({ weight: 3, price: { input: 250_000_000n, output: 1_500_000_000n } });
+  });
+
+  it.each([
+    ['an unset reference', yaml, /\$\{TEST_KEY\} is not set/],
+    ['an unknown key', 'provider: {}', /provider/],
+    ['an unknown provider of a route', 'models: { a: { targets: [{ provider: nowhere }] } }', /"nowhere" is not a provider.*\./],
+    ['a kind that does not exist', 'providers: { a: { kind: magic } }', /providers\.a\.kind \(line 1\)/],
+    ['a missing key', 'providers: { a: { kind: openai } }', /api_key/],
+    ['a duplicate key', 'providers: {}\nproviders: {}', /unique/],
+    ['text that is not YAML', 'providers: [', /portcullis\.yaml/],
+    ['a negative price', 'providers: { a: { kind: openai-compatible, base_url: "http://x/v1", price: { input: -1, output: 1 } } }', /price/],
+  ])('refuses %s, and says where', (_what, text, message) => {
+    const { problems } = load({}, text);
+    expect(problems.length).toBeGreaterThan(0);
+    expect(problems.join('\n')).toMatch(message);
+  });
+
+  it('must be there when it is named', () => {
+    expect(loadConfig({ CONFIG_FILE: '/nowhere/portcullis.yaml' }, '/').problems).toEqual(['CONFIG_FILE: the file cannot be read.']);
+  });
+});

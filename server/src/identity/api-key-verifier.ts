@@ -1,0 +1,61 @@
+import type { KeyObject } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../base/clock.ts';
+import { hashSecret, parseApiKey } from './api-key.ts';
+import type { Credential } from './credential.ts';
+import type { IdentityIndex } from './identity-index.ts';
+import type { KeyUses } from './key-uses.ts';
+import type { Verdict, Verifier } from './verifier.ts';
+
+export interface ApiKeyVerifierOptions {
+  readonly pepper: KeyObject;
+  readonly index: IdentityIndex;
+  /** The control feed's: resolves when a read that began after the call is in memory. */
+  readonly refresh: () => Promise<void>;
+  readonly uses: KeyUses;
+  readonly clock: Clock;
+}
+
+// Ids that nobody issued cost the database no more than ten reads a second.
+const refreshEveryMs = 100;
+
+/** Verifies API keys against the index, and asks the database only about ids that no one here has heard of. */
+export class ApiKeyVerifier implements Verifier {
+  readonly #options: ApiKeyVerifierOptions;
+  #refreshing: Promise<void> | undefined;
+  #refreshedAt = -Infinity;
+
+  constructor(options: ApiKeyVerifierOptions) {
+    this.#options = options;
+  }
+
+  /** @throws PortcullisError unavailable when the id is unknown here and the database cannot be asked */
+  async verify(credential: Credential, clientAddress: string): Promise<Verdict | null> {
+    if (credential.kind !== 'token' || !credential.text.startsWith('pcl_')) return null;
+    const key = parseApiKey(credential.text);
+    if (!key) return { method: 'api_key', reason: 'bad_checksum', keyId: null };
+    const { index, pepper, uses } = this.#options;
+    // Another replica may have made it a moment ago.
+    if (!index.hasKey(key.id)) await this.#refreshSoon();
+    const found = index.resolveKey(key.id, hashSecret(pepper, key.secret), clientAddress);
+    if (typeof found === 'string') return { method: 'api_key', reason: found, keyId: key.id };
+    uses.note(found, clientAddress);
+    return { principal: found };
+  }
+
+  /** One read for all who ask before it begins. */
+  #refreshSoon(): Promise<void> {
+    this.#refreshing ??= this.#refreshInTurn();
+    return this.#refreshing;
+  }
+
+  async #refreshInTurn(): Promise<void> {
+    const { clock, refresh } = this.#options;
+    const waitMs = this.#refreshedAt + refreshEveryMs - clock.monotonic();
+    if (waitMs > 0) await sleep(waitMs);
+    this.#refreshedAt = clock.monotonic();
+    // Who asks from here on needs a later read.
+    this.#refreshing = undefined;
+    await refresh();
+  }
+}

@@ -1,0 +1,208 @@
+import { hash } from 'node:crypto';
+import { compactVerify, decodeJwt, decodeProtectedHeader, errors, type JWTPayload } from 'jose';
+import type { Clock } from '../base/clock.ts';
+import { PortcullisError } from '../base/errors.ts';
+import { refusedTokensMax, tokenVerdictMs, verifiedTokensMax } from '../base/limits.ts';
+import type { Credential } from './credential.ts';
+import { ExpiringCache } from './expiring-cache.ts';
+import type { IdentityIndex } from './identity-index.ts';
+import { type FetchJson, Jwks, type JwksOptions } from './jwks.ts';
+import { audienceOf, refuseAlgorithm, refuseClaims, scopesOf, type TokenRules } from './jwt-claims.ts';
+import type { Principal, RefusalReason } from './model.ts';
+import { scopesNotForAgents } from './permission.ts';
+import type { Scope } from './scopes.ts';
+import type { Verdict, Verifier } from './verifier.ts';
+
+const asymmetricAlgorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const;
+
+/** An issuer of access tokens that is trusted for one project. */
+export interface IssuerOptions {
+  /** The exact `iss`. */
+  readonly issuer: string;
+  readonly audience: readonly string[];
+  readonly jwksUri: string;
+  readonly projectId: string;
+  readonly algorithms?: readonly string[];
+  readonly requireAtJwt?: boolean;
+  readonly clientId?: string | null;
+  /** From `iat` to `exp`. */
+  readonly maxLifetimeS?: number;
+  /** How long the last good keys go on counting while the issuer cannot be reached. */
+  readonly maxStaleS?: number;
+}
+
+export interface JwtVerifierOptions {
+  readonly issuers: readonly IssuerOptions[];
+  readonly index: IdentityIndex;
+  readonly fetchJson: FetchJson;
+  readonly clock: Clock;
+  readonly onFetch: JwksOptions['onFetch'];
+  /** Told how long each verification of a signature took, in seconds. */
+  readonly onSignature: (seconds: number) => void;
+}
+
+interface Issuer {
+  readonly name: string;
+  readonly projectId: string;
+  readonly rules: TokenRules;
+  readonly jwks: Jwks;
+}
+
+/** What a good token says. Who that is, and whether they may still act, is looked up anew for every call. */
+interface VerifiedToken {
+  readonly issuer: Issuer;
+  readonly subject: string;
+  readonly jti: string | null;
+  readonly audience: readonly string[];
+  readonly scopes: ReadonlySet<Scope>;
+  readonly expiresAt: number;
+}
+
+/**
+ * Verifies access tokens (RFC 9068 and its looser relatives). The claims are checked before the signature, so that most
+ * of what does not hold costs little; a token that held is not verified again for a minute, and one whose signature did
+ * not hold is not tried again for as long. Keys come from the configured issuers alone: `jku`, `x5u` and `jwk` in a
+ * header are not looked at.
+ */
+export class JwtVerifier implements Verifier {
+  readonly #issuers = new Map<string, Issuer>();
+  readonly #options: JwtVerifierOptions;
+  readonly #verified: ExpiringCache<VerifiedToken>;
+  readonly #refused: ExpiringCache<RefusalReason>;
+
+  /** @throws PortcullisError invalid_argument for a symmetric algorithm, or an issuer that is named twice */
+  constructor(options: JwtVerifierOptions) {
+    this.#options = options;
+    this.#verified = new ExpiringCache(options.clock, verifiedTokensMax);
+    this.#refused = new ExpiringCache(options.clock, refusedTokensMax);
+    for (const issuer of options.issuers) {
+      if (this.#issuers.has(issuer.issuer)) {
+        throw new PortcullisError('invalid_argument', `The issuer ${issuer.issuer} is configured twice.`);
+      }
+      this.#issuers.set(issuer.issuer, prepare(issuer, options));
+    }
+  }
+
+  /** Whether the keys of all issuers can be had; the worst of them, for /readyz. */
+  get status(): 'not_configured' | Jwks['status'] {
+    const all = [...this.#issuers.values()].map(({ jwks }) => jwks.status);
+    return (['failed', 'degraded', 'ok'] as const).find((status) => all.includes(status)) ?? 'not_configured';
+  }
+
+  /** Fetches the keys of all issuers, so that the first call does not wait for them. */
+  async warm(): Promise<void> {
+    await Promise.all([...this.#issuers.values()].map(({ jwks }) => jwks.warm()));
+  }
+
+  /** @throws PortcullisError cannot_verify */
+  async verify(credential: Credential): Promise<Verdict | null> {
+    if (credential.kind !== 'token' || !/^[\w-]+\.[\w-]+\.[\w-]*$/.test(credential.text)) return null;
+    const digest = hash('sha256', credential.text, 'base64');
+    const known = this.#verified.get(digest) ?? this.#refused.get(digest);
+    const token = known ?? (await this.#verifyAnew(credential.text));
+    if (typeof token === 'string') {
+      if (!known && token === 'bad_signature') this.#refused.set(digest, token, tokenVerdictMs);
+      return { method: 'jwt', reason: token, keyId: null };
+    }
+    const lifeMs = token.expiresAt - this.#options.clock.now();
+    if (lifeMs <= 0) return { method: 'jwt', reason: 'token_expired', keyId: null };
+    if (!known) this.#verified.set(digest, token, Math.min(lifeMs, tokenVerdictMs));
+    return this.#resolve(token);
+  }
+
+  async #verifyAnew(text: string): Promise<VerifiedToken | RefusalReason> {
+    let header: ReturnType<typeof decodeProtectedHeader>;
+    let claims: JWTPayload;
+    try {
+      header = decodeProtectedHeader(text);
+      claims = decodeJwt(text);
+    } catch {
+      return 'malformed_token';
+    }
+    const badAlgorithm = refuseAlgorithm(header);
+    if (badAlgorithm) return badAlgorithm;
+    const issuer = this.#issuers.get(claims.iss ?? '');
+    if (!issuer) return 'unknown_issuer';
+    const refused =
+      refuseClaims(header, claims, issuer.rules, this.#options.clock.now() / 1000) ??
+      (await this.#refuseSignature(text, issuer));
+    return refused ?? verifiedToken(issuer, claims);
+  }
+
+  async #refuseSignature(text: string, { name, rules, jwks }: Issuer): Promise<RefusalReason | null> {
+    const startedAt = this.#options.clock.monotonic();
+    try {
+      await compactVerify(text, (header, token) => jwks.keyFor(header, token), { algorithms: [...rules.algorithms] });
+      return null;
+    } catch (error) {
+      if (error instanceof errors.JWKSNoMatchingKey) return 'unknown_signing_key';
+      if (error instanceof errors.JWKSMultipleMatchingKeys) return 'unknown_signing_key';
+      if (error instanceof errors.JOSEError) return 'bad_signature';
+      if (error instanceof PortcullisError) throw error;
+      throw new PortcullisError(
+        'cannot_verify',
+        'The access token can be neither accepted nor refused, because the key of its issuer cannot be used.',
+        { internal: `a key of ${name} cannot be used`, cause: error },
+      );
+    } finally {
+      this.#options.onSignature((this.#options.clock.monotonic() - startedAt) / 1000);
+    }
+  }
+
+  /** The agent that is registered for the subject; else a service of the issuer's project. */
+  #resolve({ issuer, subject, jti, audience, scopes, expiresAt }: VerifiedToken): Verdict {
+    const { index } = this.#options;
+    const agent = index.agentBySubject(issuer.projectId, issuer.name, subject);
+    const principal: Principal = {
+      kind: agent ? 'agent' : 'service',
+      id: agent?.id ?? `${issuer.name}|${subject}`,
+      name: agent?.name ?? subject,
+      projectId: issuer.projectId,
+      scopes: agent ? scopes.difference(scopesNotForAgents) : scopes,
+      method: 'jwt',
+      agentId: agent?.id ?? null,
+      personId: agent?.personId ?? null,
+      keyId: null,
+      runId: null,
+      models: null,
+      token: { issuer: issuer.name, subject, jti, audience },
+      expiresAt,
+    };
+    const ended = index.whyEnded(principal);
+    return ended ? { method: 'jwt', reason: ended, keyId: null } : { principal };
+  }
+}
+
+function prepare(issuer: IssuerOptions, { fetchJson, clock, onFetch }: JwtVerifierOptions): Issuer {
+  const algorithms = issuer.algorithms ?? asymmetricAlgorithms;
+  const allowed: readonly string[] = asymmetricAlgorithms;
+  const other = algorithms.find((name) => !allowed.includes(name));
+  if (other !== undefined) {
+    throw new PortcullisError(
+      'invalid_argument',
+      `The issuer ${issuer.issuer} allows ${other}; tokens may be signed with ${allowed.join(', ')}.`,
+    );
+  }
+  const rules: TokenRules = {
+    audience: issuer.audience,
+    // RFC 9864 gives EdDSA over Curve25519 a name of its own.
+    algorithms: algorithms.flatMap((name) => (name === 'EdDSA' ? [name, 'Ed25519'] : [name])),
+    requireAtJwt: issuer.requireAtJwt ?? false,
+    clientId: issuer.clientId ?? null,
+    maxLifetimeS: issuer.maxLifetimeS ?? 86_400,
+  };
+  const maxStaleMs = (issuer.maxStaleS ?? 6 * 3600) * 1000;
+  const jwks = new Jwks({ uri: issuer.jwksUri, maxStaleMs, fetchJson, clock, onFetch });
+  return { name: issuer.issuer, projectId: issuer.projectId, rules, jwks };
+}
+
+function verifiedToken(issuer: Issuer, claims: JWTPayload): VerifiedToken {
+  return {
+    issuer,
+    subject: claims.sub ?? '',
+    jti: typeof claims.jti === 'string' ? claims.jti : null,
+    audience: audienceOf(claims),
+    scopes: scopesOf(claims),
+    expiresAt: (claims.exp ?? 0) * 1000,
+  };
+}

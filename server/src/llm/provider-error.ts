@@ -1,0 +1,157 @@
+import { type ErrorCode, PortcullisError } from '../base/errors.ts';
+import type { Dialect } from './dialect.ts';
+import { isJsonObject } from './object-reader.ts';
+
+/** Longest text of a provider that is told on. */
+const messageCharsMax = 4096;
+
+/** What a provider's error means, whatever it is called in its dialect. */
+type Fault =
+  | 'invalid'
+  | 'context'
+  | 'authentication'
+  | 'permission'
+  | 'billing'
+  | 'not_found'
+  | 'too_large'
+  | 'rate_limit'
+  | 'overloaded'
+  | 'timeout'
+  | 'api';
+
+interface FaultNames {
+  /** Our own code, for an error in mid-stream. The provider refusing the gate's credential is not the caller's fault. */
+  readonly code: ErrorCode;
+  readonly anthropic: string;
+  readonly chat: { readonly type: string; readonly code: string | null };
+}
+
+const faults: Readonly<Record<Fault, FaultNames>> = {
+  invalid: { code: 'invalid_argument', anthropic: 'invalid_request_error', chat: chat('invalid_request_error') },
+  context: {
+    code: 'invalid_argument',
+    anthropic: 'invalid_request_error',
+    chat: chat('invalid_request_error', 'context_length_exceeded'),
+  },
+  authentication: { code: 'upstream_error', anthropic: 'authentication_error', chat: chat('authentication_error') },
+  permission: { code: 'upstream_error', anthropic: 'permission_error', chat: chat('permission_error') },
+  billing: { code: 'upstream_error', anthropic: 'billing_error', chat: chat('insufficient_quota', 'insufficient_quota') },
+  not_found: { code: 'not_found', anthropic: 'not_found_error', chat: chat('not_found_error') },
+  too_large: { code: 'payload_too_large', anthropic: 'request_too_large', chat: chat('invalid_request_error') },
+  rate_limit: {
+    code: 'rate_limited',
+    anthropic: 'rate_limit_error',
+    chat: chat('rate_limit_error', 'rate_limit_exceeded'),
+  },
+  overloaded: { code: 'unavailable', anthropic: 'overloaded_error', chat: chat('server_error', 'overloaded') },
+  timeout: { code: 'deadline_exceeded', anthropic: 'timeout_error', chat: chat('server_error', 'timeout') },
+  api: { code: 'upstream_error', anthropic: 'api_error', chat: chat('server_error') },
+};
+
+function chat(type: string, code: string | null = null): FaultNames['chat'] {
+  return { type, code };
+}
+
+/** The names that providers use for a fault, as `type` or `code`. */
+const byName: ReadonlyMap<unknown, Fault> = new Map<string, Fault>([
+  ['context_length_exceeded', 'context'],
+  ['exceed_context_size_error', 'context'],
+  ['invalid_api_key', 'authentication'],
+  ['authentication_error', 'authentication'],
+  ['permission_error', 'permission'],
+  ['insufficient_quota', 'billing'],
+  ['billing_error', 'billing'],
+  ['model_not_found', 'not_found'],
+  ['not_found_error', 'not_found'],
+  ['request_too_large', 'too_large'],
+  ['rate_limit_exceeded', 'rate_limit'],
+  ['rate_limit_error', 'rate_limit'],
+  ['overloaded_error', 'overloaded'],
+  ['timeout_error', 'timeout'],
+  ['invalid_request_error', 'invalid'],
+  ['api_error', 'api'],
+  ['server_error', 'api'],
+]);
+
+const byStatus: ReadonlyMap<number, Fault> = new Map([
+  [401, 'authentication'],
+  [402, 'billing'],
+  [403, 'permission'],
+  [404, 'not_found'],
+  [408, 'timeout'],
+  [413, 'too_large'],
+  [429, 'rate_limit'],
+  [503, 'overloaded'],
+  [504, 'timeout'],
+  [529, 'overloaded'],
+]);
+
+/** How a dialect's providers word an overflow of the context, where no code says so. */
+const overflow: Readonly<Record<Dialect, RegExp>> = {
+  anthropic: /^prompt is too long/i,
+  chat: /maximum context length|context (?:size|length|window)/i,
+};
+
+/** The error for an error object that a provider sent inside a stream. Its wording is kept: clients act on it. */
+export function providerError(from: Dialect, json: unknown): PortcullisError {
+  const { fault, message } = readFault(from, json, null);
+  return new PortcullisError(faults[fault].code, message ?? 'The provider ended the stream with an error.');
+}
+
+export interface TranslatedError {
+  readonly status: number;
+  readonly body: string;
+}
+
+/**
+ * Turns a provider's error body into the other dialect's shape: the type by its class, the wording kept, since clients
+ * act on it (they shorten a conversation that is too long, say). Nothing of a body that is no such shape is told on.
+ */
+export function translateError(error: {
+  /** The provider's dialect. */
+  readonly from: Dialect;
+  /** The caller's dialect. */
+  readonly to: Dialect;
+  readonly status: number;
+  readonly body: string;
+}): TranslatedError {
+  const { fault, message: told } = readFault(error.from, parse(error.body), error.status);
+  const message = wording(error.to, fault, told ?? `The provider answered with status ${error.status}.`);
+  const names = faults[fault];
+  return error.to === 'anthropic'
+    ? { status: error.status, body: JSON.stringify({ type: 'error', error: { type: names.anthropic, message } }) }
+    : {
+        // 529 is Anthropic's own; everybody else knows 503.
+        status: error.status === 529 ? 503 : error.status,
+        body: JSON.stringify({ error: { message, ...names.chat, param: null } }),
+      };
+}
+
+/** Claude Code knows an overflow of the context by these first words alone. */
+function wording(to: Dialect, fault: Fault, message: string): string {
+  return to === 'anthropic' && fault === 'context' ? `prompt is too long: ${message}` : message;
+}
+
+/** Reads an error in any shape that providers use: nested, flat, or bare text. */
+function readFault(from: Dialect, json: unknown, status: number | null): { fault: Fault; message: string | null } {
+  const outer = isJsonObject(json) ? json : { error: json };
+  const error = isJsonObject(outer['error']) ? outer['error'] : outer;
+  const text = [error['message'], error['error'], error['detail']].find((value) => typeof value === 'string' && value !== '');
+  const message = typeof text === 'string' ? text.slice(0, messageCharsMax) : null;
+  if (message !== null && overflow[from].test(message)) return { fault: 'context', message };
+  const named = byName.get(error['code']) ?? byName.get(error['type']);
+  return { fault: named ?? faultOfStatus(status), message };
+}
+
+function faultOfStatus(status: number | null): Fault {
+  if (status === null) return 'api';
+  return byStatus.get(status) ?? (status >= 500 ? 'api' : 'invalid');
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}

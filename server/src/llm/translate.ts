@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import { systemClock } from '../base/clock.ts';
+import { PortcullisError } from '../base/errors.ts';
+import type { Answer, Target } from './conversation.ts';
+import type { Dialect } from './dialect.ts';
+import { type LegalNames, withLegalNames } from './legal-names.ts';
+import { Losses } from './losses.ts';
+import type { StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
+import type { Usage } from './usage.ts';
+import { type WireFormat, wireFormats } from './wire-formats.ts';
+
+export { type TranslatedError, translateError } from './provider-error.ts';
+
+export interface TranslatedRequest {
+  /** The request in the provider's dialect, as JSON text. */
+  readonly body: string;
+  /** What a lossy route and mere hints lost: names for the `portcullis-dropped` header. */
+  readonly dropped: readonly string[];
+  /** Translates the provider's whole answer back. @throws PortcullisError upstream_error when that is not possible. */
+  answer(json: unknown): TranslatedAnswer;
+  /** Translates the provider's stream back. */
+  stream(options: StreamOptions): StreamTranslator;
+}
+
+export interface TranslatedAnswer {
+  readonly body: string;
+  /** Null: the provider reported none. */
+  readonly usage: Usage | null;
+  readonly dropped: readonly string[];
+}
+
+export interface StreamOptions {
+  /** Whether the caller asked for usage, in dialects that leave the choice. */
+  readonly includeUsage: boolean;
+  /** For error events that come from the provider. */
+  readonly requestId: string;
+}
+
+/**
+ * Turns the events of a provider's stream into SSE text in the caller's dialect. Whatever comes in, what goes out is one
+ * legal stream with one ending: the terminal event (`finished`) or one error event (`failed`), and nothing after it.
+ */
+export interface StreamTranslator {
+  push(event: WireEvent): string;
+  /** The provider's connection ended: writes the ending that was still due, or the error event of a stream cut short. */
+  end(): string;
+  /** Ends the stream with an error of the gate's own. */
+  fail(error: PortcullisError, requestId: string): string;
+  readonly finished: boolean;
+  readonly failed: boolean;
+  /** What the provider reported so far; null when nothing. */
+  readonly usage: Usage | null;
+  /** Bytes of all that the model generated so far, also of what stayed behind: bounds its tokens from above. */
+  readonly outputBytes: number;
+  readonly dropped: readonly string[];
+}
+
+/**
+ * Translates a request between dialects, and keeps what its answer needs for the way back.
+ * @throws PortcullisError invalid_argument naming the field or block that is malformed or has no counterpart
+ */
+export function translateRequest(request: {
+  /** The caller's dialect. */
+  readonly from: Dialect;
+  /** The provider's dialect. */
+  readonly to: Dialect;
+  /** Parsed by `parseExactJson`, or large numbers in tool arguments are rounded. */
+  readonly body: unknown;
+  readonly target: Target;
+}): TranslatedRequest {
+  const { target } = request;
+  const caller = wireFormats[request.from];
+  const provider = wireFormats[request.to];
+  const losses = new Losses(target.lossy);
+  const { conversation, names } = withLegalNames(caller.parseRequest(request.body, losses));
+  const body = provider.writeRequest(conversation, target, losses);
+  return {
+    body,
+    dropped: losses.names,
+    answer: (json) => translateAnswer(json, caller, provider, target, names),
+    stream: (options) => {
+      const answerLosses = new Losses(target.lossy, 'answer');
+      const encoder = caller.createEncoder({ createdS: nowS(), includeUsage: options.includeUsage });
+      return new Translator(provider.createDecoder(answerLosses), encoder, answerLosses, names, target, options.requestId);
+    },
+  };
+}
+
+function translateAnswer(
+  json: unknown,
+  caller: WireFormat,
+  provider: WireFormat,
+  target: Target,
+  names: LegalNames,
+): TranslatedAnswer {
+  const losses = new Losses(target.lossy, 'answer');
+  const answer = provider.parseAnswer(json, losses);
+  const told: Answer = {
+    ...answer,
+    ...identity(answer, target),
+    blocks: answer.blocks.map((block) =>
+      block.type === 'tool_call' ? { ...block, name: names.original(block.name) } : block,
+    ),
+  };
+  return { body: caller.writeAnswer(told, nowS()), usage: answer.usage, dropped: losses.names };
+}
+
+/** Some servers give their answers no id or model; clients want both. */
+function identity({ id, model }: Pick<Answer, 'id' | 'model'>, target: Target): Pick<Answer, 'id' | 'model'> {
+  return { id: id || `gen_${randomUUID()}`, model: model || target.model };
+}
+
+function nowS(): number {
+  return Math.floor(systemClock.now() / 1000);
+}
+
+class Translator implements StreamTranslator {
+  readonly #decoder: StreamDecoder;
+  readonly #encoder: StreamEncoder;
+  readonly #losses: Losses;
+  readonly #names: LegalNames;
+  readonly #target: Target;
+  readonly #requestId: string;
+
+  constructor(
+    decoder: StreamDecoder,
+    encoder: StreamEncoder,
+    losses: Losses,
+    names: LegalNames,
+    target: Target,
+    requestId: string,
+  ) {
+    this.#decoder = decoder;
+    this.#encoder = encoder;
+    this.#losses = losses;
+    this.#names = names;
+    this.#target = target;
+    this.#requestId = requestId;
+  }
+
+  push(event: WireEvent): string {
+    return this.#write(this.#decoder.event(event));
+  }
+
+  end(): string {
+    return this.#write(this.#decoder.end());
+  }
+
+  fail(error: PortcullisError, requestId: string): string {
+    return this.#encoder.fail(error, requestId);
+  }
+
+  get finished(): boolean {
+    return this.#encoder.finished;
+  }
+
+  get failed(): boolean {
+    return this.#encoder.failed;
+  }
+
+  get usage(): Usage | null {
+    return this.#decoder.usage;
+  }
+
+  get outputBytes(): number {
+    return this.#decoder.outputBytes;
+  }
+
+  get dropped(): readonly string[] {
+    return this.#losses.names;
+  }
+
+  #write(events: readonly StreamEvent[]): string {
+    try {
+      return events.map((event) => this.#writeOne(event)).join('');
+    } catch (thrown) {
+      return this.fail(PortcullisError.from(thrown), this.#requestId);
+    }
+  }
+
+  #writeOne(event: StreamEvent): string {
+    switch (event.type) {
+      case 'error':
+        return this.fail(event.error, this.#requestId);
+      case 'start':
+        return this.#encoder.write({ ...event, ...identity(event, this.#target) });
+      case 'block_start': {
+        const { block } = event;
+        if (block.kind === 'text') return this.#encoder.write(event);
+        return this.#encoder.write({ ...event, block: { ...block, name: this.#names.original(block.name) } });
+      }
+      default:
+        return this.#encoder.write(event);
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import type { Pool } from 'pg';
+import { appendAudit } from '../audit/append.ts';
+import { PortcullisError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import { nameCharsMax, reasonCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
+import { sumUsage, type UsageTotal } from '../budget/usage-store.ts';
+import { checkLine, invalid } from '../identity/input.ts';
+import type { Principal } from '../identity/model.ts';
+import { requireActiveAgent } from '../identity/references.ts';
+import { controlWrite, type Queryable } from '../pg/tx.ts';
+import type { StopReason } from '../policy/flights.ts';
+import type { Run, RunOutcome } from './model.ts';
+import type { RunIndex } from './run-index.ts';
+import { findRun, finishRun, insertRun, revokeRunKeys, type RunScope } from './store.ts';
+
+/** What the ledger holds of a run. Calls in flight are added when they settle. */
+export type RunTotals = Omit<UsageTotal, 'key'>;
+
+export interface RunWithTotals {
+  readonly run: Run;
+  readonly totals: RunTotals;
+}
+
+/** Starts, finishes and reads runs. A run belongs to its agent: to another agent it does not exist. */
+export class RunService {
+  readonly #pool: Pool;
+  readonly #index: RunIndex;
+  readonly #stopReason: StopReason;
+
+  constructor(pool: Pool, index: RunIndex, stopReason: StopReason) {
+    this.#pool = pool;
+    this.#index = index;
+    this.#stopReason = stopReason;
+  }
+
+  /**
+   * Starts a run of the calling agent, or of the one that another principal names.
+   * @throws PortcullisError killed, invalid_argument, policy_denied (a key bound to a run), not_found (no such agent),
+   * conflict (the agent is disabled, or has too many runs)
+   */
+  async start(
+    by: Principal,
+    requestId: string,
+    request: { readonly projectId: string; readonly agentId: string | null; readonly workflow: string },
+  ): Promise<{ result: Run; version: bigint }> {
+    const workflow = checkLine('workflow', request.workflow, 1, nameCharsMax);
+    if (by.runId !== null) {
+      throw new PortcullisError('policy_denied', `This key is bound to the run ${by.runId}: it cannot start another.`, {
+        rule: 'key.run',
+      });
+    }
+    const { projectId } = request;
+    const agentId = agentOf(by, request.agentId);
+    const stopped = this.#stopReason({ projectId, agentId, personId: null, keyId: by.keyId, runId: null, model: null });
+    if (stopped) throw stopped;
+    if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {
+      throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
+    }
+    return controlWrite(this.#pool, async (tx, version) => {
+      await requireActiveAgent(tx, projectId, agentId);
+      const run = await insertRun(tx, version, { id: newId('run'), projectId, agentId, workflow });
+      await appendAudit(tx, {
+        actor: { kind: by.kind, id: by.id },
+        action: 'run.started',
+        target: run.id,
+        projectId,
+        requestId,
+        payload: { agent: agentId, workflow },
+      });
+      return run;
+    });
+  }
+
+  /**
+   * Ends a run by one conditional update, and the keys bound to it. The same outcome again gives the same answer.
+   * @throws PortcullisError not_found, conflict (it ended otherwise), invalid_argument
+   */
+  async finish(
+    by: Principal,
+    requestId: string,
+    request: {
+      readonly id: string;
+      readonly projectId: string;
+      readonly outcome: RunOutcome;
+      readonly summary: string;
+    },
+  ): Promise<{ result: RunWithTotals; version: bigint }> {
+    const { outcome } = request;
+    const summary = checkLine('summary', request.summary, 0, reasonCharsMax);
+    const scope = reach(by, request);
+    const { result: run, version } = await controlWrite(this.#pool, async (tx, stamp) => {
+      const finished = await finishRun(tx, stamp, scope, outcome, summary);
+      if (finished) {
+        const revokedKeys = await revokeRunKeys(tx, stamp, finished.id);
+        await appendAudit(tx, {
+          actor: { kind: by.kind, id: by.id },
+          action: 'run.finished',
+          target: finished.id,
+          projectId: finished.projectId,
+          requestId,
+          payload: { outcome, revoked_keys: revokedKeys },
+        });
+      }
+      const ended = finished ?? (await findRun(tx, scope));
+      if (!ended) throw notFound(scope);
+      if (ended.state !== outcome) {
+        throw new PortcullisError('conflict', `The run ended as ${ended.state} already: an outcome never changes.`);
+      }
+      return ended;
+    });
+    // Outside of the transaction, which every other control write waits for.
+    return { result: { run, totals: await totalsOf(this.#pool, run) }, version };
+  }
+
+  /** @throws PortcullisError not_found */
+  async get(by: Principal, request: { readonly id: string; readonly projectId: string }): Promise<RunWithTotals> {
+    const scope = reach(by, request);
+    const run = await findRun(this.#pool, scope);
+    if (!run) throw notFound(scope);
+    return { run, totals: await totalsOf(this.#pool, run) };
+  }
+}
+
+async function totalsOf(db: Queryable, { id, projectId }: Run): Promise<RunTotals> {
+  const everything = { agentId: null, provider: null, model: null, from: null, to: null };
+  const [totals] = await sumUsage(db, { ...everything, projectId, runId: id }, 'run', 1);
+  return totals ?? nothingUsed;
+}
+
+const nothingUsed: RunTotals = {
+  attempts: 0n,
+  refused: 0n,
+  tokensInput: 0n,
+  tokensOutput: 0n,
+  tokensCacheRead: 0n,
+  tokensCacheWrite: 0n,
+  tokensReasoning: 0n,
+  costUsd: 0n,
+};
+
+function agentOf(by: Principal, named: string | null): string {
+  if (by.agentId === null) {
+    if (named !== null) return named;
+    throw invalid('agent_id', 'agent_id is required: name the agent whose run it is.');
+  }
+  if (named === null || named === by.agentId) return by.agentId;
+  throw new PortcullisError('not_found', `You are not the agent "${named}": leave agent_id out.`);
+}
+
+/** Whose runs the caller may reach: an agent its own alone, a key bound to a run that run alone. */
+function reach(by: Principal, { id, projectId }: { readonly id: string; readonly projectId: string }): RunScope {
+  const scope = { id, projectId, agentId: by.agentId };
+  if (by.runId !== null && by.runId !== id) throw notFound(scope);
+  return scope;
+}
+
+function notFound({ id }: RunScope): PortcullisError {
+  return new PortcullisError('not_found', `There is no run "${id.slice(0, 100)}" that you may see.`);
+}

@@ -1,0 +1,137 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type TestDatabase, createTestDatabase } from './database.ts';
+
+const main = resolve(import.meta.dirname, '../../server/src/main.ts');
+
+export interface GateOptions {
+  /** The text of portcullis.yaml. */
+  readonly yaml?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Another gate's database, for a second replica. */
+  readonly database?: TestDatabase;
+}
+
+/** A gate in a process of its own, on a database of its own; what a black-box test drives. */
+export class TestGate {
+  readonly adminKey = `admin-${randomBytes(24).toString('base64url')}`;
+  readonly database: TestDatabase;
+  readonly folder = mkdtempSync(join(tmpdir(), 'portcullis-gate-'));
+  readonly configFile = join(this.folder, 'portcullis.yaml');
+  readonly logFile = join(this.folder, 'gate.log');
+  /** Everything the process wrote to standard output and error. */
+  output = '';
+  url = '';
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #ownsDatabase: boolean;
+  #process: ChildProcess | undefined;
+
+  constructor(database: TestDatabase, options: GateOptions) {
+    this.database = database;
+    this.#ownsDatabase = options.database === undefined;
+    this.#env = options.env ?? {};
+    writeFileSync(this.configFile, options.yaml ?? 'providers: {}\n');
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  get log(): string {
+    try {
+      return readFileSync(this.logFile, 'utf8');
+    } catch {
+      return '';
+    }
+  }
+
+  /** Starts the process and waits until it listens. @throws Error with its output when it exits instead */
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [main, 'serve'], {
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        NODE_ENV: 'test',
+        DATABASE_URL: this.database.appUrl,
+        SECRETS_KEY: 'Zq8vN2xW5rT7yU4iO9pL3kJ6hG1fD0sA',
+        ADMIN_API_KEY: this.adminKey,
+        HTTP_ADDR: '127.0.0.1:0',
+        CONFIG_FILE: this.configFile,
+        LOG_FILE: this.logFile,
+        DATA_DIR: this.folder,
+        RATE_LIMIT_API_PER_MINUTE: '100000',
+        RATE_LIMIT_MODELS_PER_MINUTE: '100000',
+        ...this.#env,
+      },
+    });
+    this.#process = child;
+    this.url = await new Promise<string>((found, failed) => {
+      const read = (chunk: Buffer) => {
+        this.output += chunk.toString();
+        const match = /listens on (http:\S+)/.exec(this.output.slice(this.output.lastIndexOf('listens on')));
+        if (match?.[1]) found(match[1]);
+      };
+      child.stdout?.on('data', read);
+      child.stderr?.on('data', read);
+      child.once('exit', (code) => failed(new Error(`the gate exited with ${code}:\n${this.output}`)));
+    });
+  }
+
+  /** Ends the process with `signal` and waits for it. @returns its exit code */
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+    return child.exitCode;
+  }
+
+  /** Ends everything and removes what was made. */
+  async stop(): Promise<void> {
+    await this.end();
+    if (this.#ownsDatabase) await this.database.drop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Calls a method of the control API. @throws Error with the answer when it is refused */
+  async api<T = Record<string, unknown>>(method: string, body: object = {}, key: string = this.adminKey): Promise<T> {
+    const answer = await fetch(`${this.url}/portcullis.v1.${method}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method}: ${answer.status} ${text}`);
+    return JSON.parse(text) as T;
+  }
+
+  /** Registers an agent and issues a key for it. */
+  async agent(name: string, key: object = {}): Promise<{ agentId: string; keyId: string; secret: string }> {
+    const { agent } = await this.api<{ agent: { id: string } }>('AgentService/CreateAgent', { name });
+    const made = await this.api<{ key: { id: string }; secret: string }>('AgentService/CreateKey', {
+      agentId: agent.id,
+      name,
+      scopes: ['models:invoke', 'runs:write'],
+      ...key,
+    });
+    return { agentId: agent.id, keyId: made.key.id, secret: made.secret };
+  }
+}
+
+/** A started gate; the caller stops it. */
+export async function startGate(options: GateOptions = {}): Promise<TestGate> {
+  const gate = new TestGate(options.database ?? (await createTestDatabase()), options);
+  try {
+    await gate.start();
+  } catch (error) {
+    await gate.stop();
+    throw error;
+  }
+  return gate;
+}
