@@ -18,6 +18,8 @@ export interface Child {
   send(line: string): void;
   /** @throws Error with the end of the log when the process has ended */
   alive(): void;
+  /** Waits for its end. @throws Error with the end of the log when it fails, or takes too long */
+  success(timeoutMs: number): Promise<void>;
   /** SIGTERM; SIGKILL to it and all below it when that does not end it. */
   stop(): Promise<void>;
 }
@@ -35,10 +37,12 @@ interface ChildOptions {
 const stopMs = 20_000;
 const quotedLogChars = 2_000;
 const running = new Set<Child>();
+let over = false;
 
 /** Starts a process that ends with the benchmark at the latest. */
 export function startChild(command: readonly string[], options: ChildOptions): Child {
   const { name, side, logFile, talks = false } = options;
+  if (over) throw new Error('the benchmark is being stopped');
   const [file = '', ...args] = [...pin(side), ...command];
   const log = openSync(logFile, 'a');
   const child = spawn(file, args, {
@@ -73,6 +77,12 @@ export function startChild(command: readonly string[], options: ChildOptions): C
     alive() {
       if (hasEnded()) throw ended();
     },
+    async success(timeoutMs) {
+      await Promise.race([exited, sleep(timeoutMs, undefined, { ref: false })]);
+      if (!hasEnded()) await self.stop();
+      running.delete(self);
+      if (child.exitCode !== 0) throw ended();
+    },
     async stop() {
       running.delete(self);
       if (hasEnded()) return;
@@ -86,8 +96,9 @@ export function startChild(command: readonly string[], options: ChildOptions): C
   return self;
 }
 
-/** Stops whatever still runs. */
+/** Stops whatever still runs; nothing can be started any more. */
 export async function stopChildren(): Promise<void> {
+  over = true;
   await Promise.all([...running].map((child) => child.stop()));
 }
 

@@ -7,8 +7,9 @@ export interface BenchOptions {
   readonly durationS: number;
   /** Everything short, for CI: shows that it runs, says nothing about speed. */
   readonly smoke: boolean;
-  /** Only these targets; null is all. */
-  readonly only: readonly string[] | null;
+  /** Only these are measured. */
+  readonly targets: readonly string[];
+  readonly workloads: readonly string[];
   /** A folder of its own that is removed afterwards. */
   readonly directory: string;
   readonly progress: (text: string) => void;
@@ -16,6 +17,8 @@ export interface BenchOptions {
 
 export interface Bench {
   readonly summary: string;
+  readonly targets: readonly string[];
+  readonly workloads: readonly string[];
   readonly defaults: { readonly rounds: number; readonly durationS: number };
   run(options: BenchOptions): Promise<Findings>;
 }
@@ -58,7 +61,7 @@ export interface BenchResult extends Findings {
 }
 
 /** Figures of which the worst counts, not the one in the middle. */
-const worstOf = new Set(['errors', 'failed', 'gaps_over_1s', 'gap_max_ms', 'rss_mib']);
+const worstOf = new Set(['errors', 'failed', 'gaps_over_1s', 'gap_max_ms', 'rss_mib', 'rss_growth_mib']);
 
 /** One figure for each name: the median of the rounds, or the worst of them. */
 export function summarize(samples: readonly Sample[]): Sample {

@@ -6,9 +6,9 @@ export function toText(result: BenchResult): string {
   const targets = Object.entries(result.targets);
   const workloads = [...new Set(targets.flatMap(([, figures]) => Object.keys(figures.workloads)))];
   const sections = workloads.map((workload) => {
-    const rows = targets.flatMap(([name, { workloads }]) => {
+    const rows = targets.flatMap(([name, { workloads, samples }]) => {
       const figures = workloads[workload];
-      return figures === undefined ? [] : [{ name, figures }];
+      return figures === undefined ? [] : [{ name, figures, rounds: samples[workload] ?? [] }];
     });
     return `${workload}\n${table(rows)}`;
   });
@@ -30,17 +30,26 @@ function limit({ atMost, atLeast }: { atMost?: number; atLeast?: number }): stri
   return atMost === undefined ? `>= ${atLeast}` : `<= ${atMost}`;
 }
 
-function table(rows: readonly { name: string; figures: Sample }[]): string {
+interface Row {
+  readonly name: string;
+  readonly figures: Sample;
+  readonly rounds: readonly Sample[];
+}
+
+function table(rows: readonly Row[]): string {
   const columns = [...new Set(rows.flatMap(({ figures }) => Object.keys(figures)))];
-  const cells = [
-    ['', ...columns],
-    ...rows.map(({ name, figures }) => [name, ...columns.map((column) => String(figures[column] ?? '-'))]),
-  ];
-  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? [];
+  const cells = [['', ...columns], ...rows.map((row) => [row.name, ...columns.map((column) => cell(row, column))])];
+  const widths = ['', ...columns].map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
   return cells
-    .map(
-      (row) =>
-        `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
-    )
+    .map((row) => row.map((text, column) => text[column === 0 ? 'padEnd' : 'padStart'](widths[column] ?? 0)).join('  '))
+    .map((line) => `  ${line}`)
     .join('\n');
+}
+
+/** The figure, and for throughput how far the rounds lie apart. */
+function cell({ figures, rounds }: Row, column: string): string {
+  const value = String(figures[column] ?? '-');
+  if (column !== 'rps' || rounds.length < 2) return value;
+  const all = rounds.map((round) => round[column] ?? Number.NaN);
+  return `${value} (${Math.min(...all)}-${Math.max(...all)})`;
 }

@@ -20,13 +20,15 @@ import { portkey } from '../targets/portkey.ts';
 import type { RunningTarget, Target } from '../targets/target.ts';
 import { measure, probe } from './measure.ts';
 import { bars, compare } from './ratios.ts';
-import { type Workload, workloads } from './workloads.ts';
+import { type Workload, workloadNames, workloads } from './workloads.ts';
 
-const targets: readonly Target[] = [direct, bareProxy, portkey, gate];
+const allTargets: readonly Target[] = [direct, bareProxy, portkey, gate];
 
 /** The model door beside a bare proxy and another gateway, round by round in turn, so that a busy minute hits them all. */
 export const models: Bench = {
   summary: 'the model door beside a bare Node proxy and Portkey, before a mock provider',
+  targets: allTargets.map(({ name }) => name),
+  workloads: workloadNames,
   defaults: { rounds: 3, durationS: 4 },
   run,
 };
@@ -42,9 +44,9 @@ async function run(options: BenchOptions): Promise<Findings> {
   const load = start('bench/load/main.ts', [], join(directory, 'load.log'));
   const unavailable: Record<string, string> = {};
   const running = new Map<string, RunningTarget>();
-  const plan = workloads(options);
+  const plan = workloads(options).filter(({ name }) => options.workloads.includes(name));
   try {
-    for (const target of targets.filter(({ name }) => options.only?.includes(name) ?? true)) {
+    for (const target of allTargets.filter(({ name }) => options.targets.includes(name))) {
       try {
         progress(`starting ${target.name}`);
         const own = join(directory, target.name);

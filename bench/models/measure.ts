@@ -28,10 +28,10 @@ export async function measure(
       ? { kind: 'closed_loop', ...call, concurrency, ...time }
       : { kind: 'streams', ...call, ...streams };
   load.send(JSON.stringify(job));
-  const { value, peakMib } = await withPeakMemory(target, load.line());
+  const { value, memory } = await withMemory(target, load.line());
   return streams === undefined
-    ? closedLoopSample(JSON.parse(value) as ClosedLoopResult, peakMib)
-    : streamsSample(JSON.parse(value) as StreamsResult, peakMib);
+    ? closedLoopSample(JSON.parse(value) as ClosedLoopResult, memory)
+    : streamsSample(JSON.parse(value) as StreamsResult, memory);
 }
 
 /** Checks with one call that the target answers, and in the caller's dialect. */
@@ -46,23 +46,32 @@ export async function probe(target: RunningTarget, { request }: Workload): Promi
   }
 }
 
+interface Memory {
+  readonly peakMib: number;
+  /** By how much the second half of the time went above the first. */
+  readonly growthMib: number;
+}
+
 /** The target's own memory: a database beside it shares pages among its processes, so that a sum would mislead. */
-async function withPeakMemory<T>(target: RunningTarget, work: Promise<T>): Promise<{ value: T; peakMib: number }> {
-  let peakMib = 0;
+async function withMemory<T>(target: RunningTarget, work: Promise<T>): Promise<{ value: T; memory: Memory }> {
+  const readings: number[] = [];
   const look = () => {
     const databaseMib = target.databasePid === null ? 0 : residentMib(target.databasePid);
-    peakMib = Math.max(peakMib, residentMib(target.pid) - databaseMib);
+    readings.push(residentMib(target.pid) - databaseMib);
   };
   const looking = setInterval(look, residentEveryMs);
   look();
   try {
-    return { value: await work, peakMib };
+    const value = await work;
+    const middle = Math.ceil(readings.length / 2);
+    const [early, late] = [readings.slice(0, middle), readings.slice(middle)].map((half) => Math.max(0, ...half));
+    return { value, memory: { peakMib: Math.max(...readings), growthMib: (late ?? 0) - (early ?? 0) } };
   } finally {
     clearInterval(looking);
   }
 }
 
-function closedLoopSample(result: ClosedLoopResult, peakMib: number): Sample {
+function closedLoopSample(result: ClosedLoopResult, { peakMib }: Memory): Sample {
   if (result.requests === 0) throw new Error(`nothing was answered: ${result.firstError}`);
   return {
     rps: result.requests / result.seconds,
@@ -74,7 +83,7 @@ function closedLoopSample(result: ClosedLoopResult, peakMib: number): Sample {
   };
 }
 
-function streamsSample(result: StreamsResult, peakMib: number): Sample {
+function streamsSample(result: StreamsResult, { peakMib, growthMib }: Memory): Sample {
   if (result.completed === 0) throw new Error(`no stream came to its end: ${result.firstError}`);
   return {
     ...cpu('event', result.cpuUs, result.events),
@@ -85,6 +94,7 @@ function streamsSample(result: StreamsResult, peakMib: number): Sample {
     gap_max_ms: result.gapMaxMs,
     gaps_over_1s: result.gapsOver1s,
     rss_mib: peakMib,
+    rss_growth_mib: growthMib,
     failed: result.failed,
   };
 }

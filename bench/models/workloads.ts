@@ -8,7 +8,7 @@ interface Request {
 }
 
 export interface Workload {
-  readonly name: string;
+  readonly name: (typeof workloadNames)[number];
   /** What the numbers of this workload say. */
   readonly about: string;
   readonly request: Request;
@@ -19,6 +19,8 @@ export interface Workload {
   /** Only these targets; absent is all of them. */
   readonly targets?: readonly string[];
 }
+
+export const workloadNames = ['small', 'large', 'sequential', 'passthrough', 'translated', 'streams'] as const;
 
 const concurrency = 32;
 const tokensPerSecond = 50;

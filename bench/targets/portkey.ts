@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { startChild } from '../harness/children.ts';
 import { waitFor } from '../harness/ready.ts';
 import type { Target } from './target.ts';
@@ -22,10 +20,8 @@ export const portkey: Target = {
   async start({ mockUrl, logFile, progress }) {
     if (!existsSync(entry)) {
       progress('installing Portkey from npm');
-      await promisify(execFile)('npm', ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund'], {
-        cwd: folder,
-        timeout: installMs,
-      });
+      const command = ['npm', 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
+      await startChild(command, { name: 'npm ci', side: 'load', logFile, cwd: folder }).success(installMs);
     }
     const port = await freePort();
     const child = startChild([process.execPath, entry, `--port=${port}`, '--headless'], {

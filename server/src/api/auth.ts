@@ -14,14 +14,14 @@ import type { MethodRule } from './methods.ts';
 export function requestGate(
   rules: ReadonlyMap<DescMethod, MethodRule>,
   refusals: Refusals,
-): (context: HandlerContext) => Promise<void> {
-  return async ({ method, values }) => {
+): (context: HandlerContext) => void {
+  return ({ method, values }) => {
     try {
       const rule = rules.get(method);
       if (!rule) throw new Error(`${method.toString()} was registered without a rule.`);
       authorize(values.get(principalKey), rule);
     } catch (thrown) {
-      throw await refusals.answer(thrown, method, values);
+      throw refusals.answer(thrown, method, values);
     }
   };
 }

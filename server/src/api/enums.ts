@@ -1,25 +1,23 @@
-import type { DescEnum } from '@bufbuild/protobuf';
-import { PortcullisError } from '../base/errors.ts';
+import { type DescEnum, enumFromJson, type EnumJsonType, type EnumShape } from '@bufbuild/protobuf';
+import { invalid } from '../identity/input.ts';
 
 /**
- * The number of our name for an enum's value: `dry_run` is `BUDGET_MODE_DRY_RUN`.
+ * Our name as the schema's value: `dry_run` is `BUDGET_MODE_DRY_RUN`.
  * @throws Error when the schema has no such value
  */
-export function enumNumber(desc: DescEnum, name: string): number {
+export function toEnum<Desc extends DescEnum>(desc: Desc, name: string): EnumShape<Desc> {
   const value = desc.values.find((candidate) => candidate.localName === name.toUpperCase());
   if (!value) throw new Error(`${desc.typeName} has no value for "${name}".`);
-  return value.number;
+  return enumFromJson(desc, value.name as EnumJsonType<Desc>);
 }
 
 /**
- * Our name for the number that a caller sent in `field`.
+ * The schema's value that a caller sent in `param` as our name.
  * @throws PortcullisError invalid_argument when it is unspecified, unknown or not among `names`
  */
-export function enumName<T extends string>(desc: DescEnum, names: readonly T[], number: number, field: string): T {
+export function fromEnum<T extends string>(desc: DescEnum, names: readonly T[], number: number, param: string): T {
   const local = desc.value[number]?.localName.toLowerCase();
   const name = names.find((candidate) => candidate === local);
-  if (name === undefined) {
-    throw new PortcullisError('invalid_argument', `${field} must be one of ${names.join(', ')}.`, { param: field });
-  }
+  if (name === undefined) throw invalid(param, `${param} must be one of ${names.join(', ')}.`);
   return name;
 }

@@ -6,7 +6,7 @@ import { type ErrorCode, PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { refusalHeaders } from '../base/refusal-headers.ts';
 import { ErrorInfoSchema } from '../gen/portcullis/v1/error_pb.ts';
-import type { Principal } from '../identity/model.ts';
+import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { isUnavailable } from '../pg/errors.ts';
 import { accessRecordKey, principalKey } from './context.ts';
 
@@ -48,26 +48,17 @@ export function connectError(error: PortcullisError, requestId: string): Connect
   ]);
 }
 
-/** A good credential that lacked a scope. */
-export interface ScopeDenial {
-  readonly principal: Principal;
-  /** Full name of the method. */
-  readonly method: string;
-  readonly error: PortcullisError;
-  readonly requestId: string;
-}
-
-/** Makes the answer of whatever was thrown, notes it for the access log, and tells the log what the caller is not told. */
+/** Makes the answer of whatever was thrown, and tells access record, audit and log what the caller is not told. */
 export class Refusals {
   readonly #log: Logger;
-  readonly #onScopeDenied: (denial: ScopeDenial) => Promise<void>;
+  readonly #audit: RefusalAudit;
 
-  constructor(log: Logger, onScopeDenied: (denial: ScopeDenial) => Promise<void>) {
+  constructor(log: Logger, audit: RefusalAudit) {
     this.#log = log;
-    this.#onScopeDenied = onScopeDenied;
+    this.#audit = audit;
   }
 
-  async answer(thrown: unknown, method: DescMethod, values: ContextValues): Promise<ConnectError> {
+  answer(thrown: unknown, method: DescMethod, values: ContextValues): ConnectError {
     const error = classify(thrown);
     const record = values.get(accessRecordKey);
     const requestId = record?.requestId ?? '';
@@ -75,10 +66,7 @@ export class Refusals {
     if (error.code === 'internal') this.#log.error({ err: thrown, request_id: requestId }, 'internal error');
     const principal = values.get(principalKey);
     if (principal && error.code === 'insufficient_scope') {
-      const name = `${method.parent.typeName}.${method.name}`;
-      await this.#onScopeDenied({ principal, method: name, error, requestId }).catch((failure: unknown) =>
-        this.#log.error({ err: failure, request_id: requestId }, 'a denial was not audited'),
-      );
+      this.#audit.note('scope.denied', principal, `${method.parent.typeName}.${method.name}`, requestId);
     }
     return connectError(error, requestId);
   }
@@ -88,16 +76,16 @@ export class Refusals {
     try {
       return await next(request);
     } catch (thrown) {
-      throw await this.answer(thrown, request.method, request.contextValues);
+      throw this.answer(thrown, request.method, request.contextValues);
     }
   };
 }
 
 function note(record: AccessRecord, error: PortcullisError): void {
+  record.decision = 'deny';
   record.code = error.code;
   record.rule = error.members.rule ?? null;
   record.internal = error.internal ?? null;
-  if (error.status === 401 || error.status === 403) record.decision = 'deny';
 }
 
 function classify(thrown: unknown): PortcullisError {

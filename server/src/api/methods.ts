@@ -1,5 +1,12 @@
 import { getOption, hasOption, type DescMethod, type DescService } from '@bufbuild/protobuf';
+import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
+import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
+import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
 import { Access, access, scope } from '../gen/portcullis/v1/options_pb.ts';
+import { PolicyService } from '../gen/portcullis/v1/policy_pb.ts';
+import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
+import { RunService } from '../gen/portcullis/v1/run_pb.ts';
+import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
 
 /** What a method does to state, and who may see its answer. */
@@ -44,8 +51,19 @@ export interface MethodRow extends MethodRule {
   readonly path: string;
 }
 
-/** Every method of the services with what it declares, in the order of the schema; the reference page is made of it. */
-export function methodTable(services: readonly DescService[]): MethodRow[] {
+/** Every service of the control plane, in the order of the reference. */
+export const services: readonly DescService[] = [
+  AgentService,
+  ProjectService,
+  BudgetService,
+  PolicyService,
+  RunService,
+  AnalyticsService,
+  SystemService,
+];
+
+/** Every method with what it declares, in the order of the schema; the reference page is made of it. */
+export function methodTable(): MethodRow[] {
   return services.flatMap((service) =>
     service.methods.map((method) => ({
       service: service.typeName,

@@ -1,6 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { DescMethod } from '@bufbuild/protobuf';
-import { PortcullisError } from '../base/errors.ts';
+import { invalid } from '../identity/input.ts';
+import type { Page, PageRequest } from '../identity/page.ts';
+
+/** One list: what a method says of a project. */
+export interface ListOf {
+  readonly method: DescMethod;
+  readonly projectId: string;
+}
 
 /**
  * Seals the cursors of lists: a token says where the next page begins, holds for one method and one project, and
@@ -14,28 +21,36 @@ export class PageTokens {
     this.#key = key;
   }
 
-  seal(method: DescMethod, projectId: string, cursor: string): string {
-    const signed = Buffer.from(cursor);
-    return Buffer.concat([this.#signature(method, projectId, signed), signed]).toString('base64url');
+  /**
+   * What a caller asks for.
+   * @throws PortcullisError invalid_argument for a token of another list, of another project, or of nobody's
+   */
+  read(list: ListOf, request: { readonly pageSize: number; readonly pageToken: string }): PageRequest {
+    const { pageSize, pageToken } = request;
+    return { pageSize, cursor: pageToken === '' ? null : this.#open(list, pageToken) };
   }
 
-  /** @throws PortcullisError invalid_argument for a token of another list, of another project, or of nobody's */
-  open(method: DescMethod, projectId: string, token: string): string {
+  /** The token of the next page; empty after the last. */
+  next(list: ListOf, { nextCursor }: Page<unknown>): string {
+    if (nextCursor === null) return '';
+    const cursor = Buffer.from(nextCursor);
+    return Buffer.concat([this.#signature(list, cursor), cursor]).toString('base64url');
+  }
+
+  #open(list: ListOf, token: string): string {
     const bytes = Buffer.from(token, 'base64url');
     const cursor = bytes.subarray(signatureBytes);
     const signature = bytes.subarray(0, signatureBytes);
-    const expected = this.#signature(method, projectId, cursor);
-    if (signature.length !== signatureBytes || !timingSafeEqual(signature, expected)) {
-      throw new PortcullisError(
-        'invalid_argument',
-        'page_token does not belong to this list: take it from next_page_token of the page before, unchanged.',
-        { param: 'page_token' },
+    if (signature.length !== signatureBytes || !timingSafeEqual(signature, this.#signature(list, cursor))) {
+      throw invalid(
+        'page_token',
+        'page_token is not of this list: take it unchanged from next_page_token of the page before.',
       );
     }
     return cursor.toString();
   }
 
-  #signature(method: DescMethod, projectId: string, cursor: Uint8Array): Buffer {
+  #signature({ method, projectId }: ListOf, cursor: Uint8Array): Buffer {
     // Neither names of methods nor project ids contain a zero byte, so no two lists share an input.
     return createHmac('sha256', this.#key)
       .update(`${method.parent.typeName}.${method.name}\0${projectId}\0`)

@@ -19,6 +19,7 @@ export const keepAliveIdleMs = 60_000;
 // Lists
 export const pageSizeMax = 500;
 export const pageSizeDefault = 50;
+export const usageDefaultMs = 30 * 86_400_000;
 
 // One message of the control API (api/routes.ts)
 export const controlRequestBytesMax = 1024 * 1024;
@@ -34,6 +35,7 @@ export const controlPollMs = 500;
 export const controlReadMs = 5_000;
 export const controlRetryMsMax = 2_000;
 export const controlAgeMsMax = 10_000;
+export const controlReachMs = 5_000;
 export const killSwitchesPerProjectMax = 500;
 export const runsRunningPerAgentMax = 1_000;
 

@@ -8,11 +8,23 @@ const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
  * caller made up. `docs/reference/metrics.md` is generated from this function.
  */
 export function createMetrics() {
+  const readings = { killEngaged: () => 0, callsInFlight: () => 0, controlAgeS: () => 0 };
   const registry = new Registry();
   const registers = [registry];
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
   collectDefaultMetrics({ register: registry });
   return {
     registry,
+    /** Where gauges look at each scrape; whoever owns the thing puts its reading here. */
+    readings,
     httpRequests: new Counter({
       name: 'http_requests_total',
       help: 'HTTP requests answered, by route pattern and status.',
@@ -43,6 +55,18 @@ export function createMetrics() {
       name: 'auth_attempts_total',
       help: 'Credentials presented, by method and result.',
       labelNames: ['method', 'result'],
+      registers,
+    }),
+    jwksFetches: new Counter({
+      name: 'jwks_fetch_total',
+      help: "Fetches of a token issuer's keys.",
+      labelNames: ['result'],
+      registers,
+    }),
+    jwtVerification: new Histogram({
+      name: 'jwt_verify_duration_seconds',
+      help: "Verifications of an access token's signature; tokens seen before are not verified again.",
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05],
       registers,
     }),
     adminAuthFailures: new Counter({
@@ -89,17 +113,13 @@ export function createMetrics() {
       registers,
     }),
     budgetRefusals: new Counter({ name: 'budget_refusals_total', help: 'Calls refused by a budget.', registers }),
-    killEngaged: new Gauge({ name: 'kill_switch_engaged', help: 'Kill switches engaged now.', registers }),
-    callsInFlight: new Gauge({
-      name: 'calls_in_flight',
-      help: 'Model calls between admission and settlement.',
-      registers,
-    }),
-    controlAge: new Gauge({
-      name: 'control_state_age_seconds',
-      help: 'Age of the control state, from the start of the last good read.',
-      registers,
-    }),
+    killEngaged: gauge('kill_switch_engaged', 'Kill switches engaged now.', () => readings.killEngaged()),
+    callsInFlight: gauge('calls_in_flight', 'Model calls that hold a place.', () => readings.callsInFlight()),
+    controlAge: gauge(
+      'control_state_age_seconds',
+      'Age of the control state, from the start of the last good read.',
+      () => readings.controlAgeS(),
+    ),
     auditEntries: new Counter({
       name: 'audit_entries_total',
       help: 'Audit entries written by this process.',

@@ -34,7 +34,10 @@ async function budgetOf(budget: Parameters<typeof makeBudget>[1]) {
 }
 
 async function ledgerRows(id: string): Promise<Record<string, unknown>[]> {
-  const { rows } = await db.pool.query<Record<string, unknown>>('SELECT * FROM attempts WHERE id = $1 ORDER BY row_no', [id]);
+  const { rows } = await db.pool.query<Record<string, unknown>>(
+    'SELECT * FROM attempts WHERE id = $1 ORDER BY row_no',
+    [id],
+  );
   return rows;
 }
 
@@ -59,7 +62,9 @@ test('a settled call leaves its true cost and gives the rest back', async () => 
   const hold = await reserve(gate, { usd: 60n });
   await gate.ledger.settle(hold, used(hold, 25n));
   expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 0n, posted: 25n }]);
-  expect(await ledgerRows(hold.id)).toMatchObject([{ cost_nanousd: 25n, tokens_output: 25n, overrun: false, outcome: 'success' }]);
+  expect(await ledgerRows(hold.id)).toMatchObject([
+    { cost_nanousd: 25n, tokens_output: 25n, overrun: false, outcome: 'success' },
+  ]);
 });
 
 test('a released call leaves nothing but its ledger row', async () => {
@@ -89,7 +94,10 @@ test('a call is held on all its budgets or on none', async () => {
   const narrow = await budgetOf({ limit: 15n, selector: { ...(await makeBudget(db.pool)).selector, agentId } });
   await gate.reload();
   await reserve(gate, { usd: 10n });
-  await expect(reserve(gate, { usd: 10n })).rejects.toMatchObject({ code: 'budget_exceeded', members: { rule: narrow.name } });
+  await expect(reserve(gate, { usd: 10n })).rejects.toMatchObject({
+    code: 'budget_exceeded',
+    members: { rule: narrow.name },
+  });
   expect(await counters(db.pool, wide.id)).toMatchObject([{ held: 10n }]);
   expect(await counters(db.pool, narrow.id)).toMatchObject([{ held: 10n }]);
 });
@@ -107,7 +115,14 @@ describe('a refusal', () => {
       message:
         `Budget "team" allows $10.00 a day: $8.00 is spent and $1.50 is held by calls in flight, ` +
         `and this call may take up to $0.60. It resets at ${midnight}; an operator can raise it before.`,
-      members: { rule: budget.name, unit: 'usd', limit: '10.00', observed: '9.50', remaining: '0.50', resetsAt: midnight },
+      members: {
+        rule: budget.name,
+        unit: 'usd',
+        limit: '10.00',
+        observed: '9.50',
+        remaining: '0.50',
+        resetsAt: midnight,
+      },
     });
   });
 
@@ -115,7 +130,8 @@ describe('a refusal', () => {
     await budgetOf({ name: 'small calls', unit: 'tokens', window: 'attempt', limit: 1_000n });
     const error = await refusalOf(reserve(gate, { usd: 1n, tokens: 1_001n }));
     expect(error).toMatchObject({
-      message: 'Budget "small calls" allows 1000 tokens a call, and this call may take up to 1001 tokens; ask for less output, or have an operator raise it.',
+      message:
+        'Budget "small calls" allows 1000 tokens a call, and this call may take up to 1001 tokens; ask for less output, or have an operator raise it.',
       members: { unit: 'tokens', observed: '0', remaining: '1000' },
     });
     expect(error).not.toHaveProperty('members.resetsAt');
@@ -124,7 +140,9 @@ describe('a refusal', () => {
 
   test('by a limit of 0 is a denial, even of a free call', async () => {
     await budgetOf({ name: 'closed', limit: 0n });
-    await expect(reserve(gate, { usd: 0n })).rejects.toThrow('Budget "closed" is 0 and denies this call; an operator can raise it.');
+    await expect(reserve(gate, { usd: 0n })).rejects.toThrow(
+      'Budget "closed" is 0 and denies this call; an operator can raise it.',
+    );
   });
 
   test('names the limit that ends last, since waiting for the other would not help', async () => {
@@ -134,7 +152,12 @@ describe('a refusal', () => {
   });
 
   test('is recorded in the ledger without any cost', async () => {
-    const refused: Attempt = { ...used(await reserve(gate, { usd: 1n }), 9n), id: 'att_refused', outcome: 'budget', rule: 'team' };
+    const refused: Attempt = {
+      ...used(await reserve(gate, { usd: 1n }), 9n),
+      id: 'att_refused',
+      outcome: 'budget',
+      rule: 'team',
+    };
     gate.ledger.recordRefusal(refused);
     await gate.ledger.stop(1_000);
     expect(await ledgerRows('att_refused')).toMatchObject([{ outcome: 'budget', rule: 'team', cost_nanousd: 0n }]);
@@ -212,13 +235,20 @@ test('text that PostgreSQL cannot keep spoils neither its row nor its neighbours
 });
 
 test('what offends the database in one call fails that call alone', async () => {
+  const budget = await budgetOf({ limit: null });
+  const id = 'att_twice';
   const outcomes = await Promise.allSettled([
     reserve(gate, { usd: 1n }),
-    // More than a bigint holds.
-    reserve(gate, { usd: 10n ** 30n }),
-    reserve(gate, { usd: 2n }),
+    reserve(gate, { usd: 10n, attempt: { id } }),
+    reserve(gate, { usd: 100n, attempt: { id } }),
+    reserve(gate, { usd: 1_000n }),
   ]);
-  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+  expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1_011n }]);
+});
+
+test('a worst case that no counter can hold is refused by name', async () => {
+  await expect(reserve(gate, { usd: 10n ** 30n })).rejects.toMatchObject({ code: 'invalid_argument' });
 });
 
 test('the role of the application can neither change nor delete a ledger row', async () => {

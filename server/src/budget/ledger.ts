@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { maxAmount } from '../base/money.ts';
 import { noUsage } from '../llm/usage.ts';
 import type { BudgetIndex } from './budget-index.ts';
 import { totalTokens } from './cost.ts';
@@ -80,11 +81,17 @@ export class Ledger {
   /**
    * Holds the worst case on every budget that counts the call, or on none; durable when it resolves. A refused call's
    * ledger row is the caller's to record.
-   * @throws PortcullisError budget_exceeded, unavailable
+   * @throws PortcullisError budget_exceeded, unavailable, invalid_argument
    */
   async reserve(reservation: Reservation): Promise<Hold> {
     const { budgets, clock, instance } = this.#options;
     const { attempt, spender, worst, deadlineMs } = reservation;
+    if (worst.usd > maxAmount || worst.tokens > maxAmount) {
+      throw new PortcullisError(
+        'invalid_argument',
+        'What this call could use at most is more than can be counted: ask for less.',
+      );
+    }
     const askedAt = clock.monotonic();
     const shadowVerdicts = await this.#holds.hold({ attempt, worst, budgets: budgets.matching(spender), deadlineMs });
     return new Hold(reservation, shadowVerdicts, Math.min(askedAt + deadlineMs, instance.aliveUntil), clock);

@@ -9,8 +9,6 @@ export interface CliContext {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   /** Starts a gate in this process; given by the composition root, which alone knows how. */
   readonly start: (config: Config, notice: (line: string) => void) => Promise<RunningGate>;
-  /** Brings the schema up to date under the owner's role. @returns the names of the migrations that ran */
-  readonly migrate: (config: Config) => Promise<readonly string[]>;
 }
 
 /** A gate that listens. */

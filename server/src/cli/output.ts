@@ -89,3 +89,25 @@ export function localTime(time: Timestamp | undefined, absent = ''): string {
   const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
   return `${day} ${[two(date.getHours()), two(date.getMinutes()), two(date.getSeconds())].join(':')}`;
 }
+
+const formats: Readonly<Record<string, Format>> = {
+  active: 'green',
+  running: 'green',
+  succeeded: 'green',
+  success: 'green',
+  expiring: 'yellow',
+  disabled: 'red',
+  revoked: 'red',
+  failed: 'red',
+  killed: 'red',
+};
+
+/** The colour of a state's word. */
+export function stateFormat(state: string): Format | undefined {
+  return formats[state];
+}
+
+/** Says that a list goes on. */
+export function noteMore(context: CliContext, nextPageToken: string): void {
+  if (nextPageToken !== '') printNote(context, 'There are more: raise --limit.');
+}

@@ -1,7 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { commands } from './commands.ts';
 import { CliError, type CliContext } from './context.ts';
-import { demoCommand } from './demo.ts';
 import { docsCommand } from './docs.ts';
 import { migrateCommand } from './migrate.ts';
 import { serveCommand } from './serve.ts';
@@ -24,7 +23,6 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
 
 function program(context: CliContext): Command {
   const root = new Command('portcullis').description('The control plane for AI agents that you only half trust.');
-  for (const make of [upCommand, serveCommand, migrateCommand, ...commands, demoCommand, docsCommand])
     root.addCommand(make(context));
   configure(root, context);
   return root;

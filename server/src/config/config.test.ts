@@ -47,7 +47,10 @@ describe('the environment', () => {
 
   it('reads .env outside production only, and the environment wins', () => {
     const cwd = folder({ '.env': 'LOG_LEVEL=debug\nDATA_DIR=/tmp/from-file\n' });
-    expect(loadConfig({ LOG_LEVEL: 'warn' }, cwd).config.options).toMatchObject({ LOG_LEVEL: 'warn', DATA_DIR: '/tmp/from-file' });
+    expect(loadConfig({ LOG_LEVEL: 'warn' }, cwd).config.options).toMatchObject({
+      LOG_LEVEL: 'warn',
+      DATA_DIR: '/tmp/from-file',
+    });
     expect(loadConfig({ ...safe }, cwd).config.options.LOG_LEVEL).toBe('info');
   });
 
@@ -116,18 +119,29 @@ models:
     const { config, problems } = load({ TEST_KEY: 'k' }, yaml);
     expect(problems).toEqual([]);
     expect(config.file.providers['anthropic']?.api_key).toBe('k');
-    expect(config.file.models['fast']?.targets[0]).toMatchObject({ weight: 3, price: { input: 250_000_000n, output: 1_500_000_000n } });
+    expect(config.file.models['fast']?.targets[0]).toMatchObject({
+      weight: 3,
+      price: { input: 250_000_000n, output: 1_500_000_000n },
+    });
   });
 
   it.each([
     ['an unset reference', yaml, /\$\{TEST_KEY\} is not set/],
     ['an unknown key', 'provider: {}', /provider/],
-    ['an unknown provider of a route', 'models: { a: { targets: [{ provider: nowhere }] } }', /"nowhere" is not a provider.*\./],
+    [
+      'an unknown provider of a route',
+      'models: { a: { targets: [{ provider: nowhere }] } }',
+      /"nowhere" is not a provider.*\./,
+    ],
     ['a kind that does not exist', 'providers: { a: { kind: magic } }', /providers\.a\.kind \(line 1\)/],
     ['a missing key', 'providers: { a: { kind: openai } }', /api_key/],
     ['a duplicate key', 'providers: {}\nproviders: {}', /unique/],
     ['text that is not YAML', 'providers: [', /portcullis\.yaml/],
-    ['a negative price', 'providers: { a: { kind: openai-compatible, base_url: "http://x/v1", price: { input: -1, output: 1 } } }', /price/],
+    [
+      'a negative price',
+      'providers: { a: { kind: openai-compatible, base_url: "http://x/v1", price: { input: -1, output: 1 } } }',
+      /price/,
+    ],
   ])('refuses %s, and says where', (_what, text, message) => {
     const { problems } = load({}, text);
     expect(problems.length).toBeGreaterThan(0);
@@ -135,6 +149,8 @@ models:
   });
 
   it('must be there when it is named', () => {
-    expect(loadConfig({ CONFIG_FILE: '/nowhere/portcullis.yaml' }, '/').problems).toEqual(['CONFIG_FILE: the file cannot be read.']);
+    expect(loadConfig({ CONFIG_FILE: '/nowhere/portcullis.yaml' }, '/').problems).toEqual([
+      'CONFIG_FILE: the file cannot be read.',
+    ]);
   });
 });

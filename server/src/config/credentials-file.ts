@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -21,11 +21,26 @@ export function readCredentials(dataDir: string): Credentials | null {
   }
 }
 
-/** Writes the file, readable by its owner alone, at once or not at all. */
-export function writeCredentials(dataDir: string, content: Credentials): void {
-  const path = credentialsPath(dataDir);
+/**
+ * Keeps the address, with the keys that were issued now or else those that were known.
+ * @returns what the file now says; null when no keys are known
+ */
+export function keepCredentials(
+  dataDir: string,
+  url: string,
+  known: Credentials | null,
+  issued: { readonly adminKey: string; readonly agentKey: string } | null,
+): Credentials | null {
+  const keys = issued ? { admin_key: issued.adminKey, agent_key: issued.agentKey } : known;
+  if (!keys) return null;
+  const content = { url, admin_key: keys.admin_key, agent_key: keys.agent_key };
+  write(credentialsPath(dataDir), content);
+  return content;
+}
+
+/** Readable by its owner alone, and written at once or not at all. */
+function write(path: string, content: Credentials): void {
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   writeFileSync(draft, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
-  chmodSync(draft, 0o600);
   renameSync(draft, path);
 }

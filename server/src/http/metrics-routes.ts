@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PortcullisError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
+import type { Principal } from '../identity/model.ts';
 import { grants } from '../identity/scopes.ts';
 import { type GuardOptions, type RateClass, guard } from './guard.ts';
 import { sendProblem } from './server.ts';
@@ -10,7 +11,7 @@ export interface MetricsRoutesOptions extends GuardOptions {
   readonly rate: RateClass;
   readonly metrics: Metrics;
   readonly throughput: ThroughputMeter;
-  readonly onRead: (request: FastifyRequest) => void;
+  readonly onRead: (principal: Principal, requestId: string) => void;
 }
 
 /** `/metrics` (Prometheus) and `/v1/metrics` (JSON), for credentials with `metrics:read` or METRICS_API_KEY. */
@@ -20,9 +21,11 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
   async function authorize(this: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     await checkGuard.call(this, request, reply);
     if (!request.principal || !grants(request.principal.scopes, 'metrics:read')) {
-      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope metrics:read.', { rule: 'scope:metrics:read' });
+      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope metrics:read.', {
+        rule: 'scope:metrics:read',
+      });
     }
-    options.onRead(request);
+    options.onRead(request.principal, request.id);
   }
 
   app.get('/metrics', { onRequest: authorize }, async (_request, reply) => {

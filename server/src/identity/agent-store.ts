@@ -64,6 +64,14 @@ export async function findAgent(db: Queryable, projectId: string, id: string): P
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
+export async function findAgentByName(db: Queryable, projectId: string, name: string): Promise<AgentRecord | null> {
+  const { rows } = await db.query<Row>(`SELECT ${columns} FROM agents WHERE project_id = $1 AND name = $2`, [
+    projectId,
+    name,
+  ]);
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
 /** @returns null when the agent is disabled already */
 export async function setAgentDisabled(tx: Tx, version: bigint, id: string): Promise<AgentRecord | null> {
   const { rows } = await tx.query<Row>(

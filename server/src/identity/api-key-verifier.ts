@@ -45,17 +45,17 @@ export class ApiKeyVerifier implements Verifier {
 
   /** One read for all who ask before it begins. */
   #refreshSoon(): Promise<void> {
-    this.#refreshing ??= this.#refreshInTurn();
+    const { clock, refresh } = this.#options;
+    this.#refreshing ??= this.#waitForTurn().then(() => {
+      this.#refreshing = undefined;
+      this.#refreshedAt = clock.monotonic();
+      return refresh();
+    });
     return this.#refreshing;
   }
 
-  async #refreshInTurn(): Promise<void> {
-    const { clock, refresh } = this.#options;
-    const waitMs = this.#refreshedAt + refreshEveryMs - clock.monotonic();
+  async #waitForTurn(): Promise<void> {
+    const waitMs = this.#refreshedAt + refreshEveryMs - this.#options.clock.monotonic();
     if (waitMs > 0) await sleep(waitMs);
-    this.#refreshedAt = clock.monotonic();
-    // Who asks from here on needs a later read.
-    this.#refreshing = undefined;
-    await refresh();
   }
 }

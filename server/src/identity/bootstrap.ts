@@ -3,14 +3,15 @@ import type { Pool } from 'pg';
 import { type Actor, appendAudit } from '../audit/append.ts';
 import { newId } from '../base/ids.ts';
 import { controlWrite, type Tx } from '../pg/tx.ts';
-import { insertAgent } from './agent-store.ts';
+import { findAgentByName, insertAgent } from './agent-store.ts';
 import { checkNewKey, type NewKey } from './key-input.ts';
 import { auditPayload, issueKey } from './key-issue.ts';
-import { hasAnyKey } from './key-store.ts';
 import { findProjectByName, insertProject } from './project-store.ts';
 
 /** The project of everything that names none. */
 export const defaultProjectName = 'default';
+
+const firstAgentName = 'first-agent';
 
 /** What a fresh installation begins with. The texts of the keys are seen here and never again. */
 export interface FirstKeys {
@@ -22,18 +23,19 @@ export interface FirstKeys {
 const system: Actor = { kind: 'system', id: 'bootstrap' };
 
 /**
- * Makes the default project and, only where no key was ever made, an operator's admin key and a first agent with a key
- * of its own. Safe to run at each start, by several replicas at once.
+ * Makes the default project where it is missing and, where asked, an operator's admin key and a key of the first agent:
+ * at the first start, and whenever the file that held them is gone. Safe to run by several replicas at once.
  */
 export async function bootstrap(
   pool: Pool,
   pepper: KeyObject,
+  options: { readonly issueKeys: boolean },
 ): Promise<{ readonly projectId: string; readonly firstKeys: FirstKeys | null }> {
   const found = await findProjectByName(pool, defaultProjectName);
-  if (found && (await hasAnyKey(pool))) return { projectId: found.id, firstKeys: null };
+  if (found && !options.issueKeys) return { projectId: found.id, firstKeys: null };
   const { result } = await controlWrite(pool, async (tx, version) => {
     const projectId = await defaultProject(tx, version);
-    const firstKeys = (await hasAnyKey(tx)) ? null : await makeFirstKeys(tx, version, pepper, projectId);
+    const firstKeys = options.issueKeys ? await issueFirstKeys(tx, version, pepper, projectId) : null;
     return { projectId, firstKeys };
   });
   return result;
@@ -47,36 +49,48 @@ async function defaultProject(tx: Tx, version: bigint): Promise<string> {
   return id;
 }
 
-async function makeFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projectId: string): Promise<FirstKeys> {
-  const agentId = newId('agt');
-  const name = 'first-agent';
-  await insertAgent(tx, version, {
-    id: agentId,
-    projectId,
-    name,
-    description: 'Made by the first start.',
-    personId: null,
-    issuer: null,
-    subject: null,
-    createdBy: system.id,
-  });
-  await audit(tx, 'agent.created', agentId, projectId, { name });
-  const issue = async (request: NewKey) => {
-    const issued = await issueKey(tx, version, pepper, checkNewKey(request), system.id);
+async function issueFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projectId: string): Promise<FirstKeys> {
+  const agentId = await firstAgent(tx, version, projectId);
+  const issue = async (request: Omit<NewKey, 'projectId'>) => {
+    // They stand in a file beside the database itself, so an expiry would protect nothing.
+    const issued = await issueKey(
+      tx,
+      version,
+      pepper,
+      checkNewKey({ ...request, projectId, lifetimeS: null }),
+      system.id,
+    );
     await audit(tx, 'key.created', issued.key.id, projectId, auditPayload(issued.key));
     return issued.text;
   };
   return {
     agentId,
-    adminKey: await issue({ projectId, kind: 'operator', name: 'first admin key', scopes: ['admin'] }),
+    adminKey: await issue({ kind: 'operator', name: 'first admin key', scopes: ['admin'] }),
     agentKey: await issue({
-      projectId,
       kind: 'agent',
       agentId,
       name: 'first agent key',
       scopes: ['models:invoke', 'tools:call', 'runs:write'],
     }),
   };
+}
+
+async function firstAgent(tx: Tx, version: bigint, projectId: string): Promise<string> {
+  const found = await findAgentByName(tx, projectId, firstAgentName);
+  if (found) return found.id;
+  const id = newId('agt');
+  await insertAgent(tx, version, {
+    id,
+    projectId,
+    name: firstAgentName,
+    description: 'Made by the first start.',
+    personId: null,
+    issuer: null,
+    subject: null,
+    createdBy: system.id,
+  });
+  await audit(tx, 'agent.created', id, projectId, { name: firstAgentName });
+  return id;
 }
 
 function audit(

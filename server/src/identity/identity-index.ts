@@ -3,7 +3,7 @@ import { type AddressRange, isInRanges, parseAddressRange } from '../net/client-
 import type { ControlPart } from '../pg/control-feed.ts';
 import type { Queryable } from '../pg/tx.ts';
 import { agentsSince } from './agent-store.ts';
-import { type ApiKey, digestsEqual } from './api-key.ts';
+import { digestsEqual } from './api-key.ts';
 import { keysSince, type StoredKey } from './key-store.ts';
 import type { Principal, RefusalReason } from './model.ts';
 import { peopleSince } from './person-store.ts';

@@ -158,7 +158,7 @@ export class JwtVerifier implements Verifier {
       id: agent?.id ?? `${issuer.name}|${subject}`,
       name: agent?.name ?? subject,
       projectId: issuer.projectId,
-      scopes: agent ? scopes.difference(scopesNotForAgents) : scopes,
+      scopes: agent ? new Set([...scopes].filter((scope) => !scopesNotForAgents.has(scope))) : scopes,
       method: 'jwt',
       agentId: agent?.id ?? null,
       personId: agent?.personId ?? null,

@@ -139,11 +139,6 @@ export async function countActiveKeys(db: Queryable, projectId: string): Promise
   return rows[0]?.active ?? 0n;
 }
 
-export async function hasAnyKey(db: Queryable): Promise<boolean> {
-  const { rows } = await db.query<{ found: boolean }>('SELECT EXISTS (SELECT FROM api_keys) AS found');
-  return rows[0]?.found ?? false;
-}
-
 /** Keys of the project by time of creation, newest first, from below the key `beforeId` (null: from the newest). */
 export async function selectKeys(
   db: Queryable,

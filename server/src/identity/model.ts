@@ -39,6 +39,7 @@ export interface Principal {
 /** Why a credential does not hold: for the log and the audit, never for the caller. */
 export type RefusalReason =
   // The request
+  | 'missing'
   | 'in_url'
   | 'conflicting'
   | 'malformed'

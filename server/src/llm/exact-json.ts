@@ -7,7 +7,10 @@
 declare global {
   // What TypeScript's libraries do not declare yet.
   interface JSON {
-    parse(text: string, reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown): unknown;
+    parse(
+      text: string,
+      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+    ): unknown;
     rawJSON(text: string): unknown;
   }
 }

@@ -64,20 +64,20 @@ export interface ScannedBody {
   readonly sightings: ReadonlyMap<string, Sighting>;
 }
 
-export interface ScanOptions {
-  readonly depthMax: number;
-  /** Names to report in `sightings`. */
-  readonly watch?: readonly string[];
-}
+/**
+ * The names to look for at every depth. They tell whether a body can hold anything but text: most cannot, and need no
+ * further parsing (see the dialects' `facts.ts`).
+ */
+const watchedNames = ['type', 'ttl', 'image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
 
 /**
  * Scans a body that must be one JSON object.
  * @throws PortcullisError invalid_argument, naming the byte at which the body went wrong
  */
-export function scanObject(body: Buffer, options: ScanOptions): ScannedBody {
+export function scanObject(body: Buffer, { depthMax }: { readonly depthMax: number }): ScannedBody {
   if (body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf) refuseBody('a byte order mark is not allowed', 0);
   if (!isUtf8(body)) refuseBody('the text is not UTF-8', firstInvalidByte(body));
-  return new Scanner(body, options).scan();
+  return new Scanner(body, depthMax).scan();
 }
 
 /** The string in `range`, unescaped. @throws PortcullisError invalid_argument for lone surrogates */
@@ -156,12 +156,12 @@ class Scanner {
   /** The count of the array or object that ended last. */
   #count = 0;
 
-  constructor(body: Buffer, options: ScanOptions) {
+  constructor(body: Buffer, depthMax: number) {
     this.#body = body;
     this.#view = new DataView(body.buffer, body.byteOffset, body.length);
-    this.#depthMax = options.depthMax;
-    this.#names = new MemberNames(body, options.depthMax);
-    this.#watches = (options.watch ?? []).map((name) => new Watch(name));
+    this.#depthMax = depthMax;
+    this.#names = new MemberNames(body, depthMax);
+    this.#watches = watchedNames.map((name) => new Watch(name));
     for (const { bytes } of this.#watches) this.#watchedLengths[bytes.length] = 1;
   }
 

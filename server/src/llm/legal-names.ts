@@ -81,7 +81,7 @@ function legalTurns(turns: readonly Turn[], names: LegalNames): Turn[] {
             block.type === 'text' ? block : { ...block, id: unique(block.id), name: names.legal(block.name) },
           ),
         };
-      case 'user':
+      default:
         return {
           role: 'user',
           blocks: turn.blocks.map((block) =>

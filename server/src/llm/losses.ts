@@ -36,7 +36,9 @@ export class Losses {
 
   /** The error for something that its own dialect does not allow either. `expected` ends the sentence. */
   malformed(path: string, expected: string): PortcullisError {
-    return this.#source === 'request' ? refusal(path, `must be ${expected}.`) : unreadable(path, `must be ${expected}.`);
+    return this.#source === 'request'
+      ? refusal(path, `must be ${expected}.`)
+      : unreadable(path, `must be ${expected}.`);
   }
 
   /** What was dropped, fit for a header: positions in lists left out, each name once. */

@@ -35,7 +35,11 @@ const faults: Readonly<Record<Fault, FaultNames>> = {
   },
   authentication: { code: 'upstream_error', anthropic: 'authentication_error', chat: chat('authentication_error') },
   permission: { code: 'upstream_error', anthropic: 'permission_error', chat: chat('permission_error') },
-  billing: { code: 'upstream_error', anthropic: 'billing_error', chat: chat('insufficient_quota', 'insufficient_quota') },
+  billing: {
+    code: 'upstream_error',
+    anthropic: 'billing_error',
+    chat: chat('insufficient_quota', 'insufficient_quota'),
+  },
   not_found: { code: 'not_found', anthropic: 'not_found_error', chat: chat('not_found_error') },
   too_large: { code: 'payload_too_large', anthropic: 'request_too_large', chat: chat('invalid_request_error') },
   rate_limit: {
@@ -115,28 +119,35 @@ export function translateError(error: {
   readonly status: number;
   readonly body: string;
 }): TranslatedError {
-  const { fault, message: told } = readFault(error.from, parse(error.body), error.status);
-  const message = wording(error.to, fault, told ?? `The provider answered with status ${error.status}.`);
-  const names = faults[fault];
-  return error.to === 'anthropic'
-    ? { status: error.status, body: JSON.stringify({ type: 'error', error: { type: names.anthropic, message } }) }
-    : {
-        // 529 is Anthropic's own; everybody else knows 503.
-        status: error.status === 529 ? 503 : error.status,
-        body: JSON.stringify({ error: { message, ...names.chat, param: null } }),
-      };
+  const { fault, message } = readFault(error.from, parse(error.body), error.status);
+  return writeFault(error.to, fault, error.status, message ?? `The provider answered with status ${error.status}.`);
 }
 
-/** Claude Code knows an overflow of the context by these first words alone. */
-function wording(to: Dialect, fault: Fault, message: string): string {
-  return to === 'anthropic' && fault === 'context' ? `prompt is too long: ${message}` : message;
+/** An error in a dialect's shape, named by what its status means. */
+export function errorOfStatus(dialect: Dialect, status: number, message: string): TranslatedError {
+  return writeFault(dialect, faultOfStatus(status), status, message);
+}
+
+function writeFault(to: Dialect, fault: Fault, status: number, message: string): TranslatedError {
+  const names = faults[fault];
+  if (to === 'chat') {
+    // 529 is Anthropic's own; everybody else knows 503.
+    const body = JSON.stringify({ error: { message, ...names.chat, param: null } });
+    return { status: status === 529 ? 503 : status, body };
+  }
+  // Claude Code knows an overflow of the context by these first words alone.
+  const marked = fault === 'context' && !overflow.anthropic.test(message);
+  const told = marked ? `prompt is too long: ${message}` : message;
+  return { status, body: JSON.stringify({ type: 'error', error: { type: names.anthropic, message: told } }) };
 }
 
 /** Reads an error in any shape that providers use: nested, flat, or bare text. */
 function readFault(from: Dialect, json: unknown, status: number | null): { fault: Fault; message: string | null } {
   const outer = isJsonObject(json) ? json : { error: json };
   const error = isJsonObject(outer['error']) ? outer['error'] : outer;
-  const text = [error['message'], error['error'], error['detail']].find((value) => typeof value === 'string' && value !== '');
+  const text = [error['message'], error['error'], error['detail']].find(
+    (value) => typeof value === 'string' && value !== '',
+  );
   const message = typeof text === 'string' ? text.slice(0, messageCharsMax) : null;
   if (message !== null && overflow[from].test(message)) return { fault: 'context', message };
   const named = byName.get(error['code']) ?? byName.get(error['type']);

@@ -1,5 +1,12 @@
 import { PortcullisError } from '../base/errors.ts';
-import type { AnswerEvent, StreamBlock, StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
+import type {
+  AnswerEvent,
+  StreamBlock,
+  StreamDecoder,
+  StreamEncoder,
+  StreamEvent,
+  WireEvent,
+} from './stream-events.ts';
 import type { Usage } from './usage.ts';
 
 /** The part of a decoder that differs by dialect. It may throw: the stream then ends with that error. */
@@ -137,7 +144,7 @@ export class StreamOrder {
         return this.#open.get(event.index) === 'tool_call' ? null : `arguments outside a tool call (${event.index})`;
       case 'block_stop':
         return this.#open.delete(event.index) ? null : `block ${event.index} closed but not open`;
-      case 'finish':
+      default:
         if (this.#open.size > 0) return `finish with ${this.#open.size} open blocks`;
         this.#phase = 'ended';
         return null;

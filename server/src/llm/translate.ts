@@ -81,7 +81,14 @@ export function translateRequest(request: {
     stream: (options) => {
       const answerLosses = new Losses(target.lossy, 'answer');
       const encoder = caller.createEncoder({ createdS: nowS(), includeUsage: options.includeUsage });
-      return new Translator(provider.createDecoder(answerLosses), encoder, answerLosses, names, target, options.requestId);
+      return new Translator(
+        provider.createDecoder(answerLosses),
+        encoder,
+        answerLosses,
+        names,
+        target,
+        options.requestId,
+      );
     },
   };
 }
@@ -171,10 +178,12 @@ class Translator implements StreamTranslator {
   }
 
   #write(events: readonly StreamEvent[]): string {
+    let text = '';
     try {
-      return events.map((event) => this.#writeOne(event)).join('');
+      for (const event of events) text += this.#writeOne(event);
+      return text;
     } catch (thrown) {
-      return this.fail(PortcullisError.from(thrown), this.#requestId);
+      return text + this.fail(PortcullisError.from(thrown), this.#requestId);
     }
   }
 

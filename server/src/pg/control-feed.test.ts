@@ -150,7 +150,7 @@ test('all parts stand on one snapshot and are applied in one turn', async () => 
   const snapshots: string[] = [];
   feed.onApplied(() => snapshots.push(`${[...projects.names.keys()].join()}|${[...other.names.keys()].join()}`));
   await addProject('one');
-  await expect.poll(() => feed.version).toBe(3n);
+  await expect.poll(() => feed.version, { timeout: 5_000 }).toBe(3n);
   expect(snapshots).toEqual(['one|one', 'one,between|one,between']);
 });
 

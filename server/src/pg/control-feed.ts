@@ -163,7 +163,10 @@ export class ControlFeed {
     try {
       const client = await this.#connect();
       const changed = (await this.#versionIn(client)) > this.#version;
-      if (changed) await this.#load(client);
+      const loaded = changed ? await this.#load(client) : undefined;
+      // From here to the end nothing else runs in between.
+      for (const apply of loaded?.changes ?? []) apply();
+      this.#version = loaded?.version ?? this.#version;
       this.#readAt = beganAt;
       this.#stale = false;
       if (this.#failures > 0) this.#options.log.info({ version: this.#version }, 'The control state is read again.');
@@ -177,15 +180,14 @@ export class ControlFeed {
     }
   }
 
-  /** Reads what is new in one snapshot and applies it in one synchronous turn. */
-  async #load(client: Client): Promise<void> {
+  /** Reads what is new, all parts in one snapshot. */
+  async #load(client: Client): Promise<{ version: bigint; changes: (() => void)[] }> {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const version = await this.#versionIn(client);
     const changes: (() => void)[] = [];
     for (const part of this.#options.parts) changes.push(await this.#loadPart(part, client));
     await client.query('COMMIT');
-    for (const apply of changes) apply();
-    this.#version = version;
+    return { version, changes };
   }
 
   async #loadPart(part: ControlPart, client: Client): Promise<() => void> {

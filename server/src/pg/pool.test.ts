@@ -66,7 +66,7 @@ test('a connection that ends while idle is reported, one that ends in a transact
 
   const idle = await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
   await terminate(idle.rows[0]!.pid);
-  await expect.poll(() => reported.length).toBe(1);
+  await expect.poll(() => reported.length, { timeout: 5_000 }).toBe(1);
 
   const failure = await failureOf(
     inTransaction(pool, async (tx) => {

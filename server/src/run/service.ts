@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
+import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { nameCharsMax, reasonCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
@@ -8,7 +9,7 @@ import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { requireActiveAgent } from '../identity/references.ts';
 import { controlWrite, type Queryable } from '../pg/tx.ts';
-import type { StopReason } from '../policy/flights.ts';
+import { type KillIndex, killError } from '../policy/kill-index.ts';
 import type { Run, RunOutcome } from './model.ts';
 import type { RunIndex } from './run-index.ts';
 import { findRun, finishRun, insertRun, revokeRunKeys, type RunScope } from './store.ts';
@@ -24,13 +25,15 @@ export interface RunWithTotals {
 /** Starts, finishes and reads runs. A run belongs to its agent: to another agent it does not exist. */
 export class RunService {
   readonly #pool: Pool;
+  readonly #clock: Clock;
   readonly #index: RunIndex;
-  readonly #stopReason: StopReason;
+  readonly #kills: KillIndex;
 
-  constructor(pool: Pool, index: RunIndex, stopReason: StopReason) {
+  constructor(pool: Pool, clock: Clock, index: RunIndex, kills: KillIndex) {
     this.#pool = pool;
+    this.#clock = clock;
     this.#index = index;
-    this.#stopReason = stopReason;
+    this.#kills = kills;
   }
 
   /**
@@ -51,8 +54,9 @@ export class RunService {
     }
     const { projectId } = request;
     const agentId = agentOf(by, request.agentId);
-    const stopped = this.#stopReason({ projectId, agentId, personId: null, keyId: by.keyId, runId: null, model: null });
-    if (stopped) throw stopped;
+    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, model: null };
+    const kill = this.#kills.killedBy(subject, this.#clock.now());
+    if (kill) throw killError(kill);
     if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {
       throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
     }

@@ -56,9 +56,11 @@ export async function authorize(
   exchange.access.model = facts.model.slice(0, 200);
   describe(call, { modelAsked: facts.model.slice(0, 200), streamed: facts.stream });
 
-  if (principal.models !== null && !principal.models.some((pattern) => matchesWildcard(pattern, facts.model))) {
+  // A request may name models besides the one that it is for; none of them may be one that the key must not use.
+  for (const model of [facts.model, ...facts.otherModels]) {
+    if (principal.models === null || principal.models.some((pattern) => matchesWildcard(pattern, model))) continue;
     gate.refusals.note('call.denied', principal, 'key.models', exchange.requestId);
-    throw new PortcullisError('policy_denied', `This key may not use the model "${facts.model.slice(0, 100)}".`, {
+    throw new PortcullisError('policy_denied', `This key may not use the model "${model.slice(0, 100)}".`, {
       rule: 'key.models',
       param: 'model',
     });
@@ -68,7 +70,7 @@ export async function authorize(
     exchange.access.runId = run.id;
     describe(call, { runId: run.id, workflow: run.workflow });
   }
-  flight.update({ runId: run?.id ?? null, model: facts.model });
+  for (const model of [...facts.otherModels, facts.model]) flight.update({ runId: run?.id ?? null, model });
 
   const route = gate.routes().resolve(facts.model);
   describe(call, { route: route.name });

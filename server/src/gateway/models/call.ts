@@ -27,14 +27,13 @@ export interface Call {
   readonly close: () => void;
 }
 
-export function openCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Call {
+export function openCall(exchange: Exchange, endpoint: Endpoint): Call {
   const controller = new AbortController();
   const abort = (error: PortcullisError) => controller.abort(error);
   const left = () => {
     if (!exchange.response.writableFinished) abort(new PortcullisError('client_closed', 'The client went away.'));
   };
   exchange.response.once('close', left);
-  gate.metrics.callsInFlight.inc();
   return {
     exchange,
     endpoint,
@@ -45,7 +44,6 @@ export function openCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint
     abort,
     close: () => {
       exchange.response.off('close', left);
-      gate.metrics.callsInFlight.dec();
     },
   };
 }

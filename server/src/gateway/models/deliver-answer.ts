@@ -1,5 +1,6 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { upstreamAnswerBytesMax, upstreamErrorBytesMax } from '../../base/limits.ts';
+import { parseExactJson } from '../../llm/exact-json.ts';
 import { translateError } from '../../llm/translate.ts';
 import { end } from './client-writer.ts';
 import { droppedHeader } from './deliver-stream.ts';
@@ -13,7 +14,8 @@ export async function deliverAnswer(context: DeliveryContext): Promise<Delivery>
   const body = await collect(context, upstreamAnswerBytesMax);
   const json = parse(body);
   progress.usage = wire[plan.dialectOut].readUsage(json);
-  const bytes = plan.translation ? Buffer.from(plan.translation.answer(json).body) : body;
+  const translated = plan.translation?.answer(json);
+  const bytes = translated ? Buffer.from(translated.body) : body;
   return {
     outcome: 'success',
     errorClass: null,
@@ -25,7 +27,7 @@ export async function deliverAnswer(context: DeliveryContext): Promise<Delivery>
     finish: () => {
       call.exchange.response.writeHead(upstream.status, {
         ...(plan.translation ? { 'content-type': 'application/json' } : responseHeaders(upstream.headers)),
-        ...droppedHeader(plan),
+        ...droppedHeader([...(plan.translation?.dropped ?? []), ...(translated?.dropped ?? [])]),
         'content-length': bytes.length,
       });
       end(call.exchange, bytes);
@@ -91,7 +93,7 @@ async function collect({ upstream, deadline, firstByte }: DeliveryContext, bytes
 
 function parse(body: Buffer): unknown {
   try {
-    return JSON.parse(body.toString());
+    return parseExactJson(body.toString());
   } catch (error) {
     throw new PortcullisError('upstream_error', 'The provider answered something that is not JSON.', { cause: error });
   }

@@ -15,7 +15,9 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
     throw new PortcullisError('upstream_error', 'The provider did not answer with a stream.');
   }
   const relay = plan.translation
-    ? translated(plan.translation.stream({ includeUsage: plan.facts.usageRequested }))
+    ? translated(
+        plan.translation.stream({ includeUsage: plan.facts.usageRequested, requestId: call.exchange.requestId }),
+      )
     : passThrough(plan.dialectOut, plan.hideUsage);
   progress.relay = relay;
   begin(context, relay);
@@ -51,7 +53,7 @@ function begin({ call, plan, upstream }: DeliveryContext, relay: StreamRelay): v
   const { response } = call.exchange;
   response.writeHead(200, {
     ...(plan.translation ? {} : responseHeaders(upstream.headers)),
-    ...droppedHeader(plan),
+    ...droppedHeader(plan.translation?.dropped ?? []),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
     'x-accel-buffering': 'no',
@@ -61,6 +63,6 @@ function begin({ call, plan, upstream }: DeliveryContext, relay: StreamRelay): v
 }
 
 /** Names what a lossy route dropped; nothing is dropped silently. */
-export function droppedHeader({ translation }: DeliveryContext['plan']): Record<string, string> {
-  return translation && translation.dropped.length > 0 ? { 'portcullis-dropped': translation.dropped.join(', ') } : {};
+export function droppedHeader(dropped: readonly string[]): Record<string, string> {
+  return dropped.length > 0 ? { 'portcullis-dropped': dropped.join(', ') } : {};
 }

@@ -22,13 +22,19 @@ export async function listModels(gate: ModelGate, exchange: Exchange): Promise<v
       access,
     });
     if (!grants(principal.scopes, 'models:invoke')) {
-      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope models:invoke.', { rule: 'scope:models:invoke' });
+      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope models:invoke.', {
+        rule: 'scope:models:invoke',
+      });
     }
     const allowed = gate
       .routes()
-      .names.filter((name) => principal.models === null || principal.models.some((pattern) => matchesWildcard(pattern, name)));
+      .names.filter(
+        (name) => principal.models === null || principal.models.some((pattern) => matchesWildcard(pattern, name)),
+      );
     access.decision = 'allow';
-    const body = JSON.stringify(wire[dialect].modelList(allowed.map((id) => ({ id, displayName: id, createdAtMs: 0, ownedBy: 'portcullis' }))));
+    const body = JSON.stringify(
+      wire[dialect].modelList(allowed.map((id) => ({ id, displayName: id, createdAtMs: 0, ownedBy: 'portcullis' }))),
+    );
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
     end(exchange, body);
   } catch (thrown) {

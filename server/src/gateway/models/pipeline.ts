@@ -1,7 +1,7 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { admit } from './admit.ts';
 import { authorize } from './authorize.ts';
-import { type Call, openCall } from './call.ts';
+import { openCall } from './call.ts';
 import { countLocally } from './count-tokens.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { Exchange } from './exchange.ts';
@@ -19,7 +19,7 @@ import { settle } from './settle.ts';
  * nobody sees the end of an answer before it is paid for.
  */
 export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Promise<void> {
-  const call = openCall(gate, exchange, endpoint);
+  const call = openCall(exchange, endpoint);
   try {
     const principal = await identify(gate, call);
     const flight = await admit(gate, call, principal);
@@ -37,11 +37,7 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
   } catch (thrown) {
     refuse(gate, call, PortcullisError.from(thrown));
   } finally {
-    closeCall(gate, call);
+    call.close();
+    record(gate, call);
   }
-}
-
-function closeCall(gate: ModelGate, call: Call): void {
-  call.close();
-  record(gate, call);
 }

@@ -1,7 +1,8 @@
 import type { Dialect } from '../../llm/dialect.ts';
+import { parseExactJson } from '../../llm/exact-json.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
-import { withUsageRequested } from '../../llm/chat/facts.ts';
-import { type ScannedBody, replaceRange } from '../../llm/json-scan.ts';
+import { usageRequestEdit } from '../../llm/chat/facts.ts';
+import { type BodyEdit, type ScannedBody, editBody } from '../../llm/json-scan.ts';
 import { type TranslatedRequest, translateRequest } from '../../llm/translate.ts';
 import type { Route, Target } from './routing.ts';
 
@@ -27,18 +28,19 @@ interface Request {
  * authorized, and usage asked for in chat streams (decision 0006). Another dialect: translated.
  */
 export function prepare(request: Request): Prepared {
-  const { from, to, body, facts, modelServed, route, target } = request;
+  const { from, to, body, scanned, facts, modelServed, route, target } = request;
   if (from !== to) {
     const translation = translateRequest({
       from,
       to,
-      body: JSON.parse(body.toString()),
+      body: parseExactJson(body.toString()),
       target: { model: modelServed, maxOutputTokens: target.maxOutputTokens, lossy: route.lossy },
     });
     return { body: Buffer.from(translation.body), translation, hideUsage: false };
   }
-  const asks = to === 'chat' && facts.stream && !facts.usageRequested;
-  // The edit that lies later in the bytes comes first, so that the other's range still holds.
-  const named = facts.model === modelServed ? body : replaceRange(body, facts.modelRange, JSON.stringify(modelServed));
-  return { body: asks ? withUsageRequested(named) : named, translation: null, hideUsage: asks };
+  const edits: BodyEdit[] = [];
+  if (facts.model !== modelServed) edits.push({ ...facts.modelRange, json: JSON.stringify(modelServed) });
+  const asks = to === 'chat' && facts.stream && !facts.usageRequested ? usageRequestEdit(body, scanned) : null;
+  if (asks) edits.push(asks);
+  return { body: edits.length > 0 ? editBody(body, edits) : body, translation: null, hideUsage: asks !== null };
 }

@@ -66,7 +66,6 @@ export function translated(translator: StreamTranslator): StreamRelay {
     },
     end() {
       const text = translator.end();
-      if (!translator.finished && !translator.failed) throw cut();
       return text === '' ? null : Buffer.from(text);
     },
     fail: (error, requestId) => translator.fail(error, requestId),

@@ -1,12 +1,10 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Hold } from '../../budget/ledger.ts';
 import type { Budget, Price } from '../../budget/model.ts';
-import { type PricedVendor, bookPrice, maxOutputTokens } from '../../budget/price-book.ts';
 import { worstCase } from '../../budget/worst-case.ts';
 import { type CallPlan, describe } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { ModelGate } from './gate.ts';
-import type { Target } from './routing.ts';
 
 /** What a call was admitted at. */
 export interface Reserved {
@@ -24,18 +22,24 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan): Prom
   const { attempt } = call;
   if (attempt === null) throw new Error('a call without a principal reached reserve');
   const budgets = gate.budgets.matching(plan.spender);
-  const price = priceOf(plan.target, plan.modelServed, gate.clock.now());
+  const { provider } = plan.target;
+  const price = plan.target.price ?? gate.prices.price(provider.kind, plan.modelServed, gate.clock.now());
   if (price === null) refuseUnknownPrice(budgets, plan);
   const worst = worstCase({
-    kind: plan.target.provider.kind,
+    kind: provider.kind,
     facts: plan.facts,
     price,
-    maxOutputTokens: plan.target.maxOutputTokens ?? bookOutputCap(plan.target, plan.modelServed),
+    maxOutputTokens: plan.target.maxOutputTokens ?? gate.prices.limits(provider.kind, plan.modelServed).maxOutputTokens,
     bounded: budgets.some(({ unit }) => unit !== 'requests'),
   });
   describe(call, { priceVersion: price?.version ?? null });
   try {
-    const hold = await gate.ledger.reserve({ attempt: { ...attempt, priceVersion: price?.version ?? null }, spender: plan.spender, worst, deadlineMs: plan.target.deadlines.totalMs });
+    const hold = await gate.ledger.reserve({
+      attempt: { ...attempt, priceVersion: price?.version ?? null },
+      spender: plan.spender,
+      worst,
+      deadlineMs: plan.target.deadlines.totalMs,
+    });
     call.held = true;
     return { hold, price };
   } catch (error) {
@@ -52,18 +56,4 @@ function refuseUnknownPrice(budgets: readonly Budget[], { modelServed, target }:
     `The price of "${modelServed.slice(0, 100)}" at provider ${target.provider.name} is unknown and budget "${budget.name}" counts money: an operator must declare a price in portcullis.yaml.`,
     { rule: 'unknown_price', param: 'model' },
   );
-}
-
-function priceOf(target: Target, model: string, now: number): Price | null {
-  const vendor = vendorOf(target);
-  return target.price ?? (vendor === null ? null : bookPrice(vendor, model, now));
-}
-
-function bookOutputCap(target: Target, model: string): number | null {
-  const vendor = vendorOf(target);
-  return vendor === null ? null : maxOutputTokens(vendor, model);
-}
-
-function vendorOf({ provider: { kind } }: Target): PricedVendor | null {
-  return kind === 'anthropic' || kind === 'openai' ? kind : null;
 }

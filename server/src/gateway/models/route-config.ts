@@ -22,12 +22,20 @@ export interface TargetConfig {
   readonly weight: number;
   readonly max_output_tokens?: number | undefined;
   readonly price?: DeclaredPrice | undefined;
-  readonly timeouts?: { readonly first_byte_ms?: number | undefined; readonly idle_ms?: number | undefined; readonly total_ms?: number | undefined } | undefined;
+  readonly timeouts?:
+    | {
+        readonly first_byte_ms?: number | undefined;
+        readonly idle_ms?: number | undefined;
+        readonly total_ms?: number | undefined;
+      }
+    | undefined;
 }
 
 export interface RoutesConfig {
   readonly providers: Readonly<Record<string, ProviderConfig>>;
-  readonly models: Readonly<Record<string, { readonly targets: readonly TargetConfig[]; readonly lossy: 'refuse' | 'allow' }>>;
+  readonly models: Readonly<
+    Record<string, { readonly targets: readonly TargetConfig[]; readonly lossy: 'refuse' | 'allow' }>
+  >;
   readonly deadlines: Deadlines;
   readonly connectMs: number;
 }
@@ -41,7 +49,8 @@ export interface Routing {
 /** Makes providers and routes of a configuration. `sim` and `sim-*` lead to the simulated model unless they are taken. */
 export function createRouting(config: RoutesConfig): Routing {
   const providers = new Map<string, Provider>([['sim', createSimProvider('sim')]]);
-  for (const [name, entry] of Object.entries(config.providers)) providers.set(name, createProvider(name, entry, config.connectMs));
+  for (const [name, entry] of Object.entries(config.providers))
+    providers.set(name, createProvider(name, entry, config.connectMs));
   const models = { sim: simRoute, 'sim-*': simRoute, ...config.models };
   const routes = Object.entries(models).map(([name, route]): Route => ({
     name,
@@ -73,7 +82,8 @@ function createProvider(name: string, entry: ProviderConfig, connectMs: number):
 function createTarget(target: TargetConfig, providers: ReadonlyMap<string, Provider>, config: RoutesConfig): Target {
   const provider = providers.get(target.provider);
   if (!provider) throw new Error(`"${target.provider}" is not a provider`);
-  const declared = target.price ?? config.providers[target.provider]?.price ?? (provider.kind === 'sim' ? 'free' : undefined);
+  const declared =
+    target.price ?? config.providers[target.provider]?.price ?? (provider.kind === 'sim' ? 'free' : undefined);
   const { timeouts } = target;
   return {
     provider,

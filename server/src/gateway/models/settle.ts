@@ -12,7 +12,13 @@ import type { Reserved } from './reserve.ts';
  * else estimated from above, else nothing.
  * @throws PortcullisError unavailable when that is not durable in time; the hold then stands until it is, or until its deadline
  */
-export async function settle(gate: ModelGate, call: Call, plan: CallPlan, { hold, price }: Reserved, delivery: Delivery): Promise<void> {
+export async function settle(
+  gate: ModelGate,
+  call: Call,
+  plan: CallPlan,
+  { hold, price }: Reserved,
+  delivery: Delivery,
+): Promise<void> {
   const { attempt, exchange } = call;
   if (attempt === null) throw new Error('a call without a principal reached settle');
   const usage = delivery.billable ? (delivery.usage ?? estimate(hold.worst.usage, delivery.outputBytes)) : noUsage;
@@ -36,7 +42,11 @@ function estimate(worst: Usage, outputBytes: number | null): Usage {
   return outputBytes === null ? worst : { ...worst, output: Math.min(worst.output, outputBytes) };
 }
 
-function count({ metrics }: ModelGate, { target }: CallPlan, { usage, costUsd, provenance, outcome, firstTokenMs, route }: Attempt): void {
+function count(
+  { metrics }: ModelGate,
+  { target }: CallPlan,
+  { usage, costUsd, provenance, outcome, firstTokenMs, route }: Attempt,
+): void {
   metrics.upstreamAttempts.inc({ provider: target.provider.name, outcome });
   metrics.modelCost.inc({ provenance }, Number(costUsd));
   for (const [name, tokens] of Object.entries(usage)) if (tokens > 0) metrics.modelTokens.inc({ class: name }, tokens);

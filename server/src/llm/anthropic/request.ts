@@ -40,6 +40,8 @@ export function parseRequest(json: unknown, losses: Losses): Conversation {
   };
   body.neutral('service_tier', 'auto');
   body.neutral('speed', 'standard');
+  // No other dialect shows thinking.
+  body.neutral('thinking', { type: 'disabled' });
   body.hint('cache_control');
   body.hint('diagnostics');
   body.close();
@@ -202,9 +204,13 @@ export function writeRequest(conversation: Conversation, target: Target, losses:
   const { system, temperature, topP, stop, tools, stream, user } = conversation;
   const messages = writeTurns(conversation.turns, losses);
   if (messages.length === 0) {
-    throw new PortcullisError('invalid_argument', '"messages" needs at least one message that is not a system prompt.', {
-      param: 'messages',
-    });
+    throw new PortcullisError(
+      'invalid_argument',
+      '"messages" needs at least one message that is not a system prompt.',
+      {
+        param: 'messages',
+      },
+    );
   }
   return JSON.stringify({
     model: target.model,
@@ -265,7 +271,7 @@ function writeBlocks(blocks: Turn['blocks']): unknown {
         return { type: 'text', text: block.text };
       case 'tool_call':
         return { type: 'tool_use', id: block.id, name: block.name, input: requestedInput(block) };
-      case 'tool_result':
+      default:
         return {
           type: 'tool_result',
           tool_use_id: block.callId,
@@ -304,7 +310,7 @@ function writeToolChoice({ toolChoice, tools }: Conversation): { tool_choice?: u
       return tools.length === 0 ? {} : { tool_choice: { type: 'none' } };
     case 'required':
       return { tool_choice: { type: 'any', ...serial } };
-    case 'tool':
+    default:
       return { tool_choice: { type: 'tool', name: toolChoice.name, ...serial } };
   }
 }

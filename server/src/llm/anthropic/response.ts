@@ -2,7 +2,7 @@ import type { Answer, AssistantBlock, StopReason, ToolCallBlock } from '../conve
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { argumentsError, parseArguments } from '../tool-arguments.ts';
-import { readUsage, writeUsage } from './wire-usage.ts';
+import { readUsageParts, writeUsage } from './wire-usage.ts';
 
 const stopReasons: ReadonlyMap<unknown, StopReason> = new Map([
   ['end_turn', 'end'],
@@ -24,13 +24,14 @@ const wireReasons: Readonly<Record<StopReason, string>> = {
 /** @throws PortcullisError upstream_error when the answer is not a Message, or holds what cannot be translated. */
 export function parseAnswer(json: unknown, losses: Losses): Answer {
   const message = new ObjectReader(json, '', losses);
+  noteDetails(message);
   return {
     id: message.optionalString('id') ?? '',
     model: message.optionalString('model') ?? '',
     blocks: message.list('content').flatMap((item, i) => parseBlock(item, `content[${i}]`, losses)),
     stop: parseStop(message.any('stop_reason'), losses),
     stopSequence: message.optionalString('stop_sequence'),
-    usage: readUsage(message.any('usage')),
+    usage: readUsageParts(message.any('usage'), null),
   };
 }
 
@@ -39,6 +40,13 @@ export function parseStop(reason: unknown, losses: Losses): StopReason {
   const stop = stopReasons.get(reason);
   if (stop === undefined) throw losses.malformed('stop_reason', `one of ${[...stopReasons.keys()].join(', ')}`);
   return stop;
+}
+
+/** Why a model refused stays behind: the other dialects say only that it did. */
+export function noteDetails(holder: ObjectReader): void {
+  const details = holder.child('stop_details');
+  details?.hint('category');
+  details?.hint('explanation');
 }
 
 function parseBlock(json: unknown, path: string, losses: Losses): AssistantBlock[] {
@@ -53,7 +61,7 @@ function parseBlock(json: unknown, path: string, losses: Losses): AssistantBlock
       if (input === null) throw block.malformed('input', 'a JSON object');
       return [{ ...parseToolUse(block), argumentsJson: JSON.stringify(input) }];
     }
-    case null:
+    default:
       return [];
   }
 }

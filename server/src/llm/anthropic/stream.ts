@@ -18,7 +18,17 @@ import { type DecoderCore, type EncoderCore, createOrderedDecoder, createOrdered
 import { argumentsError, parseArguments } from '../tool-arguments.ts';
 import type { Usage } from '../usage.ts';
 import { streamErrorEvent } from './errors.ts';
-import { parseStop, parseText, parseToolUse, translatable, writeMessage, writeStop, writeText, writeToolUse } from './response.ts';
+import {
+  noteDetails,
+  parseStop,
+  parseText,
+  parseToolUse,
+  translatable,
+  writeMessage,
+  writeStop,
+  writeText,
+  writeToolUse,
+} from './response.ts';
 import { readUsageParts, writeUsage, writeUsageTotals } from './wire-usage.ts';
 
 /** Reads a stream of Messages events. */
@@ -158,6 +168,7 @@ class Decoder implements DecoderCore {
     const delta = event.child('delta');
     const reason = delta?.any('stop_reason');
     if (reason !== undefined) this.#stop = parseStop(reason, this.#losses);
+    if (delta !== null) noteDetails(delta);
     this.#stopSequence = delta?.optionalString('stop_sequence') ?? this.#stopSequence;
     this.usage = readUsageParts(event.any('usage'), this.usage);
   }
@@ -190,7 +201,7 @@ class Encoder implements EncoderCore {
   readonly #waiting = new Map<number, WaitingBlock>();
   #waitingChars = 0;
   readonly #calls = new Map<number, OpenCall>();
-  /** A call whose arguments are not an object: wrong, unless the answer was cut by `length`. */
+  /** A closed call whose arguments are not an object. Only `finish` tells whether a cut by `length` explains it. */
   #badCall: OpenCall | null = null;
 
   write(event: AnswerEvent): string {
@@ -210,13 +221,15 @@ class Encoder implements EncoderCore {
         return this.#delta(event.index, event.json);
       case 'block_stop':
         return this.#blockStop(event.index);
-      case 'finish':
+      default:
         if (this.#badCall !== null && event.stop !== 'length') throw argumentsError(this.#badCall);
         return (
+          this.#closeHeld() +
           sse('message_delta', {
             delta: { ...writeStop(event.stop, event.stopSequence), container: null },
             usage: writeUsageTotals(event.usage),
-          }) + sse('message_stop', {})
+          }) +
+          sse('message_stop', {})
         );
     }
   }
@@ -261,9 +274,13 @@ class Encoder implements EncoderCore {
   #blockStop(index: number): string {
     this.#checkArguments(index);
     const waiting = this.#waiting.get(index);
-    if (waiting === undefined) return this.#close() + this.#writeWaiting();
-    waiting.closed = true;
-    return '';
+    if (waiting !== undefined) waiting.closed = true;
+    // No client is told that a bad call is whole: it stays open, and what comes after it waits.
+    return waiting !== undefined || this.#badCall !== null ? '' : this.#close() + this.#writeWaiting();
+  }
+
+  #closeHeld(): string {
+    return this.#current === null ? '' : this.#close() + this.#writeWaiting();
   }
 
   #close(): string {

@@ -321,7 +321,7 @@ function writeToolChoice({ toolChoice, tools }: Conversation): { tool_choice?: u
       return tools.length === 0 ? {} : { tool_choice: 'none', ...serial };
     case 'required':
       return { tool_choice: 'required', ...serial };
-    case 'tool':
+    default:
       return { tool_choice: { type: 'function', function: { name: toolChoice.name } }, ...serial };
   }
 }

@@ -33,6 +33,7 @@ export function parseAnswer(json: unknown, losses: Losses): Answer {
     ...textBlocks(refusal),
     ...message.list('tool_calls').map((call, i) => parseToolCall(call, `tool_calls[${i}]`, losses)),
   ];
+  choice.hint('logprobs');
   message.neutral('role', 'assistant');
   message.closeOpen();
   return {

@@ -1,11 +1,18 @@
-import { PortcullisError } from '../../base/errors.ts';
+import type { PortcullisError } from '../../base/errors.ts';
 import { toolArgumentsCharsMax, toolCallsPerAnswerMax } from '../../base/limits.ts';
 import type { Answer } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { outputBytesOf } from '../output-bytes.ts';
 import { providerError } from '../provider-error.ts';
-import type { AnswerEvent, EncoderOptions, StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from '../stream-events.ts';
+import type {
+  AnswerEvent,
+  EncoderOptions,
+  StreamDecoder,
+  StreamEncoder,
+  StreamEvent,
+  WireEvent,
+} from '../stream-events.ts';
 import { type DecoderCore, type EncoderCore, createOrderedDecoder, createOrderedEncoder } from '../stream-order.ts';
 import { parseArguments } from '../tool-arguments.ts';
 import type { Usage } from '../usage.ts';
@@ -148,7 +155,10 @@ class Decoder implements DecoderCore {
     const wireIndex = part.optionalNumber('index');
     const id = part.optionalString('id') || null;
     const named = Boolean(fn?.optionalString('name'));
-    const call = wireIndex === null ? this.#calls.findLast((each) => id === null || each.id === id) : this.#byWireIndex.get(wireIndex);
+    const call =
+      wireIndex === null
+        ? this.#calls.findLast((each) => id === null || each.id === id)
+        : this.#byWireIndex.get(wireIndex);
     if (call === undefined) return null;
     if (named && id !== null && id !== call.id) return null;
     if (named && id === null && isComplete(call)) return null;
@@ -231,7 +241,7 @@ class Encoder implements EncoderCore {
         });
       case 'block_stop':
         return '';
-      case 'finish':
+      default:
         return (
           this.#chunk([{ index: 0, delta: {}, logprobs: null, finish_reason: writeStop(event.stop) }], null) +
           (this.#options.includeUsage && event.usage !== null ? this.#chunk([], writeUsage(event.usage)) : '') +

@@ -1,4 +1,4 @@
-import { copyFile, open, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { copyFile, open, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { embeddedLogBytesMax } from '../../base/limits.ts';
 import { handTo, type ServerUser } from './unprivileged.ts';
 
@@ -16,6 +16,7 @@ export async function openLog(path: string, user: ServerUser | undefined): Promi
 export async function rotateLog(path: string): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined || stats.size < embeddedLogBytesMax) return;
+  await rm(`${path}.1`, { force: true });
   await copyFile(path, `${path}.1`);
   await truncate(path);
 }

@@ -19,6 +19,7 @@ export interface Launch {
 }
 
 const pollMs = 20;
+const foreignMs = 2_000;
 const fastShutdownMs = 15_000;
 const immediateShutdownMs = 5_000;
 
@@ -63,9 +64,13 @@ export async function waitUntilReady(
  * @throws Error when a server answers whose process we cannot see
  */
 export async function refuseForeignServer(layout: Layout): Promise<void> {
-  const [pid] = await pidFileLines(layout.cluster);
-  if (pid !== undefined && isPostmasterOf(Number(pid), layout.cluster)) return;
-  if (!(await accepts(layout.socket))) return;
+  // A process that is being killed is out of sight a little before its socket falls silent.
+  for (let waited = 0; waited < foreignMs; waited += pollMs) {
+    const [pid] = await pidFileLines(layout.cluster);
+    if (pid !== undefined && isPostmasterOf(Number(pid), layout.cluster)) return;
+    if (!(await accepts(layout.socket))) return;
+    await sleep(pollMs);
+  }
   throw new Error(`The data in ${layout.dataDir} is in use from another container: stop that one first.`);
 }
 

@@ -27,7 +27,7 @@ export interface EmbeddedServer {
   /** Connection strings, passwords inside. The owner's is for migrations and backups alone. */
   readonly ownerUrl: string;
   readonly appUrl: string;
-  /** The server's process; undefined while it is being started again. */
+  /** The server's process; undefined while none runs. */
   readonly pid: number | undefined;
   /** Fast shutdown; resolves when the process is gone and the data folder is free. */
   stop(): Promise<void>;

@@ -45,6 +45,7 @@ export class Supervisor {
     this.#options = options;
   }
 
+  /** Undefined while no server runs. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
@@ -103,6 +104,7 @@ export class Supervisor {
   }
 
   #onEnd(): void {
+    this.#child = undefined;
     if (this.#stopping.signal.aborted) return;
     if (performance.now() - this.#readyAt > steadyMs) this.#failures = 0;
     this.#options.log.error({ failures: this.#failures }, 'PostgreSQL ended by itself and is started again.');

@@ -1,0 +1,113 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { BudgetChange, NewBudget } from '../../budget/budget-service.ts';
+import {
+  type BudgetMode as Mode,
+  budgetModes,
+  type BudgetSelector,
+  budgetUnits,
+  budgetWindows,
+  providerTypes,
+} from '../../budget/model.ts';
+import {
+  BudgetMode,
+  BudgetModeSchema,
+  type BudgetSelector as SelectorMessage,
+  type BudgetService,
+  BudgetUnitSchema,
+  BudgetWindowSchema,
+  type CreateBudgetRequest,
+  ProviderTypeSchema,
+  type UpdateBudgetRequest,
+} from '../../gen/portcullis/v1/budget_pb.ts';
+import { invalid } from '../../identity/input.ts';
+import { callerOf } from '../caller.ts';
+import type { ServiceDeps } from '../deps.ts';
+import { fromEnum } from '../enums.ts';
+import { visible } from '../visible.ts';
+import { budgetMessage, statusMessage } from './messages.ts';
+
+export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): ServiceImpl<typeof BudgetService> {
+  return {
+    async createBudget(request, context) {
+      const { principal, requestId, projectId } = callerOf(context, request.projectId);
+      const made = budgets.create(principal, requestId, newBudget(request, projectId));
+      return { budget: budgetMessage(await visible(feed, made)) };
+    },
+
+    async updateBudget(request, context) {
+      const { principal, requestId, projectId } = callerOf(context, request.projectId);
+      const changed = budgets.update(principal, requestId, budgetChange(request, projectId));
+      return { budget: budgetMessage(await visible(feed, changed)) };
+    },
+
+    async deleteBudget(request, context) {
+      const { principal, requestId, projectId } = callerOf(context, request.projectId);
+      const deleted = budgets.delete(principal, requestId, { projectId, id: request.budgetId });
+      return { budget: budgetMessage(await visible(feed, deleted)) };
+    },
+
+    async listBudgets(request, context) {
+      const { projectId } = callerOf(context, request.projectId);
+      const list = { method: context.method, projectId };
+      const page = await budgets.list(projectId, pageTokens.read(list, request));
+      return { budgets: page.items.map(statusMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+  };
+}
+
+function newBudget(request: CreateBudgetRequest, projectId: string): NewBudget {
+  const { name, selector, unit, window, timeZone, limitAmount, mode } = request;
+  return {
+    projectId,
+    name,
+    selector: newSelector(selector),
+    unit: fromEnum(BudgetUnitSchema, budgetUnits, unit, 'unit'),
+    window: fromEnum(BudgetWindowSchema, budgetWindows, window, 'window'),
+    timeZone: timeZone === '' ? 'UTC' : timeZone,
+    limit: limitAmount ?? null,
+    mode: mode === BudgetMode.UNSPECIFIED ? 'enforce' : budgetMode(mode),
+  };
+}
+
+function newSelector(selector: SelectorMessage | undefined): BudgetSelector {
+  const providerType = selector?.providerType;
+  return {
+    personId: selector?.personId ?? null,
+    agentId: selector?.agentId ?? null,
+    keyId: selector?.keyId ?? null,
+    workflow: selector?.workflow ?? null,
+    runId: selector?.runId ?? null,
+    providerType:
+      providerType === undefined
+        ? null
+        : fromEnum(ProviderTypeSchema, providerTypes, providerType, 'selector.provider_type'),
+    provider: selector?.provider ?? null,
+    model: selector?.model ?? null,
+  };
+}
+
+const changeable = ['name', 'limit_amount', 'mode'];
+
+function budgetChange(request: UpdateBudgetRequest, projectId: string): BudgetChange {
+  const { budgetId: id, updateMask, name, limitAmount, mode } = request;
+  const changes = new Set(updateMask?.paths);
+  if (changes.size === 0 || ![...changes].every((path) => changeable.includes(path))) {
+    throw invalid('update_mask', `update_mask must name what to change, of ${changeable.join(', ')}.`);
+  }
+  for (const [path, value] of Object.entries({ name, limit_amount: limitAmount, mode })) {
+    if (value !== undefined && !changes.has(path)) {
+      throw invalid('update_mask', `${path} is given but not named in update_mask.`);
+    }
+  }
+  return {
+    projectId,
+    id,
+    name: changes.has('name') ? (name ?? '') : undefined,
+    limit: changes.has('limit_amount') ? (limitAmount ?? null) : undefined,
+    mode: changes.has('mode') ? budgetMode(mode ?? BudgetMode.UNSPECIFIED) : undefined,
+  };
+}
+
+function budgetMode(mode: BudgetMode): Mode {
+  return fromEnum(BudgetModeSchema, budgetModes, mode, 'mode');
+}

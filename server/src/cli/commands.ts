@@ -1,0 +1,34 @@
+import type { Command } from 'commander';
+import { addCommand } from './add.ts';
+import { agentsCommand } from './agents.ts';
+import { budgetsCommand } from './budgets.ts';
+import { completionCommand } from './completion.ts';
+import { configCommand } from './config.ts';
+import type { CliContext } from './context.ts';
+import { doctorCommand } from './doctor.ts';
+import { keysCommand } from './keys.ts';
+import { killCommand } from './kill.ts';
+import { peopleCommand } from './people.ts';
+import { projectsCommand } from './projects.ts';
+import { runsCommand } from './runs.ts';
+import { secretsCommand } from './secrets.ts';
+import { usageCommand } from './usage.ts';
+import { whoamiCommand } from './whoami.ts';
+
+/** The commands that work with a gate or its configuration, in the order of the help. */
+export const commands: readonly ((context: CliContext) => Command)[] = [
+  addCommand,
+  agentsCommand,
+  keysCommand,
+  runsCommand,
+  budgetsCommand,
+  killCommand,
+  usageCommand,
+  projectsCommand,
+  peopleCommand,
+  whoamiCommand,
+  configCommand,
+  secretsCommand,
+  doctorCommand,
+  completionCommand,
+];

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { diff } from 'node:util';
+import type { Findings } from '../config/environment.ts';
+import { parseConfigFile } from '../config/file.ts';
+import { type CliContext, CliError } from './context.ts';
+import { printLine, styled } from './output.ts';
+import { visible } from './terminal-text.ts';
+
+// Stands for secrets that are set where the gate runs and not here; valid wherever the schema wants text or a URL.
+const standIn = 'https://unset.invalid/';
+
+/** The text of the configuration file; empty when there is none yet. */
+export function readConfigFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+    throw new CliError(`${path} cannot be read.`);
+  }
+}
+
+/**
+ * Checks that a gate would take this text.
+ * @returns the names of references that are not set in `environment`
+ * @throws CliError with everything that is wrong
+ */
+export function checkConfigText(text: string, environment: CliContext['environment']): string[] {
+  const references = [...text.matchAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g)].map(([, name]) => name ?? '');
+  const unset = [...new Set(references)].filter((name) => !environment[name]);
+  const complete = { ...environment, ...Object.fromEntries(unset.map((name) => [name, standIn])) };
+  const findings: Findings = { problems: [], notes: [] };
+  if (parseConfigFile(text, complete, findings) === null)
+    throw new CliError(`The file would not hold, so it was left as it is. ${findings.problems.join(' ')}`);
+  return unset;
+}
+
+/** Writes the file at once or not at all; a link stays a link, and the mode stays. */
+export function replaceConfigFile(path: string, text: string): void {
+  const target = statSync(path, { throwIfNoEntry: false }) ? realpathSync(path) : path;
+  const mode = (statSync(target, { throwIfNoEntry: false })?.mode ?? 0o644) & 0o777;
+  const draft = `${target}.${randomBytes(4).toString('hex')}`;
+  try {
+    writeFileSync(draft, text, { mode, flag: 'wx', flush: true });
+    renameSync(draft, target);
+  } catch {
+    rmSync(draft, { force: true });
+    throw new CliError(`${path} cannot be written.`);
+  }
+}
+
+/** Shows what changes, line by line, with two lines around each change. */
+export function printDifference(context: CliContext, before: string, after: string): void {
+  const linesOf = (text: string) => (text === '' ? [] : text.trimEnd().split('\n'));
+  // util.diff marks what only its first argument has with 1, and what only its second has with -1.
+  const changes = diff(linesOf(after), linesOf(before)) as [number, string][];
+  const near = (at: number) => changes.slice(Math.max(0, at - 2), at + 3).some(([operation]) => operation !== 0);
+  for (const [at, [operation, line]] of changes.entries()) {
+    if (operation === 0 && near(at)) printLine(context, `  ${line}`);
+    if (operation > 0) context.stdout.write(`${styled(context, context.stdout, 'green', `+ ${visible(line)}`)}\n`);
+    if (operation < 0) context.stdout.write(`${styled(context, context.stdout, 'red', `- ${visible(line)}`)}\n`);
+  }
+}

@@ -1,0 +1,51 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseExactJson } from '../../../../llm/exact-json.ts';
+import { type Simulation, simulate } from '../../../../llm/sim/simulate.ts';
+import type { Provider, UpstreamAnswer, UpstreamRequest } from '../../provider.ts';
+
+/** The built-in simulated model (llm/sim): it speaks every dialect, needs no network, and marks all that it says. */
+export function createSimProvider(name: string): Provider {
+  return {
+    name,
+    kind: 'sim',
+    type: 'opensource',
+    dialects: ['anthropic', 'chat'],
+    countsTokens: false,
+    send: async (request) => answer(request),
+    scrub: (body) => body,
+    close: async () => undefined,
+  };
+}
+
+function answer({ dialect, body, attemptId, beforeWrite, signal }: UpstreamRequest): UpstreamAnswer {
+  signal.throwIfAborted();
+  beforeWrite();
+  const simulation = simulate({ dialect, body: parseExactJson(body.toString()), requestId: attemptId });
+  if (simulation.kind === 'stream') {
+    return { status: 200, headers: { 'content-type': 'text/event-stream' }, body: play(simulation, signal) };
+  }
+  const status = simulation.kind === 'error' ? simulation.status : 200;
+  return { status, headers: { 'content-type': 'application/json' }, body: whole(simulation, signal) };
+}
+
+async function* whole(
+  { afterMs, body }: { afterMs: number; body: string },
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  await pause(afterMs, signal);
+  yield Buffer.from(body);
+}
+
+async function* play({ events }: Extract<Simulation, { kind: 'stream' }>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for (const { afterMs, text } of events) {
+    await pause(afterMs, signal);
+    yield Buffer.from(text);
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (ms <= 0) return;
+  // The reason of the signal is the error of the call; the timer's own would hide it.
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}

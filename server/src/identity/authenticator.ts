@@ -1,0 +1,125 @@
+import { hash } from 'node:crypto';
+import type { AccessRecord } from '../base/access-record.ts';
+import type { Clock } from '../base/clock.ts';
+import { PortcullisError } from '../base/errors.ts';
+import { RateLimiter } from '../base/gcra.ts';
+import { bucketsMax } from '../base/limits.ts';
+import { addressPrefix } from '../net/client-address.ts';
+import { type Credential, type Headers, readCredential } from './credential.ts';
+import { FailedCredentials } from './failures.ts';
+import type { Principal } from './model.ts';
+import type { RefusalAudit } from './refusal-audit.ts';
+import type { Refused, Verdict, Verifier } from './verifier.ts';
+
+export interface AuthRequest {
+  /** Names in lower case. */
+  readonly headers: Headers;
+  /** Path and query as they were sent. */
+  readonly url: string;
+  /** As net/client-address.ts gives it. */
+  readonly clientAddress: string;
+  /** Filled in as far as the credential was verified. */
+  readonly access: AccessRecord;
+}
+
+export interface AuthenticatorOptions {
+  /** Asked in this order; the first that knows the kind of credential decides. */
+  readonly verifiers: readonly Verifier[];
+  readonly refusals: RefusalAudit;
+  readonly clock: Clock;
+  /** Told of every request that came here. */
+  readonly onAttempt: (method: Refused['method'], result: 'accepted' | 'refused' | 'limited' | 'unverifiable') => void;
+}
+
+// Absent and failed credentials of one address: 5 a second.
+const refusedRate = { perMinute: 300, burst: 20 };
+
+/** The one way in: every door resolves its caller here, from the headers alone. */
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  readonly #failures: FailedCredentials;
+  readonly #refusedRates: RateLimiter;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+    this.#failures = new FailedCredentials(options.clock);
+    this.#refusedRates = new RateLimiter(options.clock, bucketsMax);
+  }
+
+  /**
+   * Who is calling. A credential that holds is never slowed by the failures of others at the same address: it is
+   * verified first, and only what does not hold is limited.
+   * @throws PortcullisError unauthenticated, with one message whatever the reason; rate_limited after many failures;
+   * cannot_verify or unavailable when it cannot be told now
+   */
+  async identify(request: AuthRequest): Promise<Principal> {
+    const { headers, url, clientAddress, access } = request;
+    const credential = readCredential(headers, url);
+    const verdict = await this.#verify(credential, clientAddress);
+    if ('principal' in verdict) {
+      this.#options.onAttempt(verdict.principal.method, 'accepted');
+      noteCaller(access, verdict.principal);
+      return verdict.principal;
+    }
+    access.authMethod = verdict.method;
+    access.authReason = verdict.reason;
+    access.keyId = verdict.keyId;
+    throw this.#refuse(verdict, credential, request);
+  }
+
+  async #verify(credential: Credential, clientAddress: string): Promise<Verdict> {
+    if (credential.kind === 'none') return { method: 'none', reason: 'missing', keyId: null };
+    if (credential.kind === 'unreadable') return { method: 'none', reason: credential.reason, keyId: null };
+    try {
+      for (const verifier of this.#options.verifiers) {
+        const verdict = await verifier.verify(credential, clientAddress);
+        if (verdict) return verdict;
+      }
+    } catch (error) {
+      this.#options.onAttempt('none', 'unverifiable');
+      throw error;
+    }
+    return { method: 'none', reason: 'unrecognised', keyId: null };
+  }
+
+  #refuse(refused: Refused, credential: Credential, { clientAddress, access }: AuthRequest): PortcullisError {
+    const prefix = addressPrefix(clientAddress);
+    const rate = this.#refusedRates.take(prefix, refusedRate);
+    let waitS = rate.retryAfterS;
+    if (refused.reason !== 'missing') {
+      this.#options.refusals.noteCredential(refused, clientAddress, access.requestId);
+      waitS = Math.max(waitS, this.#failures.count(prefix, failureKey(refused, credential)) / 1000);
+    }
+    const limited = waitS > 0;
+    this.#options.onAttempt(refused.method, limited ? 'limited' : 'refused');
+    const internal = `credential refused: ${refused.reason}`;
+    if (!limited) return new PortcullisError('unauthenticated', refusal, { internal });
+    const seconds = Math.ceil(waitS);
+    return new PortcullisError(
+      'rate_limited',
+      `Too many requests from this address had no credential that holds: wait ${seconds} s before the next such one.`,
+      { retryAfterS: seconds, rule: 'failed_credentials', internal },
+    );
+  }
+}
+
+// One sentence for every reason: what exactly was wrong would help those who guess.
+const refusal =
+  'The credential is missing or does not hold: send an API key or an access token as "Authorization: Bearer …" or in "x-api-key", never in the URL.';
+
+/** What tells this failed credential from others: guesses at one key count together. */
+function failureKey({ keyId }: Refused, credential: Credential): string {
+  if (keyId !== null) return keyId;
+  return 'text' in credential ? hash('sha256', credential.text, 'base64') : '';
+}
+
+function noteCaller(access: AccessRecord, principal: Principal): void {
+  access.projectId = principal.projectId;
+  access.agentId = principal.agentId;
+  access.runId = principal.runId;
+  access.subject = principal.token?.subject ?? principal.id;
+  access.keyId = principal.keyId;
+  access.jti = principal.token?.jti ?? null;
+  access.audience = principal.token?.audience ?? null;
+  access.authMethod = principal.method;
+}

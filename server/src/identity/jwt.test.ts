@@ -1,0 +1,422 @@
+import { createHmac } from 'node:crypto';
+import { exportJWK, exportSPKI, type JWTPayload } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
+import { openIdentity, operatorOf, type TestIdentity } from '../../../test/support/identity.ts';
+import {
+  fetchJson,
+  sign,
+  type SigningKey,
+  signingKey,
+  startProvider,
+  TestIssuer,
+  type TestProvider,
+} from '../../../test/support/issuer.ts';
+import { newAccessRecord } from '../base/access-record.ts';
+import { IdentityIndex } from './identity-index.ts';
+import { JwtVerifier } from './jwt.ts';
+import type { RefusalReason } from './model.ts';
+
+const audience = 'https://portcullis.example/';
+let db: TestDatabase;
+let identity: TestIdentity;
+let provider: TestProvider;
+let strict: TestIssuer;
+let keys: readonly [SigningKey, SigningKey, SigningKey];
+let verifier: JwtVerifier;
+let projectId: string;
+let signatures = 0;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  projectId = 'prj_tokens';
+  await db.pool.query(`INSERT INTO projects (id, name, control_version) VALUES ($1, 'tokens', 1)`, [projectId]);
+  keys = [await signingKey('es', 'ES256'), await signingKey('rs', 'RS256'), await signingKey('ed', 'Ed25519')];
+  provider = await startProvider(keys.slice(0, 2), 'ES256');
+  strict = await new TestIssuer(keys).listen();
+  identity = await openIdentity(db, ({ index, clock }) => {
+    verifier = new JwtVerifier({
+      issuers: [
+        { issuer: provider.issuer, audience: [audience], jwksUri: `${provider.issuer}/jwks`, projectId },
+        {
+          issuer: strict.url,
+          audience: [audience, 'other-name'],
+          jwksUri: strict.jwksUri,
+          projectId,
+          requireAtJwt: true,
+          clientId: 'other-name',
+          maxLifetimeS: 3600,
+        },
+      ],
+      index,
+      clock,
+      fetchJson,
+      onFetch: () => undefined,
+      onSignature: () => signatures++,
+    });
+    return [verifier];
+  });
+});
+afterAll(async () => {
+  await identity.close();
+  await provider.close();
+  await strict.close();
+  await db.drop();
+});
+
+const nowS = () => Math.floor(identity.clock.now() / 1000);
+
+/** Claims of a good token of the strict issuer. */
+function goodClaims(more: JWTPayload = {}): JWTPayload {
+  return {
+    iss: strict.url,
+    aud: audience,
+    sub: 'client-1',
+    iat: nowS(),
+    exp: nowS() + 600,
+    scope: 'models:invoke',
+    ...more,
+  };
+}
+
+/** Why a token does not hold; null when it does. */
+async function reasonOf(token: string): Promise<RefusalReason | null> {
+  const verdict = await verifier.verify({ kind: 'token', text: token });
+  if (!verdict) return 'unrecognised';
+  return 'reason' in verdict ? verdict.reason : null;
+}
+
+const segment = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+describe('a token of a real OpenID provider', () => {
+  it('is a service of the project of its issuer, with the scopes that it was given', async () => {
+    const access = newAccessRecord('req_1');
+    const token = await provider.token('models:invoke mcp:tools.exec', audience);
+    const principal = await identity.identify({ authorization: `Bearer ${token}` }, { access });
+    expect(principal).toMatchObject({
+      kind: 'service',
+      id: `${provider.issuer}|agent-client`,
+      projectId,
+      method: 'jwt',
+      scopes: new Set(['models:invoke', 'tools:call']),
+      agentId: null,
+      keyId: null,
+      token: { issuer: provider.issuer, subject: 'agent-client', audience: [audience] },
+    });
+    expect(access).toMatchObject({ subject: 'agent-client', authMethod: 'jwt', audience: [audience], projectId });
+    expect(access.jti).toBeTruthy();
+  });
+
+  it('is not accepted when it was made for somebody else, with a payload that was changed, or with its signature cut', async () => {
+    expect(await reasonOf(await provider.token('models:invoke', 'https://elsewhere.example/'))).toBe('wrong_audience');
+    const token = await provider.token('models:invoke', audience);
+    const [header = '', payload = '', signature = ''] = token.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as JWTPayload;
+    expect(await reasonOf(`${header}.${segment({ ...claims, scope: 'admin' })}.${signature}`)).toBe('bad_signature');
+    expect(await reasonOf(`${header}.${payload}.${signature.slice(0, -4)}`)).toBe('bad_signature');
+    expect(await reasonOf(`${header}.${payload}.`)).toBe('bad_signature');
+    expect(await reasonOf(token)).toBeNull();
+  });
+
+  it('is the agent that is registered for its subject, which can hold neither admin nor approvals', async () => {
+    const { result, version } = await identity.agents.create(operatorOf(projectId), 'req_1', {
+      projectId,
+      name: 'known to the provider',
+      description: '',
+      personId: null,
+      issuer: provider.issuer,
+      subject: 'agent-client',
+    });
+    await identity.feed.reach(version, 5000);
+    const token = await provider.token('models:invoke admin', audience);
+    const principal = await identity.bearer(token);
+    expect(principal).toMatchObject({
+      kind: 'agent',
+      id: result.id,
+      agentId: result.id,
+      scopes: new Set(['models:invoke']),
+    });
+
+    const { version: later } = await identity.agents.disable(operatorOf(projectId), 'req_1', {
+      projectId,
+      id: result.id,
+    });
+    await identity.feed.reach(later, 5000);
+    // Its signature is not verified again, but whether its agent may act is.
+    const before = signatures;
+    expect(await reasonOf(token)).toBe('agent_disabled');
+    expect(signatures).toBe(before);
+    expect(identity.index.whyEnded(principal)).toBe('agent_disabled');
+  });
+});
+
+it('an agent that another project registered for the subject is not its agent', async () => {
+  await db.pool.query(`INSERT INTO projects (id, name, control_version) VALUES ('prj_thief', 'thief', 1)`);
+  const { version } = await identity.agents.create(operatorOf('prj_thief'), 'req_1', {
+    projectId: 'prj_thief',
+    name: 'thief',
+    description: '',
+    personId: null,
+    issuer: strict.url,
+    subject: 'victim',
+  });
+  await identity.feed.reach(version, 5000);
+  await expect(identity.bearer(await sign(goodClaims({ sub: 'victim' }), keys[0]))).resolves.toMatchObject({
+    kind: 'service',
+    projectId,
+  });
+});
+
+describe('a good token', () => {
+  it('may be signed with each algorithm of the issuer', async () => {
+    for (const key of keys) expect(await reasonOf(await sign(goodClaims(), key)), key.alg).toBeNull();
+    expect(await reasonOf(await sign(goodClaims(), keys[2], { alg: 'EdDSA' }))).toBe('unknown_signing_key');
+  });
+
+  it.each<[string, JWTPayload]>([
+    ['an audience among several', { aud: ['x', audience] }],
+    ['the second name of ours beside another', { aud: ['other-name', 'x'] }],
+    ['no issue time', { iat: undefined as never }],
+    ['clocks that differ by half a minute', { iat: nowSeconds() + 29, nbf: nowSeconds() + 29 }],
+    ['claims of other systems', { foo: 'bar', azp: 'client', email_verified: true }],
+  ])('may have %s', async (_title, more) => {
+    expect(await reasonOf(await sign(goodClaims(more), keys[0]))).toBeNull();
+  });
+
+  it.each<[JWTPayload, string[]]>([
+    [{ scope: 'models:invoke runs:write' }, ['models:invoke', 'runs:write']],
+    [{ scope: ['models:invoke'] }, ['models:invoke']],
+    [{ scope: undefined as never, scp: 'runs:write' }, ['runs:write']],
+    [{ scope: 'openid', scp: ['runs:write', 7, null] }, ['runs:write']],
+    [{ scope: 'openid profile', permissions: ['mcp:tools.read'] }, ['tools:read']],
+    [{ scope: { admin: true } }, []],
+    [{ scope: undefined as never }, []],
+  ])('has its scopes where issuers write them: %j', async (more, expected) => {
+    const { scopes } = await identity.bearer(await sign(goodClaims(more), keys[0]));
+    expect([...scopes]).toEqual(expected);
+  });
+
+  it('is verified once a minute, and ends at its expiry all the same', async () => {
+    const token = await sign(goodClaims({ exp: nowS() + 90 }), keys[0]);
+    const before = signatures;
+    for (let i = 0; i < 10; i++) expect(await reasonOf(token)).toBeNull();
+    expect(signatures).toBe(before + 1);
+    identity.clock.advance(60_000);
+    expect(await reasonOf(token)).toBeNull();
+    expect(signatures).toBe(before + 2);
+    identity.clock.advance(31_000);
+    expect(await reasonOf(token)).toBe('token_expired');
+    expect(signatures).toBe(before + 2);
+  });
+});
+
+// Evaluated before any test runs, when the test clock begins.
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+describe('a hostile token', () => {
+  it('without a signature is refused, however none is written', async () => {
+    for (const alg of ['none', 'None', 'NONE', 'nOnE', '']) {
+      const token = `${segment({ alg, typ: 'at+jwt', kid: 'es' })}.${segment(goodClaims())}.`;
+      expect(await reasonOf(token)).toBe(alg === '' ? 'algorithm_not_allowed' : 'unsigned');
+    }
+    expect(await reasonOf(`${segment({ typ: 'at+jwt' })}.${segment(goodClaims())}.`)).toBe('unsigned');
+  });
+
+  it('with an HMAC under the public key is refused as symmetric, with the reason in the log', async () => {
+    const pem = await exportSPKI(keys[1].pair.publicKey);
+    const jwk = JSON.stringify(await exportJWK(keys[1].pair.publicKey));
+    for (const [alg, hash] of [
+      ['HS256', 'sha256'],
+      ['HS384', 'sha384'],
+      ['HS512', 'sha512'],
+    ] as const) {
+      for (const secret of [pem, pem.trim(), jwk]) {
+        const signed = `${segment({ alg, typ: 'at+jwt', kid: 'rs' })}.${segment(goodClaims())}`;
+        const token = `${signed}.${createHmac(hash, secret).update(signed).digest('base64url')}`;
+        expect(await reasonOf(token)).toBe('symmetric_algorithm');
+      }
+    }
+  });
+
+  it('with another algorithm than its key has is refused', async () => {
+    const [header, payload, signature] = (await sign(goodClaims(), keys[1])).split('.');
+    expect(header).toBeTruthy();
+    for (const alg of ['PS256', 'ES256', 'EdDSA']) {
+      const token = `${segment({ alg, typ: 'at+jwt', kid: 'rs' })}.${payload}.${signature}`;
+      expect(await reasonOf(token)).toBe('unknown_signing_key');
+    }
+    for (const alg of ['RS512', 'ES384', 'RSA1_5', 'dir', 'rs256']) {
+      const token = `${segment({ alg, typ: 'at+jwt', kid: 'rs' })}.${payload}.${signature}`;
+      expect(await reasonOf(token)).toBe('algorithm_not_allowed');
+    }
+  });
+
+  it('that brings or points to its own key is verified with ours, whatever it says', async () => {
+    const attacker = await signingKey('es', 'ES256');
+    const jwk = { ...(await exportJWK(attacker.pair.publicKey)), kid: 'es' };
+    const evil = await new TestIssuer([attacker]).listen();
+    for (const header of [{ jwk }, { jku: evil.jwksUri }, { x5u: evil.jwksUri }, { jwk, jku: evil.jwksUri }]) {
+      expect(await reasonOf(await sign(goodClaims(), attacker, header))).toBe('bad_signature');
+    }
+    expect(evil.fetches).toBe(0);
+    await evil.close();
+  });
+
+  it('with a key id that is a path, a query or a mouthful names no key', async () => {
+    for (const kid of ['../../../../dev/null', "es' OR '1'='1", '/etc/passwd', 'x'.repeat(5000), '', '__proto__']) {
+      expect(await reasonOf(await sign(goodClaims(), keys[0], { kid }))).toBe('unknown_signing_key');
+    }
+    for (const kid of [{ es: 1 }, ['es'], 7, null]) {
+      const [, payload, signature] = (await sign(goodClaims(), keys[0])).split('.');
+      const token = `${segment({ alg: 'ES256', typ: 'at+jwt', kid })}.${payload}.${signature}`;
+      expect(await reasonOf(token)).not.toBeNull();
+    }
+  });
+
+  it.each<[RefusalReason, JWTPayload]>([
+    ['unknown_issuer', { iss: 'https://evil.example/' }],
+    ['unknown_issuer', { iss: undefined as never }],
+    ['wrong_audience', { aud: 'https://elsewhere.example/' }],
+    ['wrong_audience', { aud: [] }],
+    ['wrong_audience', { aud: undefined as never }],
+    ['wrong_audience', { aud: `${audience} ` }],
+    ['wrong_audience', { aud: { 0: audience } as never }],
+    ['no_expiry', { exp: undefined as never }],
+    ['no_expiry', { exp: '9999999999' as never }],
+    ['no_expiry', { exp: null as never }],
+    ['token_expired', { exp: nowSeconds() - 1 }],
+    ['token_expired', { exp: -1 }],
+    ['lifetime_too_long', { exp: nowSeconds() + 7200 }],
+    ['lifetime_too_long', { iat: nowSeconds() - 7200, exp: nowSeconds() + 600 }],
+    ['lifetime_too_long', { iat: undefined as never, exp: nowSeconds() + 4000 }],
+    ['lifetime_too_long', { exp: 1e308 }],
+    ['not_yet_valid', { nbf: nowSeconds() + 600 }],
+    ['not_yet_valid', { iat: nowSeconds() + 600 }],
+    ['not_yet_valid', { nbf: 'soon' as never }],
+    ['bad_subject', { sub: undefined as never }],
+    ['bad_subject', { sub: '' }],
+    ['bad_subject', { sub: 7 as never }],
+    ['bad_subject', { sub: 'a\nb' }],
+    ['bad_subject', { sub: 'a\0b' }],
+    ['bad_subject', { sub: 'a\ud800' }],
+    ['bad_subject', { sub: 'x'.repeat(501) }],
+    ['id_token', { nonce: 'n' }],
+    ['id_token', { at_hash: 'h' }],
+    ['id_token', { aud: 'other-name' }],
+    ['id_token', { aud: ['other-name'] }],
+    ['sender_constrained', { cnf: { jkt: 'thumbprint' } }],
+  ])('is refused: %s %j', async (reason, more) => {
+    const before = signatures;
+    const base = { iss: strict.url, aud: audience, sub: 'client-1', iat: nowSeconds(), exp: nowSeconds() + 600 };
+    // The clock of the tests has moved on; the claims were written for its beginning.
+    const moved = identity.clock.now() - Date.now();
+    const claims: JWTPayload = { ...base, ...more };
+    for (const name of ['exp', 'iat', 'nbf'] as const) {
+      const value = claims[name];
+      if (typeof value === 'number' && value > 0) claims[name] = value + Math.round(moved / 1000);
+    }
+    expect(await reasonOf(await sign(claims, keys[0]))).toBe(reason);
+    expect(signatures).toBe(before);
+  });
+
+  it('is refused for its type, where the issuer is strict', async () => {
+    for (const typ of ['JWT', 'logout+jwt', 'dpop+jwt', 'secevent+jwt', '', 'application/jwt']) {
+      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ })), typ).toBe('wrong_type');
+    }
+    for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt']) {
+      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ })), typ).toBeNull();
+    }
+    const [, payload, signature] = (await sign(goodClaims(), keys[0])).split('.');
+    expect(await reasonOf(`${segment({ alg: 'ES256', kid: 'es' })}.${payload}.${signature}`)).toBe('wrong_type');
+  });
+
+  it('may be of type JWT or none from an issuer that is not strict, and of no other type', async () => {
+    const lenient = goodClaims({ iss: provider.issuer });
+    expect(await reasonOf(await sign(lenient, keys[0], { typ: 'JWT' }))).toBeNull();
+    expect(await reasonOf(await sign(lenient, keys[0], { typ: undefined as never }))).toBeNull();
+    expect(await reasonOf(await sign(lenient, keys[0], { typ: 'logout+jwt' }))).toBe('wrong_type');
+  });
+
+  it('that is no token is refused without a fault', async () => {
+    const good = await sign(goodClaims(), keys[0]);
+    const [header, payload] = good.split('.');
+    const cases = [
+      'a.b.c',
+      'e30.e30.',
+      `${header}.bm90IGpzb24.x`,
+      `${header}.W10.x`,
+      `bnVsbA.${payload}.x`,
+      `${header}..x`,
+    ];
+    for (const text of cases) expect(['malformed_token', 'unsigned', 'unrecognised']).toContain(await reasonOf(text));
+    for (const text of [`${good}.extra`, `${good}.e.e`, good.replace('.', '..')]) {
+      expect(await reasonOf(text)).toBe('unrecognised');
+    }
+    expect(await reasonOf(await sign(goodClaims(), keys[0], { crit: ['exp'], exp: 1 }))).toBe('malformed_token');
+  });
+
+  it('that was refused for its signature is not tried again for a minute', async () => {
+    const stranger = await signingKey('es', 'ES256');
+    const token = await sign(goodClaims(), stranger);
+    const before = signatures;
+    for (let i = 0; i < 10; i++) expect(await reasonOf(token)).toBe('bad_signature');
+    expect(signatures).toBe(before + 1);
+  });
+
+  it('of one issuer says nothing for another', async () => {
+    const other = await signingKey('es', 'ES256');
+    const rogue = await new TestIssuer([other]).listen();
+    const both = new JwtVerifier({
+      issuers: [strict, rogue].map(({ url, jwksUri }) => ({ issuer: url, audience: [audience], jwksUri, projectId })),
+      index: identity.index,
+      clock: identity.clock,
+      fetchJson,
+      onFetch: () => undefined,
+      onSignature: () => undefined,
+    });
+    const verdict = await both.verify({ kind: 'token', text: await sign(goodClaims(), other) });
+    expect(verdict).toMatchObject({ reason: 'bad_signature' });
+    await rogue.close();
+  });
+
+  it('is told no more than anybody: the message is the one of every refusal', async () => {
+    const token = await sign(goodClaims({ aud: 'canary-audience' }), keys[0]);
+    const missing = await identity.identify({}, { from: '203.0.113.1' }).catch((error: unknown) => error);
+    const refused = await identity.bearer(token, '203.0.113.2').catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'unauthenticated', message: (missing as Error).message });
+    await identity.refusals.flush();
+    const entries = JSON.stringify(await identity.audit('credential.refused'));
+    expect(entries).toContain('wrong_audience');
+    for (const secret of [token, 'canary-audience']) expect(entries).not.toContain(secret);
+  });
+});
+
+describe('a configuration', () => {
+  const issuer = {
+    issuer: 'https://i.example/',
+    audience: [audience],
+    jwksUri: 'https://i.example/keys',
+    projectId: 'prj_1',
+  };
+  const make =
+    (...issuers: ConstructorParameters<typeof JwtVerifier>[0]['issuers']) =>
+    () =>
+      new JwtVerifier({
+        issuers,
+        index: new IdentityIndex(identity.clock),
+        clock: identity.clock,
+        fetchJson,
+        onFetch: () => undefined,
+        onSignature: () => undefined,
+      });
+
+  it('cannot allow symmetric algorithms or none, or name an issuer twice', () => {
+    for (const algorithm of ['HS256', 'none', 'RS1']) {
+      expect(make({ ...issuer, algorithms: ['RS256', algorithm] })).toThrow(`allows ${algorithm}`);
+    }
+    expect(make(issuer, issuer)).toThrow('configured twice');
+    expect(make()().status).toBe('not_configured');
+  });
+});

@@ -1,0 +1,145 @@
+import { jsonDepthMax } from '../../base/limits.ts';
+import { BodyFields, hasLongTtl, hasOnlyTypes, nameSet, wrongType } from '../body-fields.ts';
+import type { JsonObject } from '../conversation.ts';
+import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
+import { type BodyEdit, type ScannedBody, editBody, readBoolean, scanObject } from '../json-scan.ts';
+import { isJsonObject } from '../object-reader.ts';
+
+/** Content parts whose bytes bound their tokens. */
+const textParts = nameSet('text refusal input_text output_text thinking reasoning');
+
+/** Every `type` of a body that holds text and functions alone: parts, JSON Schema, settings. */
+const textBodyTypes: ReadonlySet<string> = textParts.union(
+  nameSet(`
+    reasoning.text reasoning.summary reasoning.encrypted content
+    object string number integer boolean array null
+    function custom grammar allowed_tools json_schema json_object approximate ephemeral enabled disabled
+  `),
+);
+
+/** Names under which a part may hold something that is not text, even where a lenient server lets it omit its type. */
+const mediaNames = ['image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
+
+/** Settings that are priced by themselves or do more than one call's work, at OpenAI or at servers that speak as it does. */
+const unboundedFields = ['prediction', 'plugins', 'preset', 'search_parameters'];
+
+const fieldNames = nameSet(`
+  model models messages tools functions stream stream_options n max_tokens max_completion_tokens modalities
+  service_tier web_search_options ${unboundedFields.join(' ')}
+`);
+
+/**
+ * Reads the facts of a Chat Completions request. Most bodies hold text and functions alone, as the scan has seen, and are
+ * not parsed any further; of the others every content part and tool is looked at.
+ * @throws PortcullisError invalid_argument, naming the field
+ */
+export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
+  const fields = new BodyFields(body, scanned, fieldNames);
+  const costs = new CostFacts();
+  const streamOptions = fields.json('stream_options') ?? null;
+  if (streamOptions !== null && !isJsonObject(streamOptions)) throw wrongType('stream_options', 'an object');
+  const includeUsage = streamOptions?.['include_usage'] ?? false;
+  if (typeof includeUsage !== 'boolean') throw wrongType('stream_options.include_usage', 'true or false');
+  const facts = {
+    ...fields.model(),
+    stream: fields.boolean('stream') ?? false,
+    maxOutputTokens: maxOutputTokens(fields),
+    choices: fields.integer('n', 1) ?? 1,
+    usageRequested: includeUsage,
+    bodyBytes: body.length,
+    messageCount: fields.length('messages'),
+    toolCount: fields.length('tools') + fields.length('functions'),
+    longCacheTtl: hasLongTtl(scanned),
+    serviceTier: fields.string('service_tier'),
+  };
+  readSettings(fields, costs);
+  if (!hasOnlyTypes(scanned, textBodyTypes) || mediaNames.some((name) => scanned.sightings.has(name))) {
+    const request = JSON.parse(body.toString()) as JsonObject;
+    eachObject(request['messages'], 'messages', (message, path) => readMessage(message, path, costs));
+    eachObject(request['tools'], 'tools', (tool, path) => readTool(tool, path, costs));
+  }
+  const { builtInTools, media, serverTools, otherModels, unbounded } = costs;
+  return { ...facts, builtInTools, media, serverTools, otherModels, unbounded };
+}
+
+/** Servers differ in which of the two they obey, and some know one alone: the larger bounds them all. */
+function maxOutputTokens(fields: BodyFields): number | null {
+  const limits = [fields.integer('max_completion_tokens', 0), fields.integer('max_tokens', 0)];
+  const given = limits.filter((limit) => limit !== null);
+  return given.length > 0 ? Math.max(...given) : null;
+}
+
+function readSettings(fields: BodyFields, costs: CostFacts): void {
+  if (!['auto', 'default', 'flex', null].includes(fields.string('service_tier'))) costs.addUnbounded('service_tier');
+  if (fields.has('web_search_options')) costs.serverTools.push({ type: 'web_search', maxUses: null });
+  const modalities = fields.json('modalities') ?? [];
+  if (!Array.isArray(modalities)) throw wrongType('modalities', 'a list');
+  if (modalities.some((modality) => modality !== 'text')) costs.addUnbounded('modalities');
+  for (const name of unboundedFields) if (fields.has(name)) costs.addUnbounded(name);
+  if (fields.length('models') > 0) {
+    costs.addUnbounded('models');
+    for (const model of fields.json('models') as unknown[]) costs.addOtherModel(model);
+  }
+}
+
+function readMessage(message: JsonObject, path: string, costs: CostFacts): void {
+  const { content, audio } = message;
+  // A reference to an earlier answer, whose length is not in the body.
+  if ((audio ?? null) !== null) costs.addUnbounded(`${path}.audio`);
+  if (isJsonObject(content)) readPart(content, `${path}.content`, costs);
+  else eachObject(content, `${path}.content`, (part, at) => readPart(part, at, costs));
+}
+
+function readPart(part: JsonObject, path: string, costs: CostFacts): void {
+  const media = mediaNames.find((name) => part[name] !== undefined);
+  const type = part['type'] ?? 'text';
+  if (media === 'image_url') readImage(part['image_url'], costs);
+  else if (media === 'file') readFile(part['file'], `${path}.file`, costs);
+  else if (media !== undefined) costs.addUnbounded(`${path}.${media}`);
+  else if (typeof type !== 'string' || !textParts.has(type)) costs.addUnbounded(`${path}.type`);
+}
+
+function readImage(image: unknown, costs: CostFacts): void {
+  const url = isJsonObject(image) ? image['url'] : image;
+  const inline = typeof url === 'string' && url.startsWith('data:') ? url : null;
+  costs.addImage(inline, isJsonObject(image) && image['detail'] === 'low');
+}
+
+function readFile(file: unknown, path: string, costs: CostFacts): void {
+  const data = isJsonObject(file) ? file['file_data'] : null;
+  if (typeof data !== 'string') costs.addUnbounded(isJsonObject(file) && 'file_id' in file ? `${path}.file_id` : path);
+  else if (/^https?:/i.test(data)) costs.addUnbounded(`${path}.file_data`);
+  else costs.addDocument(data);
+}
+
+function readTool(tool: JsonObject, path: string, costs: CostFacts): void {
+  const type = tool['type'] ?? 'function';
+  if (typeof type !== 'string') throw wrongType(`${path}.type`, 'a string');
+  if (type !== 'function' && type !== 'custom') costs.serverTools.push({ type, maxUses: null });
+}
+
+/**
+ * The edit that makes a stream end with its usage, without which budgets would have to be estimated; null where the
+ * request asks for it already.
+ */
+export function usageRequestEdit(body: Buffer, scanned: ScannedBody): BodyEdit | null {
+  const asked = '"include_usage":true';
+  const options = scanned.members.get('stream_options');
+  if (!options) {
+    const at = body.lastIndexOf('}');
+    const comma = scanned.members.size > 0 ? ',' : '';
+    return { start: at, end: at, json: `${comma}"stream_options":{${asked}}` };
+  }
+  const { start, end, kind, count } = options;
+  if (kind !== 'object') return { start, end, json: `{${asked}}` };
+  const include = scanObject(body.subarray(start, end), { depthMax: jsonDepthMax }).members.get('include_usage');
+  if (!include) return { start: start + 1, end: start + 1, json: count > 0 ? `${asked},` : asked };
+  const range = { start: start + include.start, end: start + include.end };
+  return include.kind === 'boolean' && readBoolean(body, range) ? null : { ...range, json: 'true' };
+}
+
+/** A copy of `body` that asks for usage in its stream; `body` itself where it does already. */
+export function withUsageRequested(body: Buffer, scanned: ScannedBody): Buffer {
+  const edit = usageRequestEdit(body, scanned);
+  return edit ? editBody(body, [edit]) : body;
+}

@@ -1,0 +1,93 @@
+import type { JsonObject } from './conversation.ts';
+import type { ByteRange } from './json-scan.ts';
+import { isJsonObject } from './object-reader.ts';
+
+/** A tool that the provider runs itself: each use has a fee, and its results are prompt to be paid for again. */
+export interface ServerTool {
+  readonly type: string;
+  /** Null where the request sets no bound. */
+  readonly maxUses: number | null;
+}
+
+/** What the model is shown that is not text of the body. */
+export interface Media {
+  /** Of any source: what bounds an image's tokens is the provider's maximum for one, not its bytes. */
+  readonly images: number;
+  /** Those of `images` that are asked for in low detail. */
+  readonly imagesLowDetail: number;
+  /** Documents that are in the body as base64 (PDF, say), and their decoded size. Plain text ones are text. */
+  readonly documents: number;
+  readonly documentBytes: number;
+  /** How many bytes of the body are base64 of images and documents: the others bound the tokens of its text. */
+  readonly inlineBytes: number;
+}
+
+/**
+ * What the gate must know of a request to authorize it and to bound its cost, read without translating it. Whatever else
+ * the body says is between client and provider.
+ */
+export interface RequestFacts {
+  readonly model: string;
+  /** Where the model's name stands in the body, quotes included. */
+  readonly modelRange: ByteRange;
+  /** Other models that the provider may call for this request (fallbacks, an advisor): to be authorized as `model` is. */
+  readonly otherModels: readonly string[];
+  readonly stream: boolean;
+  /** Null where the provider's own maximum for the model applies. */
+  readonly maxOutputTokens: number | null;
+  /** Answers asked for, each up to `maxOutputTokens`. */
+  readonly choices: number;
+  /** The client asked for usage in a chat stream; Anthropic streams always have it. */
+  readonly usageRequested: boolean;
+  readonly bodyBytes: number;
+  readonly messageCount: number;
+  readonly toolCount: number;
+  /** Those of the tools whose definitions the provider adds to the prompt, so that no byte of the body bounds them. */
+  readonly builtInTools: number;
+  readonly media: Media;
+  readonly serverTools: readonly ServerTool[];
+  /** Names the fields whose cost neither the body nor the price of `model` bounds; some, if there are very many. */
+  readonly unbounded: readonly string[];
+  /** Cache entries may be written at a lifetime that is dearer than the usual one. */
+  readonly longCacheTtl: boolean;
+  readonly serviceTier: string | null;
+}
+
+const unboundedMax = 20;
+
+/** Collects what makes a request cost more than its text. */
+export class CostFacts {
+  readonly serverTools: ServerTool[] = [];
+  readonly otherModels: string[] = [];
+  readonly unbounded: string[] = [];
+  builtInTools = 0;
+  readonly media = { images: 0, imagesLowDetail: 0, documents: 0, documentBytes: 0, inlineBytes: 0 };
+
+  /** `field` can cost without bound. */
+  addUnbounded(field: string): void {
+    if (this.unbounded.length < unboundedMax) this.unbounded.push(field);
+  }
+
+  addOtherModel(model: unknown): void {
+    if (typeof model === 'string') this.otherModels.push(model);
+  }
+
+  /** `inline` is the image as text of the body, if it is there. */
+  addImage(inline: unknown, lowDetail: boolean): void {
+    this.media.images++;
+    if (lowDetail) this.media.imagesLowDetail++;
+    if (typeof inline === 'string') this.media.inlineBytes += inline.length;
+  }
+
+  addDocument(base64: string): void {
+    this.media.documents++;
+    this.media.documentBytes += Math.floor((base64.length * 3) / 4);
+    this.media.inlineBytes += base64.length;
+  }
+}
+
+/** Visits the objects of a list, each with its path; anything else is for the provider to refuse. */
+export function eachObject(list: unknown, path: string, visit: (object: JsonObject, path: string) => void): void {
+  if (!Array.isArray(list)) return;
+  for (const [i, item] of list.entries()) if (isJsonObject(item)) visit(item, `${path}[${i}]`);
+}

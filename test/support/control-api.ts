@@ -1,0 +1,183 @@
+import { createSecretKey, randomBytes } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import type { DescService } from '@bufbuild/protobuf';
+import { type Client, createClient, createContextValues, type Interceptor, type Transport } from '@connectrpc/connect';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { createConnectTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
+import Fastify from 'fastify';
+import { accessRecordKey, principalKey } from '../../server/src/api/context.ts';
+import type { ServiceDeps } from '../../server/src/api/deps.ts';
+import { PageTokens } from '../../server/src/api/page-tokens.ts';
+import { registerServices } from '../../server/src/api/routes.ts';
+import { type AccessRecord, newAccessRecord } from '../../server/src/base/access-record.ts';
+import { systemClock } from '../../server/src/base/clock.ts';
+import { newId } from '../../server/src/base/ids.ts';
+import { createLogger } from '../../server/src/base/log.ts';
+import { BudgetService } from '../../server/src/budget/budget-service.ts';
+import { AgentService } from '../../server/src/identity/agent-service.ts';
+import { ApiKeyVerifier } from '../../server/src/identity/api-key-verifier.ts';
+import { Authenticator } from '../../server/src/identity/authenticator.ts';
+import { IdentityIndex } from '../../server/src/identity/identity-index.ts';
+import type { NewKey } from '../../server/src/identity/key-input.ts';
+import { KeyService } from '../../server/src/identity/key-service.ts';
+import { KeyUses } from '../../server/src/identity/key-uses.ts';
+import type { Principal } from '../../server/src/identity/model.ts';
+import { PersonService } from '../../server/src/identity/person-service.ts';
+import { ProjectService } from '../../server/src/identity/project-service.ts';
+import { RefusalAudit } from '../../server/src/identity/refusal-audit.ts';
+import { ControlFeed } from '../../server/src/pg/control-feed.ts';
+import { KillIndex } from '../../server/src/policy/kill-index.ts';
+import { KillService } from '../../server/src/policy/kill-service.ts';
+import { RunIndex } from '../../server/src/run/run-index.ts';
+import { RunService } from '../../server/src/run/service.ts';
+import { createTestDatabase, testBounds, type TestDatabase } from './database.ts';
+
+/** The control plane on a socket of its own, with real keys on a real database. */
+export interface ControlApi {
+  readonly url: string;
+  readonly db: TestDatabase;
+  readonly deps: ServiceDeps;
+  readonly kills: KillIndex;
+  readonly logLines: readonly string[];
+  /** What the access log would say, in the order of the requests. */
+  readonly records: AccessRecord[];
+  newProject(): Promise<string>;
+  newKey(projectId: string, scopes: readonly string[], more?: Partial<NewKey>): Promise<string>;
+  client<S extends DescService>(service: S, key: string | null, protocol?: Protocol): Client<S>;
+  /** A plain JSON request, as curl makes it. */
+  post(method: string, key: string | null, body: string): Promise<{ status: number; headers: Headers; body: Body }>;
+  stop(): Promise<void>;
+}
+
+type Protocol = 'connect-json' | 'connect-binary' | 'grpc-web';
+type Body = Record<string, unknown> & { details?: { type: string; debug: Record<string, unknown> }[] };
+
+/** @param change replaces parts of what the services work with, to make them fail */
+export async function startControlApi(
+  change: (deps: ServiceDeps) => ServiceDeps = (deps) => deps,
+): Promise<ControlApi> {
+  const db = await createTestDatabase();
+  const { pool } = db;
+  const lines: string[] = [];
+  const log = createLogger('info', { write: (line) => void lines.push(line) });
+  const pepper = createSecretKey(randomBytes(32));
+  const identity = new IdentityIndex(systemClock);
+  const kills = new KillIndex();
+  const runIndex = new RunIndex(() => feed.refresh());
+  const connection = { ...testBounds, connectionString: db.appUrl };
+  const feed: ControlFeed = new ControlFeed({
+    connection,
+    parts: [identity, kills, runIndex],
+    clock: systemClock,
+    log,
+  });
+  await feed.start();
+  const refusals = new RefusalAudit(pool, systemClock, (error) => log.error({ err: error }, 'audit'));
+  const deps = change({
+    pool,
+    clock: systemClock,
+    log,
+    feed,
+    refusals,
+    pageTokens: new PageTokens(randomBytes(32)),
+    agents: new AgentService(pool),
+    keys: new KeyService(pool, pepper, systemClock),
+    people: new PersonService(pool),
+    projects: new ProjectService(pool),
+    budgets: new BudgetService(pool, () => Date.now()),
+    kills: new KillService(pool, systemClock),
+    runs: new RunService(pool, systemClock, runIndex, kills),
+    serverVersion: '0.0.0-test',
+  });
+  const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));
+  const authenticator = new Authenticator({
+    verifiers: [
+      new ApiKeyVerifier({ pepper, index: identity, refresh: () => feed.refresh(), uses, clock: systemClock }),
+    ],
+    refusals,
+    clock: systemClock,
+    onAttempt: () => undefined,
+  });
+  const records: AccessRecord[] = [];
+  const app = Fastify();
+  await app.register(fastifyConnectPlugin, {
+    routes: (router) => registerServices(router, deps),
+    contextValues: ({ raw }) =>
+      createContextValues()
+        .set(principalKey, callers.get(raw) ?? null)
+        .set(accessRecordKey, recordOf(raw)),
+  });
+  const callers = new WeakMap<object, Principal>();
+  const recordsByRequest = new WeakMap<object, AccessRecord>();
+  const recordOf = (raw: object) => recordsByRequest.get(raw) ?? newAccessRecord('');
+  app.addHook('onRequest', async ({ raw, headers, url }) => {
+    const access = newAccessRecord(newId('req'));
+    records.push(access);
+    recordsByRequest.set(raw, access);
+    // A stranger passes here, so that it is the authorization layer of the services that refuses.
+    const principal = await authenticator
+      .identify({ headers, url, clientAddress: '127.0.0.1', access })
+      .catch(() => null);
+    if (principal) callers.set(raw, principal);
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  const root = rootOf('prj_none');
+
+  return {
+    url,
+    db,
+    deps,
+    kills,
+    logLines: lines,
+    records,
+    newProject: async () => (await deps.projects.create(root, 'req_t', { name: newId('prj') })).result.id,
+    newKey: async (projectId, scopes, more = {}) => {
+      const key: NewKey = { projectId, name: 'test key', kind: 'operator', scopes, ...more };
+      return (await deps.keys.create(root, 'req_t', key)).result.text;
+    },
+    client: (service, key, protocol = 'connect-json') => createClient(service, transport(url, key, protocol)),
+    post: async (method, key, body) => {
+      const authorization = key === null ? {} : { authorization: `Bearer ${key}` };
+      const headers = { 'content-type': 'application/json', ...authorization };
+      const answer = await fetch(`${url}/portcullis.v1.${method}`, { method: 'POST', headers, body });
+      return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body };
+    },
+    stop: async () => {
+      await app.close();
+      await feed.stop();
+      await refusals.stop();
+      await uses.stop();
+      await db.drop();
+    },
+  };
+}
+
+function transport(baseUrl: string, key: string | null, protocol: Protocol): Transport {
+  const authorize: Interceptor = (next) => (request) => {
+    if (key !== null) request.header.set('authorization', `Bearer ${key}`);
+    return next(request);
+  };
+  const options = { baseUrl, httpVersion: '1.1' as const, interceptors: [authorize] };
+  if (protocol === 'grpc-web') return createGrpcWebTransport(options);
+  return createConnectTransport({ ...options, useBinaryFormat: protocol === 'connect-binary' });
+}
+
+/** May do everything: makes what a test begins with. */
+function rootOf(projectId: string): Principal {
+  return {
+    kind: 'operator',
+    id: 'root',
+    name: 'root',
+    projectId,
+    scopes: new Set(['admin']),
+    method: 'api_key',
+    agentId: null,
+    personId: null,
+    keyId: null,
+    runId: null,
+    models: null,
+    token: null,
+    expiresAt: null,
+  };
+}

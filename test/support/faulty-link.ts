@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
+
+/** A TCP link to a server that a test can cut, as a network does it. */
+export interface FaultyLink {
+  /** The server's URL through the link. */
+  readonly url: string;
+  /** Breaks every connection and refuses new ones. */
+  cut(): void;
+  mend(): void;
+  /** Breaks the connection that next sends `text`, after the server got it and before it hears the answer. */
+  cutAfter(text: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openFaultyLink(serverUrl: string): Promise<FaultyLink> {
+  const { hostname, port } = new URL(serverUrl);
+  const host = decodeURIComponent(hostname);
+  // PostgreSQL names its socket so.
+  const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  let trap: { readonly text: string; readonly sprung: () => void } | null = null;
+
+  const server = createServer((client) => {
+    if (isCut) {
+      client.destroy();
+      return;
+    }
+    const upstream = connect(target);
+    let deaf = false;
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('close', () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+    }
+    client.on('data', (chunk) => {
+      const sprung = trap !== null && chunk.includes(trap.text) ? trap.sprung : null;
+      if (sprung) {
+        trap = null;
+        deaf = true;
+      }
+      upstream.write(chunk);
+      if (sprung) {
+        upstream.once('data', () => {
+          client.destroy();
+          sprung();
+        });
+      }
+    });
+    upstream.on('data', (chunk) => {
+      if (!deaf) client.write(chunk);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = new URL(serverUrl);
+  url.hostname = '127.0.0.1';
+  url.port = String((server.address() as AddressInfo).port);
+
+  const breakAll = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: url.href,
+    cut: () => {
+      isCut = true;
+      breakAll();
+    },
+    mend: () => {
+      isCut = false;
+    },
+    cutAfter: (text) =>
+      new Promise((sprung) => {
+        trap = { text, sprung };
+      }),
+    close: async () => {
+      breakAll();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
