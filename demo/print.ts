@@ -33,7 +33,11 @@ export function printLedger({ attempts }: { readonly attempts: readonly LedgerRo
     else rows.push([...cells, '1']);
   }
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd();
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd();
   console.log(`\n${strong('What the ledger says')}\n${strong(line(head))}`);
   for (const row of rows) console.log(line(row));
 }

@@ -80,7 +80,13 @@ async function callInBothDialects(openai: OpenAI, anthropic: Anthropic): Promise
 }
 
 async function callATool(anthropic: Anthropic): Promise<void> {
-  const tools = [{ name: 'get_time', description: 'The time', input_schema: { type: 'object' as const, properties: { zone: { type: 'string' } }, required: ['zone'] } }];
+  const tools = [
+    {
+      name: 'get_time',
+      description: 'The time',
+      input_schema: { type: 'object' as const, properties: { zone: { type: 'string' } }, required: ['zone'] },
+    },
+  ];
   const question = user('Please use the tool get_time');
   const asked = await anthropic.messages.create({ model: 'sim', max_tokens: 200, tools, messages: question });
   const call = asked.content.find((block) => block.type === 'tool_use');
@@ -90,14 +96,24 @@ async function callATool(anthropic: Anthropic): Promise<void> {
     model: 'sim',
     max_tokens: 60,
     tools,
-    messages: [...question, { role: 'assistant', content: asked.content }, { role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, content: '12:00' }] }],
+    messages: [
+      ...question,
+      { role: 'assistant', content: asked.content },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, content: '12:00' }] },
+    ],
   });
   step('  and its result', answered.content.map((block) => (block.type === 'text' ? block.text : '')).join(''));
 }
 
 async function stream(openai: OpenAI): Promise<void> {
   let events = 0;
-  for await (const _chunk of await openai.chat.completions.create({ model: 'sim', max_tokens: 60, stream: true, messages: user('Tell a story') })) events++;
+  for await (const _chunk of await openai.chat.completions.create({
+    model: 'sim',
+    max_tokens: 60,
+    stream: true,
+    messages: user('Tell a story'),
+  }))
+    events++;
   step('OpenAI SDK, a stream', `${events} events`);
 }
 
@@ -108,26 +124,42 @@ async function meetTheBudget(gate: Gate, anthropic: Anthropic): Promise<void> {
     window: 'BUDGET_WINDOW_DAY',
     limit: '2000000',
   });
-  await refusal('A budget of $0.002 a day', anthropic.messages.create({ model: 'sim', max_tokens: 4000, messages: user('Write a long essay') }));
+  await refusal(
+    'A budget of $0.002 a day',
+    anthropic.messages.create({ model: 'sim', max_tokens: 4000, messages: user('Write a long essay') }),
+  );
   await api(gate, 'BudgetService/DeleteBudget', { budgetId: budget.id });
 }
 
 async function meetTheRateLimit(openai: OpenAI): Promise<void> {
-  const calls = Array.from({ length: 20 }, () => openai.chat.completions.create({ model: 'sim', max_tokens: 10, messages: user('Again') }));
+  const calls = Array.from({ length: 20 }, () =>
+    openai.chat.completions.create({ model: 'sim', max_tokens: 10, messages: user('Again') }),
+  );
   const refused = (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected');
   step('20 calls at once', `${20 - refused.length} answered, ${refused.length} refused`);
-  await refusal('  one of them', Promise.reject(refused[0]?.status === 'rejected' ? refused[0].reason : new Error('none was refused')));
+  await refusal(
+    '  one of them',
+    Promise.reject(refused[0]?.status === 'rejected' ? refused[0].reason : new Error('none was refused')),
+  );
 }
 
 async function meetTheKillSwitch(gate: Gate, anthropic: Anthropic): Promise<void> {
   const { agents } = await api<{ agents: { id: string }[] }>(gate, 'AgentService/ListAgents', {});
   // The burst of the step before must be refilled by one call.
   await new Promise((wait) => setTimeout(wait, 1_500));
-  const slow = anthropic.messages.stream({ model: 'sim-rate-20-tokens-2000', max_tokens: 2000, messages: user('Count to a thousand') });
-  await once(slow, 'text');
+  const slow = anthropic.messages.stream({
+    model: 'sim-rate-20-tokens-2000',
+    max_tokens: 2000,
+    messages: user('Count to a thousand'),
+  });
+  await new Promise((began) => slow.once('text', began));
   const engaged = performance.now();
   const ended = slow.finalMessage();
-  await api(gate, 'PolicyService/EngageKillSwitch', { scope: 'KILL_SCOPE_AGENT', value: agents[0]?.id, reason: 'It counts too far.' });
+  await api(gate, 'PolicyService/EngageKillSwitch', {
+    scope: 'KILL_SCOPE_AGENT',
+    value: agents[0]?.id,
+    reason: 'It counts too far.',
+  });
   await refusal('A kill switch in mid-stream', ended);
   step('  ended after', `${Math.round(performance.now() - engaged)} ms`);
 }
@@ -156,7 +188,9 @@ async function main(): Promise<void> {
     await meetTheKillSwitch(gate, anthropic);
     // Rows of refused calls are written shortly after the answer.
     await new Promise((wait) => setTimeout(wait, 500));
-    const { attempts } = await api<Parameters<typeof printLedger>[0]>(gate, 'AnalyticsService/ListAttempts', { pageSize: 100 });
+    const { attempts } = await api<Parameters<typeof printLedger>[0]>(gate, 'AnalyticsService/ListAttempts', {
+      pageSize: 100,
+    });
     printLedger({ attempts });
   } finally {
     gate.process.kill('SIGTERM');

@@ -61,6 +61,12 @@ export function operatorOf(projectId: string): Principal {
   };
 }
 
+interface Presented {
+  readonly url?: string;
+  readonly from?: string;
+  readonly access?: AccessRecord;
+}
+
 /** All of `identity/` for one replica on a database. */
 export class TestIdentity {
   readonly db: TestDatabase;
@@ -123,11 +129,7 @@ export class TestIdentity {
 
   identify(
     headers: Headers,
-    { url = '/v1/messages', from = '192.0.2.1', access = newAccessRecord('req_test') } = {} as {
-      url?: string;
-      from?: string;
-      access?: AccessRecord;
-    },
+    { url = '/v1/messages', from = '192.0.2.1', access = newAccessRecord('req_test') }: Presented = {},
   ): Promise<Principal> {
     return this.authenticator.identify({ headers, url, clientAddress: from, access });
   }

@@ -324,6 +324,20 @@ describe('a refusal', () => {
     expect((await api.post('SystemService/GetSelf', keysKey, '{}')).status).toBe(200);
   });
 
+  test('meets text that no database can hold, wherever it stands', async () => {
+    for (const hostile of ['\0', 'a\0b', '\ud800']) {
+      const requests = {
+        GetAgent: { agentId: hostile },
+        CreateAgent: { name: 'x', personId: hostile },
+        CreateKey: { name: 'x', kind: 1, runId: hostile },
+      };
+      for (const [method, request] of Object.entries(requests)) {
+        const { status } = await api.post(`AgentService/${method}`, keysKey, JSON.stringify(request));
+        expect([400, 404]).toContain(status);
+      }
+    }
+  });
+
   test('shows zeros and empty lists for what they are', async () => {
     const { body } = await api.post(
       'AgentService/ListAgents',

@@ -1,6 +1,7 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ContextValues, type Interceptor } from '@connectrpc/connect';
+import { DatabaseError } from 'pg';
 import type { AccessRecord } from '../base/access-record.ts';
 import { type ErrorCode, PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -33,7 +34,7 @@ const statuses: Readonly<Record<ErrorCode, Code>> = {
 };
 
 /** The error in Connect's shape, with an {@link ErrorInfoSchema} detail. Nothing internal goes with it. */
-export function connectError(error: PortcullisError, requestId: string): ConnectError {
+function connectError(error: PortcullisError, requestId: string): ConnectError {
   const { retryAfterS, resetsAt, ...amounts } = error.members;
   const info = {
     code: error.code,
@@ -89,10 +90,21 @@ function note(record: AccessRecord, error: PortcullisError): void {
 }
 
 function classify(thrown: unknown): PortcullisError {
-  if (thrown instanceof PortcullisError || !isUnavailable(thrown)) return PortcullisError.from(thrown);
-  return new PortcullisError('unavailable', 'The database does not answer in time: try again shortly.', {
-    internal: thrown instanceof Error ? thrown.message : String(thrown),
-    cause: thrown,
-    retryAfterS: 1,
-  });
+  if (thrown instanceof PortcullisError) return thrown;
+  const internal = thrown instanceof Error ? thrown.message : String(thrown);
+  if (isUnavailable(thrown)) {
+    return new PortcullisError('unavailable', 'The database does not answer in time: try again shortly.', {
+      internal,
+      cause: thrown,
+      retryAfterS: 1,
+    });
+  }
+  // character_not_in_repertoire: the only text of a caller that gets so far and that PostgreSQL cannot hold.
+  if (thrown instanceof DatabaseError && thrown.code === '22021') {
+    return new PortcullisError('invalid_argument', 'A text in the request contains a zero byte.', {
+      internal,
+      cause: thrown,
+    });
+  }
+  return PortcullisError.from(thrown);
 }

@@ -10,7 +10,7 @@ import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
 
 /** What a method does to state, and who may see its answer. */
-export type AccessClass = 'public_read' | 'private_read' | 'write';
+type AccessClass = 'public_read' | 'private_read' | 'write';
 
 /** What the schema declares of a method (proto/portcullis/v1/options.proto). */
 export interface MethodRule {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Command } from 'commander';
-import { type MethodRow, methodTable } from '../api/methods.ts';
+import { methodTable } from '../api/methods.ts';
 import { auditActions } from '../audit/actions.ts';
 import { errorCodes } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
@@ -130,8 +130,8 @@ function methodsPage(): string {
     'Connect JSON on `HTTP_ADDR`: `POST /portcullis.v1.<Service>/<Method>`. Access class and scope are options in `proto/`, read by the one authorization layer.',
     table(
       ['method', 'access', 'scope'],
-      methodTable().map(({ method, access, scope }: MethodRow) => [
-        `\`${method}\``,
+      methodTable().map(({ service, method, access, scope }) => [
+        `\`${service}/${method}\``,
         access,
         scope === null ? '' : `\`${scope}\``,
       ]),

@@ -44,11 +44,12 @@ export async function withGate<T>(context: CliContext, work: (gate: GateClient) 
   try {
     return await work(gate);
   } catch (error) {
-    throw error instanceof ConnectError ? refusal(error, gate.url) : error;
+    throw error instanceof ConnectError ? refusalOf(error, gate.url) : error;
   }
 }
 
-function refusal(error: ConnectError, url: string): CliError {
+/** What a gate refused, in one line. */
+export function refusalOf(error: ConnectError, url: string): CliError {
   const info = error.findDetails(ErrorInfoSchema)[0];
   const requestId = info?.requestId || error.metadata.get('x-request-id');
   if (!requestId) return unreachable(error, url);

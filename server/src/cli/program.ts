@@ -23,6 +23,7 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
 
 function program(context: CliContext): Command {
   const root = new Command('portcullis').description('The control plane for AI agents that you only half trust.');
+  for (const make of [upCommand, serveCommand, migrateCommand, ...commands, docsCommand])
     root.addCommand(make(context));
   configure(root, context);
   return root;

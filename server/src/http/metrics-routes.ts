@@ -37,7 +37,7 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
     {
       onRequest: authorize,
       // Programs written for the model server that this replaces expect 403 and this body, whatever was wrong.
-      errorHandler: (error, request, reply) => {
+      errorHandler: async (error, request, reply) => {
         const refused = error instanceof PortcullisError && (error.status === 401 || error.status === 403);
         if (!refused) return sendProblem(PortcullisError.from(error), request, reply);
         request.access.decision = 'deny';

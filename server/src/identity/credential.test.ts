@@ -59,8 +59,8 @@ describe('a credential', () => {
     ];
     for (const name of names) {
       for (const url of [`/v1/models?${name}=x`, `/v1/models?a=1&${name}=x`, `/v1/models?a&${name}`]) {
-        expect(readCredential({}, url), url).toEqual(unreadable('in_url'));
-        expect(readCredential({ 'x-api-key': 'secret-1' }, url), url).toEqual(unreadable('in_url'));
+        expect(readCredential({}, url)).toEqual(unreadable('in_url'));
+        expect(readCredential({ 'x-api-key': 'secret-1' }, url)).toEqual(unreadable('in_url'));
       }
     }
   });

@@ -159,7 +159,6 @@ it('what an issuer says of its fault goes to no caller', async () => {
   const text = await sign({ iss: issuer.url, aud: 'us', sub: 's', iat, exp: iat + 60 }, keys[0]);
   const error = await verifier.verify({ kind: 'token', text })?.catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ code: 'cannot_verify', status: 503 });
-  const { message, members } = error as unknown as { message: string; members: { retryAfterS: number } };
-  expect(message).not.toContain(issuer.url);
-  expect(members.retryAfterS).toBe(jwksCooldownMs / 1000);
+  expect(error).toMatchObject({ members: { retryAfterS: jwksCooldownMs / 1000 } });
+  expect(String(error)).not.toContain(issuer.url);
 });

@@ -1,20 +1,14 @@
 import { createHmac } from 'node:crypto';
 import { exportJWK, exportSPKI, type JWTPayload } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
-import { openIdentity, operatorOf, type TestIdentity } from '../../../test/support/identity.ts';
-import {
-  fetchJson,
-  sign,
-  type SigningKey,
-  signingKey,
-  startProvider,
-  TestIssuer,
-  type TestProvider,
-} from '../../../test/support/issuer.ts';
+import { ManualClock, openIdentity, operatorOf, type TestIdentity } from '../../../test/support/identity.ts';
+import { fetchJson, sign, type SigningKey, signingKey, TestIssuer } from '../../../test/support/issuer.ts';
+import { startProvider, type TestProvider } from '../../../test/support/oidc-provider.ts';
 import { newAccessRecord } from '../base/access-record.ts';
-import { IdentityIndex } from './identity-index.ts';
-import { JwtVerifier } from './jwt.ts';
+import type { Clock } from '../base/clock.ts';
+import type { IdentityIndex } from './identity-index.ts';
+import { type IssuerOptions, JwtVerifier } from './jwt.ts';
 import type { RefusalReason } from './model.ts';
 
 const audience = 'https://portcullis.example/';
@@ -31,38 +25,43 @@ beforeAll(async () => {
   db = await createTestDatabase();
   projectId = 'prj_tokens';
   await db.pool.query(`INSERT INTO projects (id, name, control_version) VALUES ($1, 'tokens', 1)`, [projectId]);
-  keys = [await signingKey('es', 'ES256'), await signingKey('rs', 'RS256'), await signingKey('ed', 'Ed25519')];
+  keys = [await signingKey('es', 'ES256'), await signingKey('rs', 'RS256'), await signingKey('ed', 'EdDSA')];
   provider = await startProvider(keys.slice(0, 2), 'ES256');
   strict = await new TestIssuer(keys).listen();
   identity = await openIdentity(db, ({ index, clock }) => {
-    verifier = new JwtVerifier({
-      issuers: [
-        { issuer: provider.issuer, audience: [audience], jwksUri: `${provider.issuer}/jwks`, projectId },
-        {
-          issuer: strict.url,
-          audience: [audience, 'other-name'],
-          jwksUri: strict.jwksUri,
-          projectId,
-          requireAtJwt: true,
-          clientId: 'other-name',
-          maxLifetimeS: 3600,
-        },
-      ],
-      index,
-      clock,
-      fetchJson,
-      onFetch: () => undefined,
-      onSignature: () => signatures++,
-    });
+    const lenient = { issuer: provider.issuer, audience: [audience], jwksUri: `${provider.issuer}/jwks`, projectId };
+    verifier = verifierFor([lenient, strictOptions()], clock, () => signatures++, index);
     return [verifier];
   });
 });
+beforeEach(() => identity.clock.catchUp());
 afterAll(async () => {
   await identity.close();
   await provider.close();
   await strict.close();
   await db.drop();
 });
+
+function strictOptions(): IssuerOptions {
+  return {
+    issuer: strict.url,
+    audience: [audience, 'other-name'],
+    jwksUri: strict.jwksUri,
+    projectId,
+    requireAtJwt: true,
+    clientId: 'other-name',
+    maxLifetimeS: 3600,
+  };
+}
+
+function verifierFor(
+  issuers: readonly IssuerOptions[],
+  clock: Clock = identity.clock,
+  onSignature: () => void = () => undefined,
+  index: IdentityIndex = identity.index,
+): JwtVerifier {
+  return new JwtVerifier({ issuers, index, clock, fetchJson, onFetch: () => undefined, onSignature });
+}
 
 const nowS = () => Math.floor(identity.clock.now() / 1000);
 
@@ -80,8 +79,8 @@ function goodClaims(more: JWTPayload = {}): JWTPayload {
 }
 
 /** Why a token does not hold; null when it does. */
-async function reasonOf(token: string): Promise<RefusalReason | null> {
-  const verdict = await verifier.verify({ kind: 'token', text: token });
+async function reasonOf(token: string, by = verifier): Promise<RefusalReason | null> {
+  const verdict = await by.verify({ kind: 'token', text: token });
   if (!verdict) return 'unrecognised';
   return 'reason' in verdict ? verdict.reason : null;
 }
@@ -169,8 +168,7 @@ it('an agent that another project registered for the subject is not its agent', 
 
 describe('a good token', () => {
   it('may be signed with each algorithm of the issuer', async () => {
-    for (const key of keys) expect(await reasonOf(await sign(goodClaims(), key)), key.alg).toBeNull();
-    expect(await reasonOf(await sign(goodClaims(), keys[2], { alg: 'EdDSA' }))).toBe('unknown_signing_key');
+    for (const key of keys) expect(await reasonOf(await sign(goodClaims(), key))).toBeNull();
   });
 
   it.each<[string, JWTPayload]>([
@@ -186,31 +184,33 @@ describe('a good token', () => {
   it.each<[JWTPayload, string[]]>([
     [{ scope: 'models:invoke runs:write' }, ['models:invoke', 'runs:write']],
     [{ scope: ['models:invoke'] }, ['models:invoke']],
-    [{ scope: undefined as never, scp: 'runs:write' }, ['runs:write']],
+    [{ scope: undefined, scp: 'runs:write' }, ['runs:write']],
     [{ scope: 'openid', scp: ['runs:write', 7, null] }, ['runs:write']],
     [{ scope: 'openid profile', permissions: ['mcp:tools.read'] }, ['tools:read']],
     [{ scope: { admin: true } }, []],
-    [{ scope: undefined as never }, []],
+    [{ scope: undefined }, []],
   ])('has its scopes where issuers write them: %j', async (more, expected) => {
     const { scopes } = await identity.bearer(await sign(goodClaims(more), keys[0]));
     expect([...scopes]).toEqual(expected);
   });
 
   it('is verified once a minute, and ends at its expiry all the same', async () => {
-    const token = await sign(goodClaims({ exp: nowS() + 90 }), keys[0]);
-    const before = signatures;
-    for (let i = 0; i < 10; i++) expect(await reasonOf(token)).toBeNull();
-    expect(signatures).toBe(before + 1);
-    identity.clock.advance(60_000);
-    expect(await reasonOf(token)).toBeNull();
-    expect(signatures).toBe(before + 2);
-    identity.clock.advance(31_000);
-    expect(await reasonOf(token)).toBe('token_expired');
-    expect(signatures).toBe(before + 2);
+    const clock = new ManualClock();
+    let verified = 0;
+    const own = verifierFor([strictOptions()], clock, () => verified++);
+    const token = await sign(goodClaims({ exp: Math.floor(clock.now() / 1000) + 90 }), keys[0]);
+    for (let i = 0; i < 10; i++) expect(await reasonOf(token, own)).toBeNull();
+    expect(verified).toBe(1);
+    clock.advance(60_000);
+    expect(await reasonOf(token, own)).toBeNull();
+    expect(verified).toBe(2);
+    clock.advance(31_000);
+    expect(await reasonOf(token, own)).toBe('token_expired');
+    expect(verified).toBe(2);
   });
 });
 
-// Evaluated before any test runs, when the test clock begins.
+// For the tables of cases, which are made before the clock of the tests is.
 function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
@@ -241,8 +241,7 @@ describe('a hostile token', () => {
   });
 
   it('with another algorithm than its key has is refused', async () => {
-    const [header, payload, signature] = (await sign(goodClaims(), keys[1])).split('.');
-    expect(header).toBeTruthy();
+    const [, payload, signature] = (await sign(goodClaims(), keys[1])).split('.');
     for (const alg of ['PS256', 'ES256', 'EdDSA']) {
       const token = `${segment({ alg, typ: 'at+jwt', kid: 'rs' })}.${payload}.${signature}`;
       expect(await reasonOf(token)).toBe('unknown_signing_key');
@@ -309,24 +308,16 @@ describe('a hostile token', () => {
     ['sender_constrained', { cnf: { jkt: 'thumbprint' } }],
   ])('is refused: %s %j', async (reason, more) => {
     const before = signatures;
-    const base = { iss: strict.url, aud: audience, sub: 'client-1', iat: nowSeconds(), exp: nowSeconds() + 600 };
-    // The clock of the tests has moved on; the claims were written for its beginning.
-    const moved = identity.clock.now() - Date.now();
-    const claims: JWTPayload = { ...base, ...more };
-    for (const name of ['exp', 'iat', 'nbf'] as const) {
-      const value = claims[name];
-      if (typeof value === 'number' && value > 0) claims[name] = value + Math.round(moved / 1000);
-    }
-    expect(await reasonOf(await sign(claims, keys[0]))).toBe(reason);
+    expect(await reasonOf(await sign(goodClaims(more), keys[0]))).toBe(reason);
     expect(signatures).toBe(before);
   });
 
   it('is refused for its type, where the issuer is strict', async () => {
     for (const typ of ['JWT', 'logout+jwt', 'dpop+jwt', 'secevent+jwt', '', 'application/jwt']) {
-      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ })), typ).toBe('wrong_type');
+      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ }))).toBe('wrong_type');
     }
     for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt']) {
-      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ })), typ).toBeNull();
+      expect(await reasonOf(await sign(goodClaims(), keys[0], { typ }))).toBeNull();
     }
     const [, payload, signature] = (await sign(goodClaims(), keys[0])).split('.');
     expect(await reasonOf(`${segment({ alg: 'ES256', kid: 'es' })}.${payload}.${signature}`)).toBe('wrong_type');
@@ -354,7 +345,8 @@ describe('a hostile token', () => {
     for (const text of [`${good}.extra`, `${good}.e.e`, good.replace('.', '..')]) {
       expect(await reasonOf(text)).toBe('unrecognised');
     }
-    expect(await reasonOf(await sign(goodClaims(), keys[0], { crit: ['exp'], exp: 1 }))).toBe('malformed_token');
+    const critical = segment({ alg: 'ES256', kid: 'es', typ: 'at+jwt', crit: ['b64'], b64: true });
+    expect(await reasonOf(`${critical}.${payload}.x`)).toBe('malformed_token');
   });
 
   it('that was refused for its signature is not tried again for a minute', async () => {
@@ -368,16 +360,10 @@ describe('a hostile token', () => {
   it('of one issuer says nothing for another', async () => {
     const other = await signingKey('es', 'ES256');
     const rogue = await new TestIssuer([other]).listen();
-    const both = new JwtVerifier({
-      issuers: [strict, rogue].map(({ url, jwksUri }) => ({ issuer: url, audience: [audience], jwksUri, projectId })),
-      index: identity.index,
-      clock: identity.clock,
-      fetchJson,
-      onFetch: () => undefined,
-      onSignature: () => undefined,
-    });
-    const verdict = await both.verify({ kind: 'token', text: await sign(goodClaims(), other) });
-    expect(verdict).toMatchObject({ reason: 'bad_signature' });
+    const both = verifierFor(
+      [strict, rogue].map(({ url, jwksUri }) => ({ issuer: url, audience: [audience], jwksUri, projectId })),
+    );
+    expect(await reasonOf(await sign(goodClaims(), other), both)).toBe('bad_signature');
     await rogue.close();
   });
 
@@ -401,16 +387,9 @@ describe('a configuration', () => {
     projectId: 'prj_1',
   };
   const make =
-    (...issuers: ConstructorParameters<typeof JwtVerifier>[0]['issuers']) =>
+    (...issuers: IssuerOptions[]) =>
     () =>
-      new JwtVerifier({
-        issuers,
-        index: new IdentityIndex(identity.clock),
-        clock: identity.clock,
-        fetchJson,
-        onFetch: () => undefined,
-        onSignature: () => undefined,
-      });
+      verifierFor(issuers);
 
   it('cannot allow symmetric algorithms or none, or name an issuer twice', () => {
     for (const algorithm of ['HS256', 'none', 'RS1']) {

@@ -15,7 +15,7 @@ import type { RunIndex } from './run-index.ts';
 import { findRun, finishRun, insertRun, revokeRunKeys, type RunScope } from './store.ts';
 
 /** What the ledger holds of a run. Calls in flight are added when they settle. */
-export type RunTotals = Omit<UsageTotal, 'key'>;
+type RunTotals = Omit<UsageTotal, 'key'>;
 
 export interface RunWithTotals {
   readonly run: Run;

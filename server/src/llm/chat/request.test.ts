@@ -1,0 +1,256 @@
+import { describe, expect, test } from 'vitest';
+import type { Conversation, Target } from '../conversation.ts';
+import { Losses } from '../losses.ts';
+import { refusalOf } from '../testing/refusal.ts';
+import { parseRequest, writeRequest } from './request.ts';
+
+const base = { model: 'm', messages: [{ role: 'user', content: 'hi' }] };
+const asked = { role: 'user', content: 'go' };
+const call = (id: string, args = '{"a": 1}') => ({ id, type: 'function', function: { name: 'f', arguments: args } });
+
+function parse(body: object, lossy: 'refuse' | 'allow' = 'refuse') {
+  const losses = new Losses(lossy);
+  return { conversation: parseRequest({ ...base, ...body }, losses), dropped: losses.names };
+}
+
+describe('a Chat Completions request', () => {
+  test('is read in normal form: system messages at the start are the prompt, tool messages one turn', () => {
+    const { conversation } = parse({
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'developer', content: [{ type: 'text', text: 'be kind' }] },
+        { role: 'user', content: 'a' },
+        { role: 'user', content: [{ type: 'text', text: 'b' }] },
+        { role: 'assistant', content: null, tool_calls: [call('1'), call('2')] },
+        { role: 'tool', tool_call_id: '2', content: 'r2' },
+        { role: 'tool', tool_call_id: '1', content: [{ type: 'text', text: 'r1' }] },
+        { role: 'user', content: 'c' },
+        { role: 'developer', content: 'from now on' },
+      ],
+    });
+    expect(conversation.system.map(({ text }) => text)).toEqual(['be brief', 'be kind']);
+    expect(conversation.turns).toEqual([
+      {
+        role: 'user',
+        blocks: [
+          { type: 'text', text: 'a' },
+          { type: 'text', text: 'b' },
+        ],
+      },
+      {
+        role: 'assistant',
+        blocks: ['1', '2'].map((id) => ({ type: 'tool_call', id, name: 'f', argumentsJson: '{"a": 1}' })),
+      },
+      {
+        role: 'user',
+        blocks: [
+          { type: 'tool_result', callId: '2', content: [{ type: 'text', text: 'r2' }], isError: false },
+          { type: 'tool_result', callId: '1', content: [{ type: 'text', text: 'r1' }], isError: false },
+          { type: 'text', text: 'c' },
+        ],
+      },
+      { role: 'system', blocks: [{ type: 'text', text: 'from now on' }] },
+    ]);
+  });
+
+  test('keeps sampling, limits, stops, users, tools and the choice among them', () => {
+    const { conversation } = parse({
+      temperature: 1.5,
+      top_p: 0.9,
+      stop: 'END',
+      max_completion_tokens: 7,
+      stream: true,
+      stream_options: { include_usage: true },
+      safety_identifier: 'u',
+      tools: [
+        { type: 'function', function: { name: 'f', parameters: { properties: {} } } },
+        { type: 'function', function: { name: 'g' } },
+      ],
+      tool_choice: { type: 'function', function: { name: 'f' } },
+      parallel_tool_calls: false,
+    });
+    expect(conversation).toMatchObject({
+      temperature: 1.5,
+      topP: 0.9,
+      stop: ['END'],
+      maxOutputTokens: 7,
+      stream: true,
+      streamUsage: true,
+      user: 'u',
+      tools: [
+        { name: 'f', description: null, schema: { type: 'object', properties: {} }, strict: null },
+        { name: 'g', schema: { type: 'object', properties: {} } },
+      ],
+      toolChoice: { mode: 'tool', name: 'f', parallel: false },
+    });
+  });
+
+  test.each([
+    ['n', { n: 2 }],
+    ['seed', { seed: 1 }],
+    ['logprobs', { logprobs: true }],
+    ['frequency_penalty', { frequency_penalty: 0.5 }],
+    ['logit_bias', { logit_bias: { 50256: -100 } }],
+    ['response_format', { response_format: { type: 'json_object' } }],
+    ['reasoning_effort', { reasoning_effort: 'high' }],
+    ['metadata', { metadata: { a: 'b' } }],
+    ['a_field_of_tomorrow', { a_field_of_tomorrow: 1 }],
+    ['stream_options.every', { stream_options: { every: 1 } }],
+    ['tool_choice', { tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [] } } }],
+    ['tools[0]', { tools: [{ type: 'custom', custom: { name: 'f' } }] }],
+    ['messages[0].name', { messages: [{ role: 'user', content: 'hi', name: 'bob' }] }],
+    [
+      'messages[0].content[0]',
+      {
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'image_url', image_url: { url: 'x' } },
+              { type: 'text', text: 'x' },
+            ],
+          },
+        ],
+      },
+    ],
+    ['messages[1].audio', { messages: [asked, { role: 'assistant', content: 'a', audio: { id: 'x' } }] }],
+    [
+      'messages[1].tool_calls[0]',
+      {
+        messages: [
+          asked,
+          { role: 'assistant', tool_calls: [{ id: '1', type: 'custom', custom: { name: 'f', input: '' } }] },
+        ],
+      },
+    ],
+  ])('is refused by name for %s, and with leave sent without it', (path, body) => {
+    const refusal = refusalOf(() => parse(body));
+    expect(refusal.code).toBe('invalid_argument');
+    expect(refusal.members.param).toBe(path);
+    expect(parse(body, 'allow').dropped).toEqual([path.replaceAll(/\[\d+\]/g, '')]);
+  });
+
+  test('may hold what the other side does anyway, and what an answer of this dialect holds', () => {
+    const { dropped, conversation } = parse({
+      n: 1,
+      logprobs: false,
+      presence_penalty: 0,
+      store: false,
+      response_format: { type: 'text' },
+      logit_bias: {},
+      user: null,
+      messages: [
+        asked,
+        { role: 'assistant', content: null, refusal: 'I cannot.', annotations: [], audio: null, tool_calls: [] },
+      ],
+    });
+    expect(dropped).toEqual([]);
+    expect(conversation.turns.at(-1)).toEqual({ role: 'assistant', blocks: [{ type: 'text', text: 'I cannot.' }] });
+  });
+
+  test('loses hints to the cache and to the speed on every route and says so', () => {
+    const { dropped } = parse({ prompt_cache_key: 'k', prediction: { type: 'content', content: 'x' } });
+    expect(dropped).toEqual(['prediction', 'prompt_cache_key']);
+  });
+
+  test.each([
+    ['messages', { messages: [] }],
+    ['messages[0].role', { messages: [{ role: 'function', name: 'f', content: 'x' }] }],
+    ['messages[0].content', { messages: [{ role: 'user', content: 5 }] }],
+    [
+      'messages[1].tool_calls[0].id',
+      { messages: [asked, { role: 'assistant', tool_calls: [{ ...call('x'), id: null }] }] },
+    ],
+    ['max_tokens', { max_tokens: 5, max_completion_tokens: 6 }],
+    ['max_completion_tokens', { max_completion_tokens: 1.5 }],
+    ['user', { user: 'a', safety_identifier: 'b' }],
+    [
+      'tools[0].function.parameters',
+      { tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'array' } } }] },
+    ],
+  ])('is refused for a malformed %s, lossy or not', (path, body) => {
+    expect(refusalOf(() => parse(body, 'allow')).members.param).toBe(path);
+  });
+
+  test('with a tool message that answers no call is refused by the id', () => {
+    const messages = [
+      asked,
+      { role: 'assistant', content: 'ok' },
+      { role: 'tool', tool_call_id: 'call_9', content: 'r' },
+    ];
+    expect(refusalOf(() => parse({ messages }, 'allow'))).toMatchObject({
+      message: expect.stringContaining('"call_9"'),
+      members: { param: 'messages[2]' },
+    });
+  });
+});
+
+describe('writing a Chat Completions request', () => {
+  const { conversation } = parse({});
+  const target: Target = { model: 'gpt', maxOutputTokens: null, lossy: 'refuse' };
+  const write = (change: Partial<Conversation>, to: Partial<Target> = {}) =>
+    JSON.parse(writeRequest({ ...conversation, ...change }, { ...target, ...to }));
+
+  test('asks a stream for its usage, whether the caller did or not', () => {
+    expect(write({ stream: true, streamUsage: false })).toMatchObject({
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+  });
+
+  test('keeps the limit within what the target gives, and sets none that nobody asked for', () => {
+    expect(write({ maxOutputTokens: 10 }, { maxOutputTokens: 5 }).max_completion_tokens).toBe(5);
+    expect(write({ maxOutputTokens: null }, { maxOutputTokens: 5 }).max_completion_tokens).toBeUndefined();
+  });
+
+  test('gives each tool result its own message, marks a failed one, and keeps arguments letter by letter', () => {
+    const { messages } = write({
+      turns: [
+        ...conversation.turns,
+        {
+          role: 'assistant',
+          blocks: [{ type: 'tool_call', id: '1', name: 'f', argumentsJson: '{ "n": 12345678901234567890 }' }],
+        },
+        {
+          role: 'user',
+          blocks: [
+            { type: 'tool_result', callId: '1', content: [{ type: 'text', text: 'no such file' }], isError: true },
+            { type: 'text', text: 'try again' },
+          ],
+        },
+      ],
+    });
+    expect(messages.slice(1)).toEqual([
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [
+          { id: '1', type: 'function', function: { name: 'f', arguments: '{ "n": 12345678901234567890 }' } },
+        ],
+      },
+      { role: 'tool', tool_call_id: '1', content: '[tool error]\nno such file' },
+      { role: 'user', content: 'try again' },
+    ]);
+  });
+
+  test('puts text that came after a tool call before it, since a message has one text', () => {
+    const { messages } = write({
+      turns: [
+        ...conversation.turns,
+        {
+          role: 'assistant',
+          blocks: [
+            { type: 'tool_call', id: '1', name: 'f', argumentsJson: '{}' },
+            { type: 'text', text: 'done' },
+          ],
+        },
+      ],
+    });
+    expect(messages[1]).toMatchObject({ content: 'done', tool_calls: [{ id: '1' }] });
+  });
+
+  test('sends a long user name as its digest', () => {
+    expect(write({ user: 'x'.repeat(64) }).user).toBe('x'.repeat(64));
+    expect(write({ user: 'x'.repeat(65) }).user).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
