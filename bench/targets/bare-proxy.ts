@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { startChild } from '../harness/children.ts';
 import type { Target } from './target.ts';
 
-const server = fileURLToPath(new URL('bare-proxy-server.ts', import.meta.url));
+const server = fileURLToPath(new URL('bare-proxy/main.ts', import.meta.url));
 
 /** `node:http` and undici's `stream`, without a single check: what the gate's guards are compared with. */
 export const bareProxy: Target = {

@@ -140,7 +140,7 @@ export function attempt(known: Partial<Attempt> = {}): Attempt {
 
 /** A worst case of so many nano-USD, and as many output tokens unless said otherwise. */
 export function worst(usd: bigint, tokens: bigint = usd): WorstCase {
-  return { usd, tokens, usage: { ...noUsage, output: Number(tokens) } };
+  return { usd, feesUsd: 0n, tokens, usage: { ...noUsage, output: Number(tokens) }, bounded: true };
 }
 
 export interface Asked {

@@ -70,6 +70,6 @@ function reversed(value: JsonValue): JsonValue {
   return Object.fromEntries(
     Object.entries(value)
       .toReversed()
-      .map(([name, member]) => [name, reversed(member as JsonValue)]),
+      .map(([name, member]) => [name, reversed(member)]),
   );
 }

@@ -60,7 +60,7 @@ export class Hold {
   }
 }
 
-/** Reserve, settle, release: the ledger of every upstream attempt, exact in any number of processes (docs/decisions). */
+/** Reserve, settle, release: the ledger of every upstream attempt, exact in any number of processes. */
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #holds: HoldLane;
@@ -98,20 +98,23 @@ export class Ledger {
   }
 
   /**
-   * Replaces the hold by what `attempt` used, though it be more (an overrun), and writes its ledger row.
+   * Replaces the hold by what `attempt` used, though it be more (an overrun), and writes its ledger row. Fees of server
+   * tools are added at their most, which makes the cost an estimate: no provider reports them with the tokens.
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
   async settle(hold: Hold, attempt: Attempt): Promise<void> {
     const { worst, shadowVerdicts } = hold;
     const tokens = totalTokens(attempt.usage);
-    const overrun = attempt.costUsd > worst.usd || tokens > worst.tokens;
+    const costUsd = attempt.costUsd + worst.feesUsd;
+    const provenance = worst.feesUsd > 0n ? 'estimated' : attempt.provenance;
+    const overrun = worst.bounded && (costUsd > worst.usd || tokens > worst.tokens);
     await this.#settlements.end({
       holdId: hold.id,
       state: 'settled',
-      usd: attempt.costUsd,
+      usd: costUsd,
       tokens,
       requests: 1,
-      row: ledgerRow({ ...attempt, overrun }, shadowVerdicts),
+      row: ledgerRow({ ...attempt, costUsd, provenance, overrun }, shadowVerdicts),
     });
   }
 

@@ -65,11 +65,16 @@ export interface Price {
 
 /** What one upstream attempt can cost at most. */
 export interface WorstCase {
+  /** Fees included. */
   readonly usd: NanoUsd;
+  /** The part of `usd` that is fees of server tools at their most uses: no usage reports them, so they are settled in full. */
+  readonly feesUsd: NanoUsd;
   /** All tokens of `usage`. */
   readonly tokens: bigint;
   /** Tokens by class in the dearest way that they can fall; the ledger row of a crash has them. */
   readonly usage: Usage;
+  /** False where no budget needed a bound: then this is what is known, and more is no overrun. */
+  readonly bounded: boolean;
 }
 
 /** What the budgets need to know of a call; the selector's members are looked up here. */

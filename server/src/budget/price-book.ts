@@ -45,6 +45,9 @@ const classKeys: Readonly<Record<TokenClass, string>> = {
 // something that usage does not count, so the book does not pretend to know its price.
 const countedKeys = new Set([...Object.values(classKeys), 'web_searches_kcount', 'storage_searches_kcount']);
 
+// Models that search in every call and bill each search: token prices are not their price.
+const searches = /-search-(?:preview|api)/;
+
 const library = '@pydantic/genai-prices';
 const bookVersion = `genai-prices ${libraryVersion()}`;
 
@@ -54,7 +57,22 @@ export interface ModelLimits {
   readonly contextTokens: number | null;
   /** The answer, when the caller sets no limit. */
   readonly maxOutputTokens: number | null;
+  /** One image, whatever its size. */
+  readonly imageTokens: number;
 }
+
+/**
+ * Vendors scale images down to a maximum of tokens. Anthropic: 4,784 (92 by 52 patches of the largest native size).
+ * OpenAI: 2,833 and 8 tiles of 5,667 for gpt-4o-mini; elsewhere 10,000 patches at the highest factor, 2.46. Servers that
+ * speak as OpenAI does are taken for the dearest of these.
+ */
+function imageTokensOf(vendor: string, model: string): number {
+  if (vendor === 'anthropic') return 4_784;
+  return vendor === 'openai' && !model.startsWith('gpt-4o-mini') ? 24_600 : 48_169;
+}
+
+/** The simulated model's longest answer, when it is not an echo. */
+const simOutputTokens = 100_000;
 
 /**
  * The vendors' public prices and limits, as the libraries carry them. Names match exactly, or exactly without their date
@@ -74,7 +92,8 @@ export class PriceBook {
     const openai = vendor === 'openai' ? (openaiLimits.get(model) ?? openaiLimits.get(undated(model))) : undefined;
     // Where two sources disagree, an upper bound believes the larger.
     const contextTokens = Math.max(this.#find(vendor, model)?.contextTokens ?? 0, openai?.contextTokens ?? 0) || null;
-    return { contextTokens, maxOutputTokens: openai?.maxOutputTokens ?? contextTokens };
+    const maxOutputTokens = openai?.maxOutputTokens ?? (vendor === 'sim' ? simOutputTokens : contextTokens);
+    return { contextTokens, maxOutputTokens, imageTokens: imageTokensOf(vendor, model) };
   }
 
   #find(vendor: string, model: string): BookModel | undefined {
@@ -125,7 +144,7 @@ function readBook(vendor: string): Map<string, BookModel> {
     const sheets = readSheets(vendor, info);
     if (sheets === null) continue;
     const model = { sheets, contextTokens: info.context_window ?? null };
-    for (const name of [info.id, ...literalNames(info.match)]) models.set(name, model);
+    for (const name of [info.id, ...literalNames(info.match)]) if (!searches.test(name)) models.set(name, model);
   }
   return models;
 }

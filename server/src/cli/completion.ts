@@ -78,8 +78,7 @@ _portcullis() {
   case "$path_so_far" in
 ${levels.map(({ path, words }) => `    "${path}") choices=(${words.map(zshWord).join(' ')}) ;;`).join('\n')}
   esac
-  _describe portcullis choices
-  _files
+  _describe portcullis choices || _files
 }
 compdef _portcullis portcullis
 `,

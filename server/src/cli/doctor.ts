@@ -107,12 +107,13 @@ function report(context: CliContext, findings: readonly Finding[], options: Doct
     const colours: Readonly<Record<string, 'green' | 'red' | 'yellow'>> = { ok: 'green', FAIL: 'red' };
     printTable(
       context,
-      [{ title: 'GATE' }, { title: 'RESULT', format: (cell) => colours[cell] ?? 'yellow' }, { title: 'WHY' }],
+      [{ title: 'GATE' }, { title: 'RESULT', format: (cell) => colours[cell] ?? 'yellow' }, { title: 'WHY', whole: true }],
       findings.map(({ gate, outcome, why }) => [gate, outcome, why]),
       '',
     );
     const rest = untested === 0 ? '' : `, ${untested} not tested`;
-    printLine(context, `\n${findings.length - failed - untested} passed, ${failed} failed${rest}.`);
+    context.stdout.write('\n');
+    printLine(context, `${findings.length - failed - untested} passed, ${failed} failed${rest}.`);
   }
   if (failed > 0) throw new CliError(`Deployment blocked: ${failed} of ${findings.length} gates failed.`);
 }

@@ -10,6 +10,8 @@ type Stream = CliContext['stdout'] | CliContext['stderr'];
 export interface Column {
   readonly title: string;
   readonly align?: 'right';
+  /** Never cut. */
+  readonly whole?: true;
   /** How a cell's text is shown where colour is. */
   readonly format?: (cell: string) => Format | undefined;
 }
@@ -40,7 +42,9 @@ export function printTable(
   empty: string,
 ): void {
   if (rows.length === 0) return printNote(context, empty);
-  const cells = rows.map((row) => row.map((cell) => cut(visible(cell), cellColumnsMax)));
+  const cells = rows.map((row) =>
+    row.map((cell, at) => (columns[at]?.whole ? visible(cell) : cut(visible(cell), cellColumnsMax))),
+  );
   const widths = columns.map(({ title }, at) =>
     Math.max(columnsOf(title), ...cells.map((row) => columnsOf(row[at] ?? ''))),
   );

@@ -112,9 +112,6 @@ export const fileSchema = z
   });
 
 export type ConfigFile = z.infer<typeof fileSchema>;
-export type ProviderEntry = ConfigFile['providers'][string];
-export type RouteEntry = ConfigFile['models'][string];
-export type PriceEntry = z.infer<typeof price>;
 
 /**
  * Reads and checks the file's text. `${NAME}` and `${file:PATH}` are replaced in strings; a name that is not set is a

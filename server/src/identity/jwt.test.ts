@@ -8,7 +8,8 @@ import { startProvider, type TestProvider } from '../../../test/support/oidc-pro
 import { newAccessRecord } from '../base/access-record.ts';
 import type { Clock } from '../base/clock.ts';
 import type { IdentityIndex } from './identity-index.ts';
-import { type IssuerOptions, JwtVerifier } from './jwt.ts';
+import type { IssuerOptions } from './issuer.ts';
+import { JwtVerifier } from './jwt.ts';
 import type { RefusalReason } from './model.ts';
 
 const audience = 'https://portcullis.example/';

@@ -6,30 +6,13 @@ import { refusedTokensMax, tokenVerdictMs, verifiedTokensMax } from '../base/lim
 import type { Credential } from './credential.ts';
 import { ExpiringCache } from './expiring-cache.ts';
 import type { IdentityIndex } from './identity-index.ts';
-import { type FetchJson, Jwks, type JwksOptions } from './jwks.ts';
-import { audienceOf, refuseAlgorithm, refuseClaims, scopesOf, type TokenRules } from './jwt-claims.ts';
+import { type Issuer, type IssuerOptions, prepareIssuer } from './issuer.ts';
+import type { FetchJson, Jwks, JwksOptions } from './jwks.ts';
+import { audienceOf, refuseAlgorithm, refuseClaims, scopesOf } from './jwt-claims.ts';
 import type { Principal, RefusalReason } from './model.ts';
 import { scopesNotForAgents } from './permission.ts';
 import type { Scope } from './scopes.ts';
 import type { Verdict, Verifier } from './verifier.ts';
-
-const asymmetricAlgorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const;
-
-/** An issuer of access tokens that is trusted for one project. */
-export interface IssuerOptions {
-  /** The exact `iss`. */
-  readonly issuer: string;
-  readonly audience: readonly string[];
-  readonly jwksUri: string;
-  readonly projectId: string;
-  readonly algorithms?: readonly string[];
-  readonly requireAtJwt?: boolean;
-  readonly clientId?: string | null;
-  /** From `iat` to `exp`. */
-  readonly maxLifetimeS?: number;
-  /** How long the last good keys go on counting while the issuer cannot be reached. */
-  readonly maxStaleS?: number;
-}
 
 export interface JwtVerifierOptions {
   readonly issuers: readonly IssuerOptions[];
@@ -39,13 +22,6 @@ export interface JwtVerifierOptions {
   readonly onFetch: JwksOptions['onFetch'];
   /** Told how long each verification of a signature took, in seconds. */
   readonly onSignature: (seconds: number) => void;
-}
-
-interface Issuer {
-  readonly name: string;
-  readonly projectId: string;
-  readonly rules: TokenRules;
-  readonly jwks: Jwks;
 }
 
 /** What a good token says. Who that is, and whether they may still act, is looked up anew for every call. */
@@ -79,7 +55,7 @@ export class JwtVerifier implements Verifier {
       if (this.#issuers.has(issuer.issuer)) {
         throw new PortcullisError('invalid_argument', `The issuer ${issuer.issuer} is configured twice.`);
       }
-      this.#issuers.set(issuer.issuer, prepare(issuer, options));
+      this.#issuers.set(issuer.issuer, prepareIssuer(issuer, options));
     }
   }
 
@@ -171,29 +147,6 @@ export class JwtVerifier implements Verifier {
     const ended = index.whyEnded(principal);
     return ended ? { method: 'jwt', reason: ended, keyId: null } : { principal };
   }
-}
-
-function prepare(issuer: IssuerOptions, { fetchJson, clock, onFetch }: JwtVerifierOptions): Issuer {
-  const algorithms = issuer.algorithms ?? asymmetricAlgorithms;
-  const allowed: readonly string[] = asymmetricAlgorithms;
-  const other = algorithms.find((name) => !allowed.includes(name));
-  if (other !== undefined) {
-    throw new PortcullisError(
-      'invalid_argument',
-      `The issuer ${issuer.issuer} allows ${other}; tokens may be signed with ${allowed.join(', ')}.`,
-    );
-  }
-  const rules: TokenRules = {
-    audience: issuer.audience,
-    // RFC 9864 gives EdDSA over Curve25519 a name of its own.
-    algorithms: algorithms.flatMap((name) => (name === 'EdDSA' ? [name, 'Ed25519'] : [name])),
-    requireAtJwt: issuer.requireAtJwt ?? false,
-    clientId: issuer.clientId ?? null,
-    maxLifetimeS: issuer.maxLifetimeS ?? 86_400,
-  };
-  const maxStaleMs = (issuer.maxStaleS ?? 6 * 3600) * 1000;
-  const jwks = new Jwks({ uri: issuer.jwksUri, maxStaleMs, fetchJson, clock, onFetch });
-  return { name: issuer.issuer, projectId: issuer.projectId, rules, jwks };
 }
 
 function verifiedToken(issuer: Issuer, claims: JWTPayload): VerifiedToken {

@@ -100,6 +100,14 @@ it('what a rule refuses to a caller is counted by caller and rule, in the projec
   ]);
 });
 
+it('a rule that holds what a caller wrote does not hold up the others', async () => {
+  identity.refusals.note('call.denied', operatorOf('prj_1'), `model:\0\ud800${'x'.repeat(1000)}`, 'req_1');
+  refuse(1);
+  expect(await entries()).toHaveLength(1);
+  const [denied] = await entries('call.denied');
+  expect(denied?.target).toBe(`model:??${'x'.repeat(92)}`);
+});
+
 it('a stop writes what was counted in the minute that has not ended', async () => {
   refuse(3);
   await identity.refusals.stop();

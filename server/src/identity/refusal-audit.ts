@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import type { AuditAction } from '../audit/actions.ts';
 import { appendAudit, type AuditEntry } from '../audit/append.ts';
 import type { Clock } from '../base/clock.ts';
-import { refusalGroupsMax } from '../base/limits.ts';
+import { nameCharsMax, refusalGroupsMax } from '../base/limits.ts';
 import { addressPrefix } from '../net/client-address.ts';
 import { inTransaction } from '../pg/tx.ts';
 import type { Principal } from './model.ts';
@@ -52,13 +52,15 @@ export class RefusalAudit {
 
   /** Notes what `rule` refused to a known caller, or that it read metrics. */
   note(action: CountedAction, by: Principal, rule: string, requestId: string): void {
-    this.#count(`${by.projectId}\0${by.id}`, rule, {
+    // A rule may hold what a caller wrote; PostgreSQL takes no zero byte, and one bad entry would hold up all.
+    const line = rule.replace(/\p{C}/gu, '?').slice(0, nameCharsMax);
+    this.#count(`${by.projectId}\0${by.id}`, line, {
       actor: { kind: by.kind, id: by.id },
       action,
-      target: rule,
+      target: line,
       projectId: by.projectId,
       requestId,
-      payload: { rule, key_id: by.keyId },
+      payload: { rule: line, key_id: by.keyId },
     });
   }
 

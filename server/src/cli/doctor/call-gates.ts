@@ -9,6 +9,7 @@ import { openStream, probe, type ProbeAnswer } from './probe.ts';
 import { bearer, control, modelCall, self } from './requests.ts';
 
 const countedMs = 5_000;
+const changeMs = 2_000;
 const streamEndMs = 3_000;
 const killMs = 5 * 60_000;
 const burstMax = 2_000;
@@ -68,13 +69,11 @@ export const callGates: readonly DeploymentGate[] = [
         projectId,
       });
       try {
-        const answer = await call(subject);
-        expectStatus('a call under a budget of zero', answer, 429);
-        if (answer.headers['x-should-retry'] !== 'false') throw new Error('the refusal does not say that it is final');
+        await expectFinal(subject, 'a call under a budget of zero', 429);
       } finally {
         await budgets.deleteBudget({ budgetId: present(budget).id, projectId });
       }
-      expectStatus('a call after the budget was deleted', await call(subject), 200);
+      await answered(subject, 'a call after the budget was deleted', 200);
       return 'a budget of zero refuses, and its end lets through';
     },
   },
@@ -99,16 +98,14 @@ async function killSwitch(subject: Subject): Promise<string> {
     });
     try {
       if (stream) said = `${await endOf(stream.rest)}; ${said}`;
-      const refused = await call(subject);
-      expectStatus('a call of a stopped agent', refused, 503);
-      if (refused.headers['x-should-retry'] !== 'false') throw new Error('the refusal does not say that it is final');
+      await expectFinal(subject, 'a call of a stopped agent', 503);
     } finally {
       await policy.releaseKillSwitch({ killSwitchId: present(killSwitch).id, projectId });
     }
   } finally {
     stream?.close();
   }
-  expectStatus('a call after the release', await call(subject), 200);
+  await answered(subject, 'a call after the release', 200);
   return said;
 }
 
@@ -140,6 +137,24 @@ async function rateLimit(subject: Subject): Promise<string> {
 
 function call(subject: Subject): Promise<ProbeAnswer> {
   return probe(subject.api.url, modelCall(subject.model, ownOf(subject).caller));
+}
+
+/** Calls until the answer has this status: a change reaches each replica of a fleet within a second. */
+async function answered(subject: Subject, what: string, status: number): Promise<ProbeAnswer> {
+  const deadline = performance.now() + changeMs;
+  for (;;) {
+    const answer = await call(subject);
+    if (answer.status === status || performance.now() > deadline) {
+      expectStatus(what, answer, status);
+      return answer;
+    }
+    await sleep(100);
+  }
+}
+
+async function expectFinal(subject: Subject, what: string, status: number): Promise<void> {
+  const { headers } = await answered(subject, what, status);
+  if (headers['x-should-retry'] !== 'false') throw new Error(`${what} is not told that trying again cannot help`);
 }
 
 async function attemptsCounted(subject: Subject): Promise<number> {

@@ -1,7 +1,7 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Hold } from '../../budget/ledger.ts';
 import type { Budget, Price } from '../../budget/model.ts';
-import { worstCase } from '../../budget/worst-case.ts';
+import { freeOfCharge, worstCase } from '../../budget/worst-case.ts';
 import { type CallPlan, describe } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { ModelGate } from './gate.ts';
@@ -25,13 +25,12 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan): Prom
   const { provider } = plan.target;
   const price = plan.target.price ?? gate.prices.price(provider.kind, plan.modelServed, gate.clock.now());
   if (price === null) refuseUnknownPrice(budgets, plan);
-  const worst = worstCase({
-    kind: provider.kind,
-    facts: plan.facts,
-    price,
-    maxOutputTokens: plan.target.maxOutputTokens ?? gate.prices.limits(provider.kind, plan.modelServed).maxOutputTokens,
-    bounded: budgets.some(({ unit }) => unit !== 'requests'),
-  });
+  const limits = gate.prices.limits(provider.kind, plan.modelServed);
+  const maxOutputTokens = plan.target.maxOutputTokens ?? limits.maxOutputTokens;
+  const worst =
+    call.endpoint.operation === 'count_tokens'
+      ? freeOfCharge
+      : worstCase({ kind: provider.kind, facts: plan.facts, price, limits: { ...limits, maxOutputTokens }, budgets });
   describe(call, { priceVersion: price?.version ?? null });
   try {
     const hold = await gate.ledger.reserve({

@@ -2,7 +2,8 @@ import type { Answer, AssistantBlock, StopReason, ToolCallBlock } from '../conve
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { argumentsError, parseArguments } from '../tool-arguments.ts';
-import { readUsageParts, writeUsage } from './wire-usage.ts';
+import { readUsage } from './usage.ts';
+import { writeUsage } from './usage-writer.ts';
 
 const stopReasons: ReadonlyMap<unknown, StopReason> = new Map([
   ['end_turn', 'end'],
@@ -31,7 +32,7 @@ export function parseAnswer(json: unknown, losses: Losses): Answer {
     blocks: message.list('content').flatMap((item, i) => parseBlock(item, `content[${i}]`, losses)),
     stop: parseStop(message.any('stop_reason'), losses),
     stopSequence: message.optionalString('stop_sequence'),
-    usage: readUsageParts(message.any('usage'), null),
+    usage: readUsage(json),
   };
 }
 

@@ -29,7 +29,8 @@ import {
   writeText,
   writeToolUse,
 } from './response.ts';
-import { readUsageParts, writeUsage, writeUsageTotals } from './wire-usage.ts';
+import { usageOf } from './usage.ts';
+import { writeUsage, writeUsageTotals } from './usage-writer.ts';
 
 /** Reads a stream of Messages events. */
 export function createDecoder(losses: Losses): StreamDecoder {
@@ -44,6 +45,7 @@ class Decoder implements DecoderCore {
   readonly #startInputs = new Map<number, JsonObject>();
   /** Blocks that stay behind. */
   readonly #skipped = new Set<number>();
+  #usageTotals: JsonObject = {};
   #stop: StopReason | null = null;
   #stopSequence: string | null = null;
 
@@ -52,7 +54,8 @@ class Decoder implements DecoderCore {
   }
 
   *event({ data }: WireEvent): Iterable<StreamEvent> {
-    const event = new ObjectReader(this.#parse(data), 'event', this.#losses);
+    const json = this.#parse(data);
+    const event = new ObjectReader(json, 'event', this.#losses);
     switch (event.any('type')) {
       case 'message_start':
         yield this.#start(event);
@@ -76,7 +79,7 @@ class Decoder implements DecoderCore {
         yield { type: 'ping' };
         break;
       case 'error':
-        throw providerError('anthropic', event.child('error'));
+        throw providerError('anthropic', json);
       default:
       // The vendor may add types of events at any time; none of them carries content.
     }
@@ -106,7 +109,7 @@ class Decoder implements DecoderCore {
   #start(event: ObjectReader): StreamEvent {
     const message = event.child('message');
     if (message === null) throw event.malformed('message', 'a JSON object');
-    this.usage = readUsageParts(message.any('usage'), null);
+    this.#addUsage(message);
     return {
       type: 'start',
       id: message.optionalString('id') ?? '',
@@ -170,7 +173,14 @@ class Decoder implements DecoderCore {
     if (reason !== undefined) this.#stop = parseStop(reason, this.#losses);
     if (delta !== null) noteDetails(delta);
     this.#stopSequence = delta?.optionalString('stop_sequence') ?? this.#stopSequence;
-    this.usage = readUsageParts(event.any('usage'), this.usage);
+    this.#addUsage(event);
+  }
+
+  /** All numbers are totals of the message so far: later ones replace, never add. */
+  #addUsage(holder: ObjectReader): void {
+    const told = Object.entries(holder.optionalObject('usage') ?? {}).filter(([, value]) => value !== null);
+    this.#usageTotals = { ...this.#usageTotals, ...Object.fromEntries(told) };
+    this.usage = usageOf(this.#usageTotals);
   }
 }
 

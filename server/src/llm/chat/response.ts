@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { Answer, AssistantBlock, StopReason, TextBlock, ToolCallBlock } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
-import { readUsage, writeUsage } from './wire-usage.ts';
+import { readUsage } from './usage.ts';
+import { writeUsage } from './usage-writer.ts';
 
 const stopReasons: ReadonlyMap<unknown, StopReason> = new Map([
   ['stop', 'end'],
@@ -41,7 +42,7 @@ export function parseAnswer(json: unknown, losses: Losses): Answer {
     model: completion.optionalString('model') ?? '',
     blocks,
     ...parseStop(choice, { called: blocks.some(({ type }) => type === 'tool_call'), refused: refusal !== '' }, losses),
-    usage: readUsage(completion.any('usage')),
+    usage: readUsage(json),
   };
 }
 

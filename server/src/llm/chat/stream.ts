@@ -18,7 +18,8 @@ import { parseArguments } from '../tool-arguments.ts';
 import type { Usage } from '../usage.ts';
 import { streamErrorEvent } from './errors.ts';
 import { callId, parseArgumentsText, parseStop, writeStop } from './response.ts';
-import { readUsage, writeUsage } from './wire-usage.ts';
+import { usageOf } from './usage.ts';
+import { writeUsage } from './usage-writer.ts';
 
 /** Reads a stream of Chat Completions chunks, as OpenAI and the many servers that imitate it send them. */
 export function createDecoder(losses: Losses): StreamDecoder {
@@ -67,7 +68,7 @@ class Decoder implements DecoderCore {
       yield { type: 'start', id, model, usage: null };
     }
     // Usage comes in a chunk of its own after the reason; some servers add running totals to every chunk.
-    this.usage = readUsage(chunk.any('usage')) ?? this.usage;
+    this.usage = usageOf(chunk.any('usage')) ?? this.usage;
     const choices = chunk.list('choices');
     if (choices.length > 0) yield* this.#choice(new ObjectReader(choices[0], 'choices[0]', this.#losses));
   }

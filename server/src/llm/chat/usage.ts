@@ -99,7 +99,8 @@ function deltaBytes(data: string): number {
   let bytes = 0;
   for (let at = data.indexOf('"delta"'); at >= 0; at = data.indexOf('"delta"', at)) {
     const start = data.indexOf('{', at);
-    at = objectEnd(data, start < 0 ? data.length : start);
+    if (start < 0) break;
+    at = objectEnd(data, start);
     bytes += Math.max(0, Buffer.byteLength(data.slice(start, at)) - deltaEnvelope);
   }
   return bytes;

@@ -1,0 +1,233 @@
+import fc from 'fast-check';
+import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
+import { describe, expect, it, test } from 'vitest';
+import type { RequestFacts } from '../llm/facts.ts';
+import { noUsage, type Usage } from '../llm/usage.ts';
+import { cost, totalTokens } from './cost.ts';
+import type { Price } from './model.ts';
+import { declaredPrice, type ModelLimits, PriceBook } from './price-book.ts';
+import { type PlannedCall, worstCase } from './worst-case.ts';
+
+const book = new PriceBook();
+const now = Date.parse('2026-11-22');
+const money = { name: 'team', unit: 'usd' } as const;
+const tokens = { name: 'tokens', unit: 'tokens' } as const;
+const requests = { name: 'requests', unit: 'requests' } as const;
+
+const facts: RequestFacts = {
+  model: 'm',
+  modelRange: { start: 0, end: 0 },
+  otherModels: [],
+  stream: false,
+  maxOutputTokens: 100,
+  choices: 1,
+  usageRequested: true,
+  bodyBytes: 1_000,
+  messageCount: 0,
+  toolCount: 0,
+  builtInTools: 0,
+  media: { images: 0, imagesLowDetail: 0, documents: 0, documentBytes: 0, inlineBytes: 0 },
+  serverTools: [],
+  unbounded: [],
+  longCacheTtl: false,
+  serviceTier: null,
+};
+
+function planned(
+  kind: string,
+  model: string,
+  known: Partial<RequestFacts> = {},
+  rest: Partial<PlannedCall> = {},
+): PlannedCall {
+  return {
+    kind,
+    facts: { ...facts, ...known },
+    price: book.price(kind, model, now),
+    limits: book.limits(kind, model),
+    budgets: [money],
+    ...rest,
+  };
+}
+
+const haiku = (known: Partial<RequestFacts> = {}, rest: Partial<PlannedCall> = {}) =>
+  worstCase(planned('anthropic', 'claude-haiku-4-5', known, rest));
+
+describe('the worst case', () => {
+  it('bounds text by its bytes, at the dearest class that applies', () => {
+    // 1,000 bytes and 64 tokens of overhead, all written to the cache at $1.25, and 100 tokens out at $5.
+    expect(haiku()).toEqual({
+      usd: 1_064n * 1_250n + 100n * 5_000n,
+      feesUsd: 0n,
+      tokens: 1_164n,
+      usage: { ...noUsage, cacheWrite5m: 1_064, output: 100 },
+      bounded: true,
+    });
+    expect(haiku({ longCacheTtl: true }).usd).toBe(1_064n * 2_000n + 100n * 5_000n);
+  });
+
+  it('counts what the provider adds for messages and tools', () => {
+    const plain = haiku().tokens;
+    expect(haiku({ messageCount: 10 }).tokens - plain).toBe(160n);
+    expect(haiku({ toolCount: 2 }).tokens - plain).toBe(1_024n + 128n);
+    expect(haiku({ toolCount: 1, builtInTools: 1 }).tokens - plain).toBe(1_024n + 64n + 4_096n);
+  });
+
+  it('counts an image by its maximum, not by the bytes of its base64', () => {
+    const media = { ...facts.media, images: 2, inlineBytes: 3_000_000 };
+    expect(haiku({ bodyBytes: 3_001_000, media }).tokens - haiku().tokens).toBe(2n * 4_784n);
+  });
+
+  it('is never more than the context, which is also the worst of a document', () => {
+    expect(haiku({ bodyBytes: 5_000_000 }).usage.cacheWrite5m).toBe(200_000);
+    const media = { ...facts.media, documents: 1, documentBytes: 10, inlineBytes: 14 };
+    expect(haiku({ media }).usage.cacheWrite5m).toBe(200_000);
+  });
+
+  it('takes the dearer tier as soon as the prompt can reach it', () => {
+    const call = (bodyBytes: number) =>
+      worstCase(planned('anthropic', 'claude-sonnet-4-5', { bodyBytes }, { limits: wide }));
+    const wide: ModelLimits = { contextTokens: 1_000_000, maxOutputTokens: 64_000, imageTokens: 4_784 };
+    expect(call(199_936).usd).toBe(200_000n * 3_750n + 100n * 15_000n);
+    expect(call(199_937).usd).toBe(200_001n * 7_500n + 100n * 22_500n);
+  });
+
+  it('multiplies the answer by the choices asked for, and takes the cap of the model where none is asked', () => {
+    expect(worstCase(planned('openai', 'gpt-4o', { choices: 3 })).usage.output).toBe(300);
+    expect(worstCase(planned('openai', 'gpt-4o', { maxOutputTokens: null })).usage.output).toBe(16_384);
+  });
+
+  it('counts each round of server tools as a whole context, and their fees at their most uses', () => {
+    const worst = haiku({
+      serverTools: [
+        { type: 'web_search_20250305', maxUses: 8 },
+        { type: 'code_execution_20250825', maxUses: null },
+      ],
+    });
+    expect(worst.usage.cacheWrite5m).toBe(11 * 200_000);
+    expect(worst.feesUsd).toBe(8n * 10_000_000n + 50_000_000n);
+    expect(worst.usd).toBe(2_200_000n * 1_250n + 100n * 5_000n + worst.feesUsd);
+  });
+});
+
+describe('what nothing bounds is refused by name', () => {
+  it.each<[string, Partial<RequestFacts>, string]>([
+    [
+      'a field that the facts name',
+      { unbounded: ['messages[3].content[0].source.url', 'speed'] },
+      'messages[3].content[0].source.url',
+    ],
+    [
+      'a search without a number',
+      { serverTools: [{ type: 'web_search_20250305', maxUses: null }] },
+      'tools.web_search_20250305.max_uses',
+    ],
+  ])('%s', (_, known, param) => {
+    expect(() => haiku(known)).toThrow(
+      expect.objectContaining({ code: 'invalid_argument', members: { param, rule: 'unbounded' } }),
+    );
+    expect(() => haiku(known)).toThrow(`Budget "team" counts this call, and nothing bounds what "${param}" can use`);
+  });
+
+  it.each<[string, Partial<RequestFacts>, string]>([
+    ['no max_tokens, and no cap of the model', { maxOutputTokens: null }, 'max_tokens'],
+    ['a document, and no known context', { media: { ...facts.media, documents: 1 } }, 'document'],
+    [
+      'a server tool of a vendor whose uses nobody bounds',
+      { serverTools: [{ type: 'web_search', maxUses: null }] },
+      'web_search',
+    ],
+  ])('%s', (_, known, param) => {
+    const price = declaredPrice('openai-compatible', { input: 1n, output: 1n });
+    const call = () => worstCase(planned('openai-compatible', 'qwen3:8b', known, { price }));
+    expect(call).toThrow(expect.objectContaining({ members: expect.objectContaining({ param }) }));
+  });
+
+  it('only where a budget needs the bound', () => {
+    const wild = { unbounded: ['x'], maxOutputTokens: null, serverTools: [{ type: 'y', maxUses: null }] };
+    const local = (rest: Partial<PlannedCall>) => worstCase(planned('openai-compatible', 'qwen3:8b', wild, rest));
+    const free = declaredPrice('openai-compatible', 'free');
+    expect(local({ price: free, budgets: [money, requests] })).toMatchObject({ usd: 0n, bounded: false });
+    expect(local({ price: null, budgets: [requests] })).toMatchObject({ usd: 0n, bounded: false });
+    expect(() => local({ price: free, budgets: [tokens] })).toThrow('Budget "tokens"');
+    expect(() => local({ price: declaredPrice('x', { input: 0n, output: 1n }), budgets: [money] })).toThrow(
+      'Budget "team"',
+    );
+  });
+
+  it('and so is an answer too long to be counted', () => {
+    const call = planned(
+      'openai',
+      'gpt-4o',
+      { maxOutputTokens: Number.MAX_SAFE_INTEGER, choices: 128 },
+      { limits: book.limits('none', '') },
+    );
+    expect(() => worstCase(call)).toThrow('max_tokens times n');
+  });
+});
+
+/** What a provider may report for a call, as its documentation allows. */
+function usageWithin(worst: Usage, longCacheTtl: boolean): fc.Arbitrary<Usage> {
+  const prompt = worst.input + worst.cacheRead + worst.cacheWrite5m + worst.cacheWrite1h;
+  return fc
+    .tuple(fc.nat(prompt), fc.array(fc.nat(100), { minLength: 4, maxLength: 4 }), fc.nat(worst.output))
+    .map(([total, shares, output]) => {
+      const sum = shares.reduce((a, b) => a + b, 0) || 1;
+      const [cacheRead, cacheWrite5m, late] = shares.map((share) => Math.floor((total * share) / sum)) as [
+        number,
+        number,
+        number,
+      ];
+      const cacheWrite1h = longCacheTtl ? late : 0;
+      return {
+        input: total - cacheRead - cacheWrite5m - cacheWrite1h,
+        output,
+        cacheRead,
+        cacheWrite5m,
+        cacheWrite1h,
+        reasoning: 0,
+      };
+    });
+}
+
+test('no usage that a provider may report costs more than was held for it', () => {
+  const models = fc.constantFrom(
+    ['anthropic', 'claude-haiku-4-5'],
+    ['anthropic', 'claude-sonnet-4-5'],
+    ['anthropic', 'claude-fable-5-1'],
+    ['openai', 'gpt-4o'],
+    ['openai', 'gpt-5.4'],
+    ['openai', 'gpt-6-sol'],
+  );
+  const requestFacts = fc.record({
+    bodyBytes: fc.oneof(fc.nat(10_000), fc.nat(2_000_000)),
+    messageCount: fc.nat(500),
+    toolCount: fc.nat(100),
+    maxOutputTokens: fc.option(fc.nat(200_000)),
+    choices: fc.integer({ min: 1, max: 8 }),
+    longCacheTtl: fc.boolean(),
+    images: fc.nat(20),
+    search: fc.option(fc.nat(10)),
+  });
+  fc.assert(
+    fc.property(models, requestFacts, fc.gen(), ([kind, model], { images, search, ...known }, gen) => {
+      const serverTools =
+        search === null || kind !== 'anthropic' ? [] : [{ type: 'web_search_20250305', maxUses: search }];
+      const call = planned(kind, model, { ...known, serverTools, media: { ...facts.media, images } });
+      const worst = worstCase(call);
+      const usage = gen(usageWithin, worst.usage, known.longCacheTtl);
+      const searches = BigInt(gen(fc.nat, search ?? 0)) * (serverTools.length > 0 ? 10_000_000n : 0n);
+      expect(cost(call.price as Price, usage) + searches).toBeLessThanOrEqual(worst.usd);
+      expect(totalTokens(usage)).toBeLessThanOrEqual(worst.tokens);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('no text has more tokens than its JSON has bytes', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' })), (text) => {
+      expect(countTokens(text)).toBeLessThanOrEqual(Buffer.byteLength(JSON.stringify(text)));
+    }),
+    { numRuns: 300 },
+  );
+});

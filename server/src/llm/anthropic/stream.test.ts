@@ -1,0 +1,222 @@
+import { describe, expect, test } from 'vitest';
+import { toolArgumentsCharsMax } from '../../base/limits.ts';
+import { Losses } from '../losses.ts';
+import type { AnswerEvent, StreamEvent } from '../stream-events.ts';
+import { readAnthropicStream } from '../testing/anthropic-grammar.ts';
+import { refusalOf } from '../testing/refusal.ts';
+import { blocksOf } from '../testing/stream-content.ts';
+import { createDecoder, createEncoder } from './stream.ts';
+
+const usage = {
+  input_tokens: 10,
+  output_tokens: 1,
+  cache_read_input_tokens: 3,
+  cache_creation_input_tokens: 7,
+  cache_creation: { ephemeral_5m_input_tokens: 5, ephemeral_1h_input_tokens: 2 },
+};
+const start = {
+  type: 'message_start',
+  message: { id: 'msg_1', model: 'claude', role: 'assistant', content: [], usage },
+};
+const open = (index: number, content_block: object) => ({ type: 'content_block_start', index, content_block });
+const delta = (index: number, value: object) => ({ type: 'content_block_delta', index, delta: value });
+const stop = (index: number) => ({ type: 'content_block_stop', index });
+const end = (stop_reason: string, more: object = {}) => [
+  { type: 'message_delta', delta: { stop_reason, stop_sequence: null, ...more }, usage: { output_tokens: 9 } },
+  { type: 'message_stop' },
+];
+const text = { type: 'text', text: '' };
+const tool = (input: unknown = {}) => ({ type: 'tool_use', id: 'toolu_1', name: 'f', input });
+
+function decode(events: readonly object[], lossy: 'refuse' | 'allow' = 'refuse') {
+  const losses = new Losses(lossy, 'answer');
+  const decoder = createDecoder(losses);
+  const decoded = [
+    ...events.flatMap((event) => decoder.event({ event: 'any', data: JSON.stringify(event) })),
+    ...decoder.end(),
+  ];
+  return { events: decoded, last: decoded.at(-1), blocks: blocksOf(decoded), dropped: losses.names, decoder };
+}
+
+function failureOf(last: StreamEvent | undefined): string {
+  if (last?.type !== 'error') throw new Error(`ended with ${last?.type}`);
+  return last.error.message;
+}
+
+describe('a stream of Messages events', () => {
+  test('gives its blocks, its reason and the usage of start and end together', () => {
+    const { blocks, last, events } = decode([
+      start,
+      { type: 'ping' },
+      open(0, text),
+      delta(0, { type: 'text_delta', text: 'hi' }),
+      stop(0),
+      open(1, tool()),
+      delta(1, { type: 'input_json_delta', partial_json: '' }),
+      delta(1, { type: 'input_json_delta', partial_json: '{"a":' }),
+      delta(1, { type: 'input_json_delta', partial_json: '1}' }),
+      stop(1),
+      ...end('tool_use'),
+    ]);
+    expect(blocks).toEqual([
+      { type: 'text', text: 'hi' },
+      { type: 'tool_call', id: 'toolu_1', name: 'f', argumentsJson: '{"a":1}' },
+    ]);
+    expect(last).toEqual({
+      type: 'finish',
+      stop: 'tool',
+      stopSequence: null,
+      usage: { input: 10, output: 9, cacheRead: 3, cacheWrite5m: 5, cacheWrite1h: 2, reasoning: 0 },
+    });
+    expect(events.some(({ type }) => type === 'ping')).toBe(true);
+  });
+
+  test('gives the input of a call without deltas as one piece: the empty object, or what its start held', () => {
+    const call = (input: unknown) => decode([start, open(0, tool(input)), stop(0), ...end('tool_use')]).blocks;
+    expect(call({})).toMatchObject([{ argumentsJson: '{}' }]);
+    expect(call({ a: 1 })).toMatchObject([{ argumentsJson: '{"a":1}' }]);
+  });
+
+  test('leaves reasoning behind, counts its bytes and says so', () => {
+    const { blocks, dropped, decoder, last } = decode([
+      start,
+      open(0, { type: 'thinking', thinking: '', signature: '' }),
+      delta(0, { type: 'thinking_delta', thinking: 'hmm' }),
+      delta(0, { type: 'signature_delta', signature: 's' }),
+      stop(0),
+      open(1, text),
+      delta(1, { type: 'text_delta', text: 'hi' }),
+      stop(1),
+      ...end('end_turn'),
+    ]);
+    expect(blocks).toEqual([{ type: 'text', text: 'hi' }]);
+    expect(dropped).toEqual(['thinking']);
+    expect(decoder.outputBytes).toBeGreaterThanOrEqual(6);
+    expect(last?.type).toBe('finish');
+  });
+
+  test('with a block that no other dialect has is an error, or on a lossy route lacks it', () => {
+    const events = [
+      start,
+      open(0, { type: 'server_tool_use', id: 's', name: 'web_search', input: {} }),
+      stop(0),
+      ...end('end_turn'),
+    ];
+    expect(failureOf(decode(events).last)).toContain('server_tool_use');
+    expect(decode(events, 'allow')).toMatchObject({ dropped: ['content_block'], last: { type: 'finish' } });
+  });
+
+  test('skips types of events that it does not know', () => {
+    expect(decode([start, { type: 'billing', amount: 1 }, ...end('end_turn')]).last?.type).toBe('finish');
+  });
+
+  test.each([
+    [
+      'a delta of another type than its block',
+      [start, open(0, text), delta(0, { type: 'input_json_delta', partial_json: '{' })],
+    ],
+    ['a delta outside any block', [start, delta(0, { type: 'text_delta', text: 'x' })]],
+    ['a block before the start', [open(0, text)]],
+    ['a block that begins twice', [start, open(0, text), stop(0), open(0, text)]],
+    ['an end with an open block', [start, open(0, text), ...end('end_turn')]],
+    ['an end without a reason', [start, { type: 'message_stop' }]],
+    ['a reason that is none', [start, ...end('because')]],
+    ['a pause that only its vendor can continue', [start, ...end('pause_turn')]],
+  ])('with %s is an error', (_, events) => {
+    const { last } = decode(events);
+    expect(last).toMatchObject({ type: 'error', error: { code: 'upstream_error' } });
+  });
+
+  test('with an error event ends in that error, by its class and with its words', () => {
+    const error = { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } };
+    expect(decode([start, open(0, text), error, stop(0)]).last).toMatchObject({
+      type: 'error',
+      error: { code: 'unavailable', message: 'Overloaded' },
+    });
+  });
+
+  test('that is cut after its reason is whole, and before it is an error', () => {
+    const whole = [start, open(0, text), delta(0, { type: 'text_delta', text: 'hi' }), stop(0), ...end('end_turn')];
+    expect(decode(whole.slice(0, -1)).last?.type).toBe('finish');
+    expect(decode(whole.slice(0, -2)).last?.type).toBe('error');
+    expect(decode([]).last?.type).toBe('error');
+  });
+});
+
+describe('writing a stream of Messages events', () => {
+  const begin: AnswerEvent[] = [
+    { type: 'start', id: 'a', model: 'm', usage: null },
+    { type: 'block_start', index: 0, block: { kind: 'tool_call', id: 'c0', name: 'f' } },
+  ];
+  const finish = (stopped: 'tool' | 'length'): AnswerEvent => ({
+    type: 'finish',
+    stop: stopped,
+    stopSequence: null,
+    usage: null,
+  });
+
+  test('tells the true input at the end where the start could not know it', () => {
+    const encoder = createEncoder();
+    const first = encoder.write({ type: 'start', id: 'a', model: 'm', usage: null });
+    const last = encoder.write({
+      type: 'finish',
+      stop: 'end',
+      stopSequence: null,
+      usage: { input: 5, output: 6, cacheRead: 7, cacheWrite5m: 0, cacheWrite1h: 0, reasoning: 2 },
+    });
+    expect(first).toContain('"input_tokens":0');
+    expect(readAnthropicStream(first + last).usage).toMatchObject({
+      input_tokens: 5,
+      output_tokens: 6,
+      cache_read_input_tokens: 7,
+    });
+  });
+
+  test('refuses to end well with arguments that are no object, and never closes that block', () => {
+    for (const bad of ['', '[]', '{"a":']) {
+      const encoder = createEncoder();
+      const open_ = [
+        ...begin,
+        ...(bad === '' ? [] : [{ type: 'arguments_delta', index: 0, json: bad } as const]),
+        { type: 'block_stop', index: 0 } as const,
+      ];
+      const written = open_.map((event) => encoder.write(event)).join('');
+      const refusal = refusalOf(() => encoder.write(finish('tool')));
+      expect(refusal).toMatchObject({ code: 'upstream_error', message: expect.stringContaining('"c0"') });
+      const { ending, blocks } = readAnthropicStream(written + encoder.fail(refusal, 'req_1'));
+      expect(ending).toBe('failed');
+      expect(blocks).toMatchObject([{ closed: false }]);
+    }
+  });
+
+  test('passes arguments that the token limit cut, as the vendor does', () => {
+    const encoder = createEncoder();
+    const events: AnswerEvent[] = [
+      ...begin,
+      { type: 'block_start', index: 1, block: { kind: 'tool_call', id: 'c1', name: 'g' } },
+      { type: 'arguments_delta', index: 0, json: '{"a":' },
+      { type: 'arguments_delta', index: 1, json: '{"b":' },
+      { type: 'block_stop', index: 0 },
+      { type: 'block_stop', index: 1 },
+      finish('length'),
+    ];
+    expect(readAnthropicStream(events.map((event) => encoder.write(event)).join(''))).toMatchObject({
+      ending: 'finished',
+      stop: 'max_tokens',
+      blocks: [
+        { argumentsJson: '{"a":', closed: true },
+        { argumentsJson: '{"b":', closed: true },
+      ],
+    });
+  });
+
+  test('holds back no more of interleaved calls than its bound', () => {
+    const encoder = createEncoder();
+    for (const event of begin) encoder.write(event);
+    encoder.write({ type: 'block_start', index: 1, block: { kind: 'text' } });
+    expect(
+      refusalOf(() => encoder.write({ type: 'text_delta', index: 1, text: 'x'.repeat(toolArgumentsCharsMax + 1) }))
+        .code,
+    ).toBe('upstream_error');
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest';
+import type { Answer } from '../conversation.ts';
+import { Losses } from '../losses.ts';
+import { refusalOf } from '../testing/refusal.ts';
+import { parseAnswer, writeAnswer } from './response.ts';
+
+function parse(message: object, finish_reason: unknown = 'stop', more: object = {}) {
+  const losses = new Losses('refuse', 'answer');
+  const json = {
+    id: 'c1',
+    model: 'gpt',
+    choices: [{ index: 0, message: { role: 'assistant', ...message }, finish_reason }],
+    ...more,
+  };
+  return { answer: parseAnswer(json, losses), dropped: losses.names };
+}
+
+const call = (change: object = {}) => ({
+  id: 'call_1',
+  type: 'function',
+  function: { name: 'f', arguments: '{ "a": 1 }' },
+  ...change,
+});
+
+describe('a Chat Completion', () => {
+  test('gives its text, then its calls with their arguments letter by letter, its reason and its usage', () => {
+    const usage = {
+      prompt_tokens: 100,
+      completion_tokens: 30,
+      prompt_tokens_details: { cached_tokens: 60, cache_write_tokens: 10 },
+      completion_tokens_details: { reasoning_tokens: 20 },
+    };
+    expect(parse({ content: 'hi', tool_calls: [call()] }, 'tool_calls', { usage }).answer).toEqual({
+      id: 'c1',
+      model: 'gpt',
+      blocks: [
+        { type: 'text', text: 'hi' },
+        { type: 'tool_call', id: 'call_1', name: 'f', argumentsJson: '{ "a": 1 }' },
+      ],
+      stop: 'tool',
+      stopSequence: null,
+      usage: { input: 30, output: 30, cacheRead: 60, cacheWrite5m: 10, cacheWrite1h: 0, reasoning: 20 },
+    });
+  });
+
+  test('without usage has none, which is not zero', () => {
+    expect(parse({ content: 'hi' }).answer.usage).toBeNull();
+  });
+
+  test('that calls tools and says "stop", or refuses and says "stop", stopped for what it did', () => {
+    expect(parse({ tool_calls: [call()] }).answer.stop).toBe('tool');
+    expect(parse({ content: null, refusal: 'I cannot.' }).answer).toMatchObject({
+      stop: 'refusal',
+      blocks: [{ text: 'I cannot.' }],
+    });
+  });
+
+  test('gives a call without an id a unique one, and takes arguments that come as an object', () => {
+    const bare = call({ id: null, function: { name: 'f', arguments: { a: 1 } } });
+    const { blocks } = parse({ tool_calls: [bare, bare] }).answer;
+    expect(blocks).toMatchObject([{ argumentsJson: '{"a":1}' }, { argumentsJson: '{"a":1}' }]);
+    expect(new Set(blocks.map((block) => block.type === 'tool_call' && block.id)).size).toBe(2);
+  });
+
+  test.each([null, undefined, 'error', 'function_call'])('that ended with %s cannot be translated', (reason) => {
+    expect(refusalOf(() => parse({ content: 'x' }, reason)).message).toContain('finish_reason');
+  });
+
+  test('with a call that has no name, or no choice at all, is an upstream error', () => {
+    expect(refusalOf(() => parse({ tool_calls: [call({ function: { arguments: '{}' } })] })).message).toContain(
+      'tool_calls[0].function.name',
+    );
+    expect(refusalOf(() => parse({}, 'stop', { choices: [] }))).toMatchObject({ code: 'upstream_error' });
+    expect(refusalOf(() => parseAnswer('<html>', new Losses('refuse', 'answer')))).toMatchObject({
+      code: 'upstream_error',
+    });
+  });
+
+  test('lists what it holds that cannot be passed on', () => {
+    expect(parse({ content: 'x', reasoning_content: 'hmm', annotations: [] }).dropped).toEqual([
+      'choices.message.reasoning_content',
+    ]);
+  });
+});
+
+describe('writing a Chat Completion', () => {
+  const answer: Answer = { id: 'a', model: 'm', blocks: [], stop: 'end', stopSequence: null, usage: null };
+  const write = (change: Partial<Answer>) => JSON.parse(writeAnswer({ ...answer, ...change }, 7));
+
+  test('joins texts, and has none beside calls alone', () => {
+    const texts: Answer['blocks'] = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ];
+    expect(write({ blocks: texts }).choices[0].message.content).toBe('ab');
+    expect(write({}).choices[0].message.content).toBe('');
+    const calls: Answer['blocks'] = [{ type: 'tool_call', id: 'c', name: 'f', argumentsJson: 'not json' }];
+    expect(write({ blocks: calls, stop: 'tool' }).choices[0]).toMatchObject({
+      finish_reason: 'tool_calls',
+      message: { content: null, tool_calls: [{ id: 'c', function: { name: 'f', arguments: 'not json' } }] },
+    });
+  });
+
+  test('leaves out a usage that nobody reported', () => {
+    expect(write({})).not.toHaveProperty('usage');
+  });
+
+  test.each([
+    ['end', 'stop'],
+    ['length', 'length'],
+    ['stop_sequence', 'stop'],
+    ['refusal', 'content_filter'],
+  ] as const)('says of %s that it was "%s"', (stop, reason) => {
+    expect(write({ stop }).choices[0].finish_reason).toBe(reason);
+  });
+});
