@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
+import { type Credentials, credentialsPath, readCredentials } from '../config/credentials-file.ts';
 import { withDotEnv } from '../config/environment.ts';
 import { isLoopback } from '../config/production.ts';
 import { effectiveDataDir } from '../pg/embedded/data-dir.ts';
@@ -13,8 +13,6 @@ export interface Connection {
   readonly url: string;
   readonly key: string;
 }
-
-const credentialsSchema = z.object({ url: z.string(), admin_key: z.string().min(1) });
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -29,7 +27,7 @@ export function findConnection(context: CliContext, givenUrl?: string): Connecti
   const url = givenUrl ?? (environment['PORTCULLIS_URL'] || undefined);
   const key = keyFrom(environment, context.cwd);
   if (url !== undefined && key !== undefined) return { url: checkUrl(url), key };
-  const local = readCredentials(environment, context.cwd);
+  const local = localCredentials(environment, context.cwd);
   if (url !== undefined) {
     const wanted = checkUrl(url);
     if (local !== null && checkUrl(local.url) === wanted) return { url: wanted, key: local.admin_key };
@@ -61,25 +59,23 @@ function keyFrom(environment: Environment, cwd: string): string | undefined {
   return key;
 }
 
-function readCredentials(environment: Environment, cwd: string): z.infer<typeof credentialsSchema> | null {
-  let path: string;
+function localCredentials(environment: Environment, cwd: string): Credentials | null {
+  let dataDir: string;
   try {
-    path = join(effectiveDataDir(resolve(cwd, environment['DATA_DIR'] || './data')), 'credentials.json');
+    dataDir = effectiveDataDir(resolve(cwd, environment['DATA_DIR'] || './data'));
   } catch (error) {
     throw new CliError(error instanceof Error ? error.message : String(error));
   }
-  let text: string;
+  const path = credentialsPath(dataDir);
   try {
-    text = readFileSync(path, 'utf8');
+    accessSync(path, constants.R_OK);
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return null;
     throw new CliError(`${path} cannot be read: run this as the user who started the gate, or set PORTCULLIS_KEY.`);
   }
-  try {
-    return credentialsSchema.parse(JSON.parse(text));
-  } catch {
-    throw new CliError(`${path} is not what \`portcullis up\` writes: start the gate again.`);
-  }
+  const found = readCredentials(dataDir);
+  if (found === null) throw new CliError(`${path} is not what \`portcullis up\` writes: start the gate again.`);
+  return found;
 }
 
 function checkUrl(text: string): string {

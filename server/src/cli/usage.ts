@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
+import { pageSizeMax } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
 import {
   AnalyticsService,
@@ -72,7 +73,7 @@ function printUsage(context: CliContext, options: FilterOptions & { by: UsageGro
     const filter = await filterOf(gate, options, project);
     const answer = await gate
       .of(AnalyticsService)
-      .getUsage({ groupBy: options.by, filter, limit: options.limit, ...project });
+      .getUsage({ groupBy: options.by, filter, limit: Math.min(options.limit, pageSizeMax), ...project });
     if (options.json) return printAnswer(context, GetUsageResponseSchema, answer);
     const names = options.by === UsageGroup.AGENT ? await agentNames(gate, project) : new Map<string, string>();
     const columns = ['COST', 'ATTEMPTS', 'REFUSED', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE'].map(right);
@@ -92,7 +93,7 @@ function printUsage(context: CliContext, options: FilterOptions & { by: UsageGro
       'Nothing was used.',
     );
     if (answer.startTime !== undefined) printNote(context, `Since ${localTime(answer.startTime)}.`);
-    if (answer.truncated) printNote(context, 'There are more groups: raise --limit.');
+    if (answer.truncated) printNote(context, 'There are more groups: raise --limit (500 at most), or narrow what is summed.');
   });
 }
 

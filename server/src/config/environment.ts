@@ -90,7 +90,8 @@ function noteUnknownNames(environment: Environment, findings: Findings): void {
     const unread = unreadNames[name];
     if (unread !== undefined) findings.notes.push(`${name} is set, but ${unread}.`);
     const base = name.replace(/_FILE$/, '');
-    if (unread !== undefined || base in options || name in optionAliases || ourClientNames.has(name)) continue;
+    if (unread !== undefined || name in options || base in options || name in optionAliases || ourClientNames.has(name))
+      continue;
     const near = nearest(name);
     if (near !== null && (ours.test(name) || editDistance(name, near) <= 2))
       findings.notes.push(`${name} is not an option. Did you mean ${near}?`);

@@ -1,4 +1,4 @@
-import { unwatchFile, watchFile } from 'node:fs';
+import { type StatsListener, unwatchFile, watchFile } from 'node:fs';
 import { type Config, reloadConfigFile } from './config.ts';
 import type { Findings } from './environment.ts';
 import type { ConfigFile } from './file.ts';
@@ -30,10 +30,14 @@ export function watchConfigFile(config: Config, { environment, cwd, use, refuse 
       refuse([error instanceof Error ? error.message : String(error)]);
     }
   };
+  // A file that is not there is reported once although nothing changed.
+  const changed: StatsListener = (now, before) => {
+    if (now.mtimeMs !== before.mtimeMs) reload();
+  };
   process.on('SIGHUP', reload);
-  watchFile(path, { interval: lookEveryMs, persistent: false }, reload);
+  watchFile(path, { interval: lookEveryMs, persistent: false }, changed);
   return () => {
     process.off('SIGHUP', reload);
-    unwatchFile(path, reload);
+    unwatchFile(path, changed);
   };
 }

@@ -115,11 +115,6 @@ export function editBody(body: Buffer, edits: readonly BodyEdit[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** A copy of `body` in which the bytes of `range` are `json`; every other byte is as it was. */
-export function replaceRange(body: Buffer, range: ByteRange, json: string): Buffer {
-  return editBody(body, [{ start: range.start, end: range.end, json }]);
-}
-
 const literals = { true: Buffer.from('true'), false: Buffer.from('false'), null: Buffer.from('null') };
 
 const watchedNameBytesMax = 31;

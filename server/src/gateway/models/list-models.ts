@@ -32,8 +32,8 @@ export async function listModels(gate: ModelGate, exchange: Exchange): Promise<v
         (name) => principal.models === null || principal.models.some((pattern) => matchesWildcard(pattern, name)),
       );
     access.decision = 'allow';
-    const body = JSON.stringify(
-      wire[dialect].modelList(allowed.map((id) => ({ id, displayName: id, createdAtMs: 0, ownedBy: 'portcullis' }))),
+    const body = wire[dialect].modelList(
+      allowed.map((id) => ({ id, displayName: id, createdAtMs: 0, ownedBy: 'portcullis' })),
     );
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
     end(exchange, body);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
 import { jsonDepthMax } from '../../base/limits.ts';
-import { scanObject } from '../json-scan.ts';
-import { readFacts, withUsageRequested } from './facts.ts';
+import { editBody, scanObject } from '../json-scan.ts';
+import { readFacts, usageRequestEdit } from './facts.ts';
 
 const scan = (body: Buffer) => scanObject(body, { depthMax: jsonDepthMax });
 
@@ -204,7 +204,8 @@ describe('asking for usage', () => {
     ['{"stream_options":{"include_usage": true }}', '{"stream_options":{"include_usage": true }}'],
   ])('changes %s to %s', (before, after) => {
     const body = Buffer.from(before);
-    const asked = withUsageRequested(body, scan(body));
+    const edit = usageRequestEdit(body, scan(body));
+    const asked = edit ? editBody(body, [edit]) : body;
     expect(asked.toString()).toBe(after);
     expect(JSON.parse(asked.toString())).toMatchObject({ stream_options: { include_usage: true } });
   });

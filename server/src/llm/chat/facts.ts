@@ -2,7 +2,7 @@ import { jsonDepthMax } from '../../base/limits.ts';
 import { BodyFields, hasLongTtl, hasOnlyTypes, nameSet, wrongType } from '../body-fields.ts';
 import type { JsonObject } from '../conversation.ts';
 import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
-import { type BodyEdit, type ScannedBody, editBody, readBoolean, scanObject } from '../json-scan.ts';
+import { type BodyEdit, type ScannedBody, readBoolean, scanObject } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
 
 /** Content parts whose bytes bound their tokens. */
@@ -136,10 +136,4 @@ export function usageRequestEdit(body: Buffer, scanned: ScannedBody): BodyEdit |
   if (!include) return { start: start + 1, end: start + 1, json: count > 0 ? `${asked},` : asked };
   const range = { start: start + include.start, end: start + include.end };
   return include.kind === 'boolean' && readBoolean(body, range) ? null : { ...range, json: 'true' };
-}
-
-/** A copy of `body` that asks for usage in its stream; `body` itself where it does already. */
-export function withUsageRequested(body: Buffer, scanned: ScannedBody): Buffer {
-  const edit = usageRequestEdit(body, scanned);
-  return edit ? editBody(body, [edit]) : body;
 }

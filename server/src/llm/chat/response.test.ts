@@ -62,7 +62,7 @@ describe('a Chat Completion', () => {
     expect(new Set(blocks.map((block) => block.type === 'tool_call' && block.id)).size).toBe(2);
   });
 
-  test.each([null, undefined, 'error', 'function_call'])('that ended with %s cannot be translated', (reason) => {
+  test.each([null, '', 'error', 'function_call'])('that ended with %s cannot be translated', (reason) => {
     expect(refusalOf(() => parse({ content: 'x' }, reason)).message).toContain('finish_reason');
   });
 

@@ -25,14 +25,13 @@ export interface Script {
 
 type Option = readonly [name: string, field: keyof Script, min: number, max: number];
 
-// Longer names first: "error-after-3" must not be read as "error-" and a status of "after".
 const options: readonly Option[] = [
-  ['error-after', 'errorAfterEvents', 0, 100_000],
-  ['cut-after', 'cutAfterEvents', 0, 100_000],
   ['latency', 'latencyMs', 0, 600_000],
   ['tokens', 'tokens', 4, 100_000],
   ['rate', 'tokensPerS', 1, 10_000],
   ['error', 'errorStatus', 400, 599],
+  ['error-after', 'errorAfterEvents', 0, 100_000],
+  ['cut-after', 'cutAfterEvents', 0, 100_000],
 ];
 
 const plain: Script = {

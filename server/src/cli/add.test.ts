@@ -1,0 +1,161 @@
+import { once } from 'node:events';
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { runCommand } from '../../../test/support/cli.ts';
+import { parseConfigFile } from '../config/file.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'portcullis-add-'));
+const models = [{ id: 'qwen3:8b' }, { id: 'bad \u001b[2J name' }, { id: 'with*star' }, { id: 'nomic-embed-text' }];
+let server: Server;
+let baseUrl: string;
+let cwd: string;
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    if (request.url === '/v1/models') return response.end(JSON.stringify({ data: models }));
+    if (request.url === '/empty/models') return response.end('{"data":[]}');
+    return response.writeHead(404).end('<html>');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  server.close();
+  rmSync(root, { recursive: true });
+});
+beforeEach(() => {
+  cwd = mkdtempSync(join(root, 'cwd-'));
+});
+
+const file = () => join(cwd, 'portcullis.yaml');
+const add = (args: string[], environment: Record<string, string> = {}) => runCommand(['add', ...args], { cwd, environment });
+
+function parsed(environment: Record<string, string> = { ANTHROPIC_API_KEY: 'k' }) {
+  const findings = { problems: [], notes: [] };
+  return parseConfigFile(readFileSync(file(), 'utf8'), environment, findings);
+}
+
+describe('portcullis add', () => {
+  test('makes the file, with a reference to the key and never the key', async () => {
+    const { code, stdout, stderr } = await add(['anthropic'], { ANTHROPIC_API_KEY: 'sk-ant-canary' });
+    expect(code).toBe(0);
+    expect(stdout).toContain('+   anthropic:');
+    expect(stderr).toContain('reloads it by itself');
+    const text = readFileSync(file(), 'utf8');
+    expect(text).toContain('api_key: ${ANTHROPIC_API_KEY}');
+    expect(text + stdout + stderr).not.toContain('sk-ant-canary');
+    expect(parsed()?.models['claude-*']?.targets).toMatchObject([{ provider: 'anthropic' }]);
+  });
+
+  test('keeps comments, blank lines, and what is there', async () => {
+    const before = `# my gate
+providers:
+  # the lab
+  lab: { kind: openai-compatible, base_url: "http://127.0.0.1:8000/v1", allow_private: true, price: free } # mine
+
+models:
+  fast: # quick answers
+    targets: [{ provider: lab, model: qwen3 }]
+`;
+    writeFileSync(file(), before);
+    await add(['anthropic']);
+    const after = readFileSync(file(), 'utf8');
+    for (const line of before.split('\n')) expect(after.replace(/\[ \{/g, '[{').replace(/\} \]/g, '}]')).toContain(line);
+    expect(parsed()?.providers).toHaveProperty('anthropic');
+  });
+
+  test('works on a file of comments alone, and on sections with nothing in them', async () => {
+    for (const before of ['# nothing yet\n', 'providers:\nmodels: {}\n']) {
+      writeFileSync(file(), before);
+      expect((await add(['anthropic'])).code).toBe(0);
+      expect(parsed()?.providers['anthropic']?.kind).toBe('anthropic');
+      expect(readFileSync(file(), 'utf8')).toContain('api_key: ${ANTHROPIC_API_KEY}');
+    }
+  });
+
+  test('says which variable is missing and what to do', async () => {
+    const { code, stderr } = await add(['openai']);
+    expect(code).toBe(0);
+    expect(stderr).toContain('Not set here: OPENAI_API_KEY');
+  });
+
+  test('asks a local server what it has, and leaves out names that cannot be a route', async () => {
+    const { code, stdout } = await add(['ollama', '--base-url', `${baseUrl}/v1`]);
+    expect(code).toBe(0);
+    expect(stdout).not.toContain('\u001b');
+    const written = parsed();
+    expect(Object.keys(written?.models ?? {})).toEqual(['qwen3:8b', 'nomic-embed-text']);
+    expect(written?.providers['ollama']).toMatchObject({ allow_private: true, price: 'free' });
+  });
+
+  test('adds what is new when it is run again', async () => {
+    await add(['ollama', '--base-url', `${baseUrl}/v1`, '--model', 'qwen3:8b']);
+    const { stdout, stderr } = await add(['ollama', '--base-url', `${baseUrl}/v1`]);
+    expect(stdout).toContain('+   nomic-embed-text:');
+    expect(stderr).toContain('which stays: qwen3:8b');
+    expect((await add(['ollama', '--base-url', `${baseUrl}/v1`])).stdout).toBe('There is nothing to add.\n');
+  });
+
+  test('prices a remote server as it is told, and names it after its host', async () => {
+    const args = ['openai-compatible', '--base-url', 'https://api.deepseek.com/v1', '--api-key-env', 'DEEPSEEK_API_KEY'];
+    const { code } = await add([...args, '--model', 'deepseek-chat', '--price', '0.27,1.10']);
+    expect(code).toBe(0);
+    expect(parsed({ DEEPSEEK_API_KEY: 'k' })?.providers['deepseek']?.price).toEqual({ input: 270_000_000n, output: 1_100_000_000n });
+  });
+
+  test('refuses in one line, and leaves the file as it was', async () => {
+    const before = 'providers:\n  anthropic: { kind: sim }\n';
+    writeFileSync(file(), before);
+    const cases: [string[], number, RegExp][] = [
+      [['anthropic'], 1, /another provider "anthropic"/],
+      [['ollama', '--base-url', 'http://127.0.0.1:1/v1'], 1, /No model server answers/],
+      [['ollama', '--base-url', baseUrl], 1, /No model server answers/],
+      [['ollama', '--base-url', `${baseUrl}/empty`], 1, /has no models/],
+      [['openai-compatible'], 2, /--base-url/],
+      [['openai-compatible', '--base-url', 'https://api.example.com/v1'], 2, /--model/],
+      [['openai-compatible', '--base-url', 'http://api.example.com/v1', '--model', 'x'], 2, /use https/],
+      [['openai', '--name', 'not a name'], 1, /would not hold/],
+      [['openai', '--model', 'two words'], 1, /would not hold/],
+      [['openai', '--api-key-env', 'sk-live/123'], 2, /never the key itself/],
+      [['openai', '--base-url', 'https://user:pw@api.example.com'], 2, /--api-key-env/],
+      [['openai', '--price', 'cheap'], 2, /0\.27,1\.10/],
+    ];
+    for (const [args, code, message] of cases) {
+      const run = await add(args);
+      expect({ args, code: run.code }).toEqual({ args, code });
+      expect(run.stderr).toMatch(message);
+    }
+    expect(readFileSync(file(), 'utf8')).toBe(before);
+  });
+
+  test('leaves a broken file alone', async () => {
+    for (const before of ['providers: [\n', 'providers: text\n', 'unknown: 1\n']) {
+      writeFileSync(file(), before);
+      expect((await add(['anthropic'])).code).toBe(1);
+      expect(readFileSync(file(), 'utf8')).toBe(before);
+    }
+  });
+
+  test('shows what would change without changing it', async () => {
+    const { stdout } = await add(['anthropic', '--dry-run']);
+    expect(stdout).toContain('+   claude-*:');
+    expect(readdirSync(cwd)).toEqual([]);
+  });
+
+  test('replaces the file at once, through a link, with the mode that it had', async () => {
+    mkdirSync(join(cwd, 'etc'));
+    const target = join(cwd, 'etc', 'gate.yaml');
+    writeFileSync(target, '# mine\n');
+    chmodSync(target, 0o600);
+    symlinkSync(target, file());
+    expect((await add(['anthropic'])).code).toBe(0);
+    expect(lstatSync(file()).isSymbolicLink()).toBe(true);
+    expect(statSync(target).mode & 0o777).toBe(0o600);
+    expect(readFileSync(target, 'utf8')).toContain('claude-*');
+    expect(readdirSync(join(cwd, 'etc'))).toEqual(['gate.yaml']);
+  });
+});

@@ -1,0 +1,242 @@
+import { describe, expect, test } from 'vitest';
+import { PortcullisError } from '../base/errors.ts';
+import type { Target } from './conversation.ts';
+import { readAnthropicStream } from './testing/anthropic-grammar.ts';
+import { readChatStream } from './testing/chat-grammar.ts';
+import { refusalOf } from './testing/refusal.ts';
+import { type StreamTranslator, translateRequest } from './translate.ts';
+
+const target: Target = { model: 'served', maxOutputTokens: null, lossy: 'refuse' };
+const options = { includeUsage: true, requestId: 'req_1' };
+
+/** A request of a Claude Code kind, to a chat provider. */
+function fromAnthropic(change: object = {}, to: Partial<Target> = {}) {
+  const body = { model: 'm', max_tokens: 10, messages: [{ role: 'user', content: 'hi' }], ...change };
+  return translateRequest({ from: 'anthropic', to: 'chat', body, target: { ...target, ...to } });
+}
+
+function fromChat(change: object = {}, to: Partial<Target> = {}) {
+  const body = { model: 'm', max_tokens: 10, messages: [{ role: 'user', content: 'hi' }], ...change };
+  return translateRequest({ from: 'chat', to: 'anthropic', body, target: { ...target, ...to } });
+}
+
+function push(translator: StreamTranslator, ...events: object[]): string {
+  return events.map((event) => translator.push({ event: 'message', data: JSON.stringify(event) })).join('');
+}
+
+const chunk = (delta: object, finish_reason: string | null = null) => ({
+  id: 'c1',
+  model: 'gpt',
+  choices: [{ index: 0, delta, finish_reason }],
+});
+const callStart = (index: number, id: string | null, name: string, args = '') => ({
+  index,
+  id,
+  function: { name, arguments: args },
+});
+
+describe('a translated request', () => {
+  test('names the model that is served and says what was dropped', () => {
+    const { body, dropped } = fromAnthropic({ top_k: 5, thinking: { type: 'adaptive' } }, { lossy: 'allow' });
+    expect(JSON.parse(body)).toEqual({
+      model: 'served',
+      messages: [{ role: 'user', content: 'hi' }],
+      max_completion_tokens: 10,
+    });
+    expect(dropped).toEqual(['top_k', 'thinking']);
+  });
+
+  test('shortens tool names that the other side does not take, in definitions, choice and history, and restores them', () => {
+    const name = `mcp__${'x'.repeat(80)}`;
+    const dotted = 'fs.read';
+    const translated = fromAnthropic({
+      tools: [name, dotted, 'plain'].map((each) => ({ name: each, input_schema: { type: 'object' } })),
+      tool_choice: { type: 'tool', name },
+      messages: [
+        { role: 'user', content: 'go' },
+        { role: 'assistant', content: [{ type: 'tool_use', id: '1', name, input: {} }] },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: '1', content: 'r' }] },
+      ],
+    });
+    const body = JSON.parse(translated.body);
+    const [short, clean, plain] = body.tools.map((tool: { function: { name: string } }) => tool.function.name);
+    expect(short).toMatch(/^mcp__x+_[0-9a-f]{12}$/);
+    expect(short).toHaveLength(64);
+    expect(clean).toMatch(/^fs_read_[0-9a-f]{12}$/);
+    expect(plain).toBe('plain');
+    expect(body.tool_choice.function.name).toBe(short);
+    expect(body.messages[1].tool_calls[0].function.name).toBe(short);
+
+    const answer = {
+      choices: [
+        {
+          message: { tool_calls: [{ id: 'c', function: { name: short, arguments: '{}' } }] },
+          finish_reason: 'tool_calls',
+        },
+      ],
+    };
+    expect(JSON.parse(translated.answer(answer).body).content[0].name).toBe(name);
+    const text = push(translated.stream(options), chunk({ tool_calls: [callStart(0, 'c', clean, '{}')] }));
+    expect(text).toContain(`"name":"${dotted}"`);
+  });
+
+  test('makes ids of calls legal and unique, and its results follow', () => {
+    const turn = (id: string, result: string) => [
+      { role: 'assistant', tool_calls: [{ id, type: 'function', function: { name: 'f', arguments: '{}' } }] },
+      { role: 'tool', tool_call_id: id, content: result },
+    ];
+    const messages = [
+      { role: 'user', content: 'go' },
+      ...turn('call_0', 'a'),
+      ...turn('call_0', 'b'),
+      ...turn('functions.f:0', 'c'),
+    ];
+    const sent = JSON.parse(fromChat({ messages }).body).messages;
+    const ids = [1, 3, 5].map((i) => sent[i].content[0].id);
+    expect(ids[0]).toBe('call_0');
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^[a-zA-Z0-9_-]{1,40}$/);
+    expect([2, 4, 6].map((i) => sent[i].content[0].tool_use_id)).toEqual(ids);
+  });
+
+  test('without tools has none, and a tool result without its call is refused by its id', () => {
+    expect(JSON.parse(fromAnthropic().body)).not.toHaveProperty('tools');
+    const orphan = {
+      messages: [{ role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_9', content: 'r' }] }],
+    };
+    expect(refusalOf(() => fromAnthropic(orphan, { lossy: 'allow' })).message).toContain('"toolu_9"');
+  });
+
+  test('with an image is refused by its place, before anything is sent', () => {
+    const image = { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'x' } }] }] };
+    expect(refusalOf(() => fromAnthropic(image)).members.param).toBe('messages[0].content[0]');
+  });
+
+  test('lists no more names than fit in a header, and only header characters', () => {
+    const body = Object.fromEntries(
+      Array.from({ length: 100 }, (_, i) => [`field ${i}\r\nx-evil: ${'é'.repeat(200)}`, 1]),
+    );
+    const { dropped } = fromAnthropic(body, { lossy: 'allow' });
+    expect(dropped).toHaveLength(32);
+    for (const name of dropped) expect(name).toMatch(/^[\x21-\x2b\x2d-\x7e]{1,100}$/);
+  });
+});
+
+describe('a translated answer', () => {
+  test('has an id and a model even where the provider gave none', () => {
+    const answer = { choices: [{ message: { content: 'hi' }, finish_reason: 'stop' }] };
+    expect(JSON.parse(fromAnthropic().answer(answer).body)).toMatchObject({
+      id: expect.stringMatching(/^gen_/),
+      model: 'served',
+    });
+  });
+
+  test('reports usage as the provider did, cached tokens apart, and none where it did not', () => {
+    const usage = { prompt_tokens: 10, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 6 } };
+    const answer = { id: 'x', model: 'y', choices: [{ message: { content: 'hi' }, finish_reason: 'stop' }] };
+    const told = fromAnthropic().answer({ ...answer, usage });
+    expect(told.usage).toMatchObject({ input: 4, cacheRead: 6, output: 2 });
+    expect(JSON.parse(told.body).usage).toMatchObject({
+      input_tokens: 4,
+      cache_read_input_tokens: 6,
+      output_tokens: 2,
+    });
+    expect(fromAnthropic().answer(answer).usage).toBeNull();
+  });
+});
+
+describe('a translated stream', () => {
+  test('writes nothing after its end, nor after an error of the gate', () => {
+    const translator = fromAnthropic().stream(options);
+    const text =
+      push(translator, chunk({ content: 'x' }), chunk({}, 'stop')) + translator.push({ event: '', data: '[DONE]' });
+    expect(readAnthropicStream(text).ending).toBe('finished');
+    expect([translator.finished, translator.failed]).toEqual([true, false]);
+    const late = new PortcullisError('killed', 'Stopped.');
+    expect(push(translator, chunk({ content: 'y' })) + translator.end() + translator.fail(late, 'req_1')).toBe('');
+    expect([translator.finished, translator.failed]).toEqual([true, false]);
+  });
+
+  test('is ended by the gate with one error event that carries the request id, open blocks or not', () => {
+    for (const deltas of [[], [chunk({ content: 'x' })], [chunk({ tool_calls: [callStart(0, 'a', 'f', '{')] })]]) {
+      const translator = fromAnthropic().stream(options);
+      const text =
+        push(translator, ...deltas) +
+        translator.fail(new PortcullisError('killed', 'Stopped by an operator.'), 'req_9');
+      expect(readAnthropicStream(text).ending).toBe('failed');
+      expect(text).toContain('req_9');
+      expect(text).toContain('Stopped by an operator.');
+      expect(translator.end() + push(translator, chunk({ content: 'y' }))).toBe('');
+      expect([translator.finished, translator.failed]).toEqual([false, true]);
+    }
+  });
+
+  test('that the provider cuts becomes one error event in the client’s dialect, with what was used so far', () => {
+    const translator = fromChat().stream(options);
+    const text =
+      push(
+        translator,
+        { type: 'message_start', message: { id: 'a', model: 'm', usage: { input_tokens: 7, output_tokens: 1 } } },
+        { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+        { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'häh' } },
+      ) + translator.end();
+    expect(readChatStream(text)).toMatchObject({ ending: 'failed', blocks: [{ text: 'häh' }] });
+    expect(translator.failed).toBe(true);
+    expect(translator.usage).toMatchObject({ input: 7, output: 1 });
+    expect(translator.outputBytes).toBeGreaterThanOrEqual(4);
+  });
+
+  test('of interleaved tool calls reaches a client that cannot interleave one call after the other', () => {
+    const translator = fromAnthropic().stream(options);
+    const part = (index: number, args: string) => ({ index, function: { arguments: args } });
+    const text =
+      push(
+        translator,
+        chunk({ tool_calls: [callStart(0, 'a', 'f', '{"x"')] }),
+        chunk({ tool_calls: [callStart(1, 'b', 'g', '{"y"')] }),
+        chunk({ tool_calls: [part(0, ':1}'), part(1, ':2}')] }),
+        chunk({ content: 'done' }),
+        chunk({}, 'tool_calls'),
+      ) + translator.end();
+    expect(readAnthropicStream(text)).toMatchObject({
+      ending: 'finished',
+      stop: 'tool_use',
+      blocks: [
+        { id: 'a', name: 'f', argumentsJson: '{"x":1}', closed: true },
+        { id: 'b', name: 'g', argumentsJson: '{"y":2}', closed: true },
+        { type: 'text', text: 'done', closed: true },
+      ],
+    });
+  });
+
+  test.each([
+    ['no arguments', [chunk({ tool_calls: [callStart(0, 'a', 'f')] }), chunk({}, 'tool_calls')]],
+    ['arguments that are no object', [chunk({ tool_calls: [callStart(0, 'a', 'f', '"x"')] }), chunk({}, 'tool_calls')]],
+    [
+      'arguments cut short without a word',
+      [chunk({ tool_calls: [callStart(0, 'a', 'f', '{"x":')] }), chunk({}, 'stop')],
+    ],
+    ['a call that has no name', [chunk({ tool_calls: [callStart(0, 'a', '', '{}')] })]],
+  ])('with %s is an error: no call is ever made up', (_, chunks) => {
+    const translator = fromAnthropic().stream(options);
+    const text = push(translator, ...chunks) + translator.end();
+    expect(readAnthropicStream(text).ending).toBe('failed');
+    expect(text).not.toContain('message_stop');
+  });
+
+  test('passes pings on, as events to one client and as comments to the other', () => {
+    const start = { type: 'message_start', message: { id: 'a', model: 'm', usage: {} } };
+    expect(push(fromChat().stream(options), start, { type: 'ping' })).toMatch(/: ping\n\n$/);
+  });
+
+  test('has usage for a chat client only if it asked', () => {
+    const events = [
+      { type: 'message_start', message: { id: 'a', model: 'm', usage: { input_tokens: 7, output_tokens: 1 } } },
+      { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 3 } },
+      { type: 'message_stop' },
+    ];
+    const asked = push(fromChat().stream(options), ...events);
+    expect(readChatStream(asked).usage).toMatchObject({ prompt_tokens: 7, completion_tokens: 3 });
+    expect(push(fromChat().stream({ ...options, includeUsage: false }), ...events)).not.toContain('usage');
+  });
+});
