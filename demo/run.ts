@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import Anthropic from '@anthropic-ai/sdk';
@@ -13,6 +13,8 @@ import OpenAI from 'openai';
 import { printLedger, step } from './print.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'portcullis-demo-'));
+// As root, PostgreSQL runs under another user, who must be able to pass through.
+chmodSync(folder, 0o711);
 const configFile = join(folder, 'portcullis.yaml');
 // The simulated model costs nothing; here it has a price, so that there is money to watch.
 writeFileSync(
@@ -122,7 +124,7 @@ async function meetTheBudget(gate: Gate, anthropic: Anthropic): Promise<void> {
     name: 'lunch money',
     unit: 'BUDGET_UNIT_USD',
     window: 'BUDGET_WINDOW_DAY',
-    limit: '2000000',
+    limitAmount: '2000000',
   });
   await refusal(
     'A budget of $0.002 a day',

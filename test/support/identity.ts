@@ -22,7 +22,7 @@ import { testBounds, type TestDatabase } from './database.ts';
 /** A clock that stands still until a test moves it. */
 export class ManualClock implements Clock {
   #ms = 0;
-  readonly #startMs = Date.now();
+  #startMs = Date.now();
 
   now(): number {
     return this.#startMs + this.#ms;
@@ -34,6 +34,11 @@ export class ManualClock implements Clock {
 
   advance(ms: number): void {
     this.#ms += ms;
+  }
+
+  /** Sets the wall clock on, as an operator or NTP does; no time passes. */
+  jump(ms: number): void {
+    this.#startMs += ms;
   }
 
   /** Moves on to the time that it is for everybody else. */

@@ -48,7 +48,8 @@ export class HoldLane {
   /**
    * Holds the worst case on every budget or on none.
    * @returns once committed, what dry-run budgets would have refused
-   * @throws PortcullisError budget_exceeded; unavailable when the queue is full, or the database away or slow
+   * @throws PortcullisError budget_exceeded; unavailable when the queue is full, or the database away or slow; internal
+   * when the database refuses this very hold
    */
   hold(request: HoldRequest): Promise<readonly ShadowVerdict[]> {
     return new Promise((resolve, reject) => {
@@ -94,9 +95,12 @@ export class HoldLane {
         await this.#commit(batch.slice(middle));
         return;
       }
+      const refusal = isUnavailable(error)
+        ? unavailable('The database cannot be reached', error)
+        : PortcullisError.from(error);
       for (const request of batch) {
         if (written) this.#options.inDoubt(request);
-        request.answer?.refused(unavailable('The database cannot be reached', error));
+        request.answer?.refused(refusal);
       }
     }
   }

@@ -1,3 +1,4 @@
+import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import {
@@ -245,6 +246,17 @@ test('what offends the database in one call fails that call alone', async () => 
   ]);
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
   expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1_011n }]);
+});
+
+test('a counter that is gone refuses its calls instead of letting them through, and is made anew', async () => {
+  const budget = await budgetOf({ limit: 10n });
+  await reserve(gate, { usd: 1n });
+  const owner = new Client({ connectionString: db.ownerUrl });
+  await owner.connect();
+  await owner.query('DELETE FROM budget_counters WHERE budget_id = $1', [budget.id]);
+  await owner.end();
+  await expect(reserve(gate, { usd: 1n })).rejects.toMatchObject({ code: 'internal' });
+  await expect(reserve(gate, { usd: 1n })).resolves.toBeDefined();
 });
 
 test('a worst case that no counter can hold is refused by name', async () => {

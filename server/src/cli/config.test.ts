@@ -42,7 +42,10 @@ providers:
   pasted: { kind: openai, base_url: "sk-ant-${plant('pasted')}-0123456789abcdef" }
 `,
     );
-    for (const args of [['config', 'print'], ['config', 'print', '--json']]) {
+    for (const args of [
+      ['config', 'print'],
+      ['config', 'print', '--json'],
+    ]) {
       const { code, stdout, stderr } = await runCommand(args, { environment, cwd });
       expect(code).toBe(0);
       for (const canary of canaries) expect(stdout + stderr).not.toContain(canary);
@@ -68,8 +71,14 @@ providers:
 
 describe('portcullis config check', () => {
   test('says ok, or every problem, with exit code 1', async () => {
-    expect(await runCommand(['config', 'check'], { cwd })).toMatchObject({ code: 0, stdout: 'Configuration validation: ok\n' });
-    const broken = await runCommand(['config', 'check'], { cwd, environment: { HTTP_ADDR: 'nowhere', DRAIN_MS: 'soon' } });
+    expect(await runCommand(['config', 'check'], { cwd })).toMatchObject({
+      code: 0,
+      stdout: 'Configuration validation: ok\n',
+    });
+    const broken = await runCommand(['config', 'check'], {
+      cwd,
+      environment: { HTTP_ADDR: 'nowhere', DRAIN_MS: 'soon' },
+    });
     expect(broken.code).toBe(1);
     expect(broken.stdout).toContain('HTTP_ADDR');
     expect(broken.stdout).toContain('DRAIN_MS');
@@ -80,6 +89,10 @@ describe('portcullis config check', () => {
     const environment = { DRAIN_MS: 'soon', GRPC_ADDR: 'x:1' };
     const { code, stdout } = await runCommand(['config', 'check', '--json'], { cwd, environment });
     expect(code).toBe(1);
-    expect(JSON.parse(stdout)).toMatchObject({ valid: false, problems: [expect.stringContaining('DRAIN_MS')], notes: [expect.stringContaining('GRPC_ADDR')] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      valid: false,
+      problems: [expect.stringContaining('DRAIN_MS')],
+      notes: [expect.stringContaining('GRPC_ADDR')],
+    });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
@@ -10,6 +10,8 @@ afterAll(() => rmSync(root, { recursive: true }));
 let cwd = root;
 beforeEach(() => {
   cwd = mkdtempSync(join(root, 'cwd-'));
+  // For root, data below a folder that others cannot enter is elsewhere (pg/embedded/data-dir.ts).
+  for (const dir of [root, cwd]) chmodSync(dir, 0o755);
 });
 
 const local = { url: 'http://127.0.0.1:8080', admin_key: 'admin-key', agent_key: 'agent-key' };
@@ -57,7 +59,12 @@ describe('the gate to talk to', () => {
 
   test('is refused over plain http to another machine, whatever its name looks like', () => {
     const key = { PORTCULLIS_KEY: 'pcl_key' };
-    for (const url of ['http://gate.example.com', 'http://127.0.0.1.example.com', 'http://10.0.0.1', 'http://localhost.evil.com']) {
+    for (const url of [
+      'http://gate.example.com',
+      'http://127.0.0.1.example.com',
+      'http://10.0.0.1',
+      'http://localhost.evil.com',
+    ]) {
       expect(() => find({ ...key, PORTCULLIS_URL: url })).toThrow(/use https/);
     }
     for (const url of ['http://localhost:1', 'http://[::1]:1', 'http://127.0.0.2:1']) {

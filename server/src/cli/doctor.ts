@@ -107,7 +107,11 @@ function report(context: CliContext, findings: readonly Finding[], options: Doct
     const colours: Readonly<Record<string, 'green' | 'red' | 'yellow'>> = { ok: 'green', FAIL: 'red' };
     printTable(
       context,
-      [{ title: 'GATE' }, { title: 'RESULT', format: (cell) => colours[cell] ?? 'yellow' }, { title: 'WHY', whole: true }],
+      [
+        { title: 'GATE' },
+        { title: 'RESULT', format: (cell) => colours[cell] ?? 'yellow' },
+        { title: 'WHY', whole: true },
+      ],
       findings.map(({ gate, outcome, why }) => [gate, outcome, why]),
       '',
     );

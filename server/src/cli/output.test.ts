@@ -5,7 +5,11 @@ import { testContext } from '../../../test/support/cli.ts';
 import { UsageTotalsSchema } from '../gen/portcullis/v1/analytics_pb.ts';
 import { localTime, printAnswer, printFields, printTable } from './output.ts';
 
-const columns = [{ title: 'NAME' }, { title: 'COST', align: 'right' as const }, { title: 'STATE', format: () => 'red' as const }];
+const columns = [
+  { title: 'NAME' },
+  { title: 'COST', align: 'right' as const },
+  { title: 'STATE', format: () => 'red' as const },
+];
 
 function tableOf(rows: string[][], setting: Parameters<typeof testContext>[0] = {}) {
   const { context, written } = testContext(setting);
@@ -25,7 +29,10 @@ describe('a table', () => {
   });
 
   test('shows a hostile name in one line and gives it no power over the terminal', () => {
-    const { stdout } = tableOf([['\u001b[2Jgone\nreviewer  $0.00  active', '$1.00', 'active']], { isTTY: true, environment: { NO_COLOR: '1' } });
+    const { stdout } = tableOf([['\u001b[2Jgone\nreviewer  $0.00  active', '$1.00', 'active']], {
+      isTTY: true,
+      environment: { NO_COLOR: '1' },
+    });
     expect(stdout.split('\n')).toHaveLength(3);
     expect(stdout).not.toContain('\u001b');
     expect(stdout).toContain('\\x1b[2Jgone\\nreviewer');

@@ -67,11 +67,11 @@ export function printTable(
 
 /** One thing for people: a line a member, in full. Members without a value are left out. */
 export function printFields(context: CliContext, fields: readonly (readonly [string, string | undefined])[]): void {
-  const width = Math.max(...fields.map(([label]) => label.length)) + 2;
-  for (const [label, value] of fields) {
-    if (value === undefined || value === '') continue;
+  const given = fields.filter(([, value]) => value !== undefined && value !== '');
+  const width = Math.max(...given.map(([label]) => label.length)) + 2;
+  for (const [label, value] of given) {
     context.stdout.write(`${styled(context, context.stdout, 'bold', label)}${' '.repeat(width - label.length)}`);
-    context.stdout.write(`${visible(value)}\n`);
+    context.stdout.write(`${visible(value ?? '')}\n`);
   }
 }
 

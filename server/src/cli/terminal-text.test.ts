@@ -5,7 +5,23 @@ import { columnsOf, cut, visible, visibleJson } from './terminal-text.ts';
 // Text as an attacker would choose it: controls, escapes, overrides, separators, halves of pairs, and ordinary letters.
 const hostile = fc.string({
   unit: fc.oneof(
-    fc.constantFrom('\u001b', '\u009b', '\u0007', '\u007f', '\r', '\n', '\u202e', '\u2066', '\u200b', '\u2028', '\ud800', 'é', '好', '🙂', 'a'),
+    fc.constantFrom(
+      '\u001b',
+      '\u009b',
+      '\u0007',
+      '\u007f',
+      '\r',
+      '\n',
+      '\u202e',
+      '\u2066',
+      '\u200b',
+      '\u2028',
+      '\ud800',
+      'é',
+      '好',
+      '🙂',
+      'a',
+    ),
     fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
   ),
   maxLength: 40,
@@ -13,7 +29,11 @@ const hostile = fc.string({
 
 describe('text for a terminal', () => {
   test('never holds a character that a terminal obeys or that reorders what is read', () => {
-    fc.assert(fc.property(hostile, (text) => expect(visible(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u)));
+    fc.assert(
+      fc.property(hostile, (text) => {
+        expect(visible(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+      }),
+    );
   });
 
   test('shows an escape sequence and an override as what they are', () => {
@@ -47,6 +67,10 @@ describe('text for a terminal', () => {
     expect(cut('reviewer', 8)).toBe('reviewer');
     expect(cut('reviewer', 5)).toBe('revi…');
     expect(cut('好好好', 4)).toBe('好…');
-    fc.assert(fc.property(hostile, fc.integer({ min: 1, max: 20 }), (text, max) => expect(columnsOf(cut(text, max))).toBeLessThanOrEqual(max)));
+    fc.assert(
+      fc.property(hostile, fc.integer({ min: 1, max: 20 }), (text, max) => {
+        expect(columnsOf(cut(text, max))).toBeLessThanOrEqual(max);
+      }),
+    );
   });
 });

@@ -93,7 +93,8 @@ function printUsage(context: CliContext, options: FilterOptions & { by: UsageGro
       'Nothing was used.',
     );
     if (answer.startTime !== undefined) printNote(context, `Since ${localTime(answer.startTime)}.`);
-    if (answer.truncated) printNote(context, 'There are more groups: raise --limit (500 at most), or narrow what is summed.');
+    if (answer.truncated)
+      printNote(context, 'There are more groups: raise --limit (500 at most), or narrow what is summed.');
   });
 }
 

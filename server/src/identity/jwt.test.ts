@@ -209,6 +209,15 @@ describe('a good token', () => {
     expect(await reasonOf(token, own)).toBe('token_expired');
     expect(verified).toBe(2);
   });
+
+  it('ends also when the wall clock is set past its expiry', async () => {
+    const clock = new ManualClock();
+    const own = verifierFor([strictOptions()], clock);
+    const token = await sign(goodClaims({ exp: Math.floor(clock.now() / 1000) + 600 }), keys[0]);
+    expect(await reasonOf(token, own)).toBeNull();
+    clock.jump(601_000);
+    expect(await reasonOf(token, own)).toBe('token_expired');
+  });
 });
 
 // For the tables of cases, which are made before the clock of the tests is.

@@ -9,7 +9,7 @@ import type { StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './str
 import type { Usage } from './usage.ts';
 import { type WireFormat, wireFormats } from './wire-formats.ts';
 
-export { type TranslatedError, translateError } from './provider-error.ts';
+export { translateError } from './provider-error.ts';
 
 export interface TranslatedRequest {
   /** The request in the provider's dialect, as JSON text. */

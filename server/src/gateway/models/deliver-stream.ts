@@ -42,6 +42,7 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
     errorClass: relay.failed ? 'upstream_error' : null,
     billable: true,
     usage: relay.usage,
+    complete: relay.complete,
     outputBytes: relay.outputBytes,
     firstTokenMs: progress.firstTokenMs,
     finish: () => end(call.exchange, Buffer.concat(ending)),

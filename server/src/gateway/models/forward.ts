@@ -21,6 +21,8 @@ export interface Delivery {
   readonly billable: boolean;
   /** Measured by the provider; null where it did not say. */
   readonly usage: Usage | null;
+  /** The answer came to its end, so `usage` is all of it. */
+  readonly complete: boolean;
   /** Bytes generated, for an estimate where usage is missing; null when the answer never began. */
   readonly outputBytes: number | null;
   readonly firstTokenMs: number | null;
@@ -108,6 +110,7 @@ function failed(error: PortcullisError, { sent, usage, relay, firstTokenMs }: Pr
     errorClass: error.code,
     billable: sent && !(error instanceof UpstreamFailure && !error.sent),
     usage: usage ?? relay?.usage ?? null,
+    complete: usage !== null || (relay?.complete ?? false),
     outputBytes: relay?.outputBytes ?? null,
     firstTokenMs,
     finish: () => {

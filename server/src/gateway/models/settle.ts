@@ -21,12 +21,12 @@ export async function settle(
 ): Promise<void> {
   const { attempt, exchange } = call;
   if (attempt === null) throw new Error('a call without a principal reached settle');
-  const usage = delivery.billable ? (delivery.usage ?? estimate(hold.worst.usage, delivery.outputBytes)) : noUsage;
+  const { usage, provenance } = amounts(delivery, hold.worst.usage);
   const final: Attempt = {
     ...attempt,
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
-    provenance: delivery.billable && delivery.usage === null ? 'estimated' : 'measured',
+    provenance,
     outcome: delivery.outcome,
     errorClass: delivery.errorClass,
     firstTokenMs: delivery.firstTokenMs,
@@ -37,9 +37,14 @@ export async function settle(
   await (delivery.billable ? gate.ledger.settle(hold, final) : gate.ledger.release(hold, final));
 }
 
-/** The worst case, except that no more can have been generated than came through. */
-function estimate(worst: Usage, outputBytes: number | null): Usage {
-  return outputBytes === null ? worst : { ...worst, output: Math.min(worst.output, outputBytes) };
+function amounts(delivery: Delivery, worst: Usage): Pick<Attempt, 'usage' | 'provenance'> {
+  const { billable, usage, complete, outputBytes } = delivery;
+  if (!billable) return { usage: noUsage, provenance: 'measured' };
+  if (usage !== null && complete) return { usage, provenance: 'measured' };
+  // A token is a byte at least, so no more can have been generated than came through; what the provider said of an
+  // answer that it did not end is from before its end.
+  const output = Math.max(usage?.output ?? 0, Math.min(worst.output, outputBytes ?? worst.output));
+  return { usage: { ...(usage ?? worst), output }, provenance: 'estimated' };
 }
 
 function count(
