@@ -117,6 +117,7 @@ export class TestGate {
     const made = await this.api<{ key: { id: string }; secret: string }>('AgentService/CreateKey', {
       agentId: agent.id,
       name,
+      kind: 'PRINCIPAL_KIND_AGENT',
       scopes: ['models:invoke', 'runs:write'],
       ...key,
     });

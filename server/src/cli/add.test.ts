@@ -63,7 +63,7 @@ describe('portcullis add', () => {
     expect(parsed()?.models['claude-*']?.targets).toMatchObject([{ provider: 'anthropic' }]);
   });
 
-  test('keeps comments and what is there', async () => {
+  test('leaves every other byte as it is, comments and blank lines included', async () => {
     const before = `# my gate
 providers:
   # the lab
@@ -78,9 +78,27 @@ models:
     writeFileSync(file(), before);
     const { stdout } = await add(['anthropic']);
     expect(stdout).not.toMatch(/^- /m);
-    const lines = readFileSync(file(), 'utf8').split('\n');
-    for (const line of before.split('\n')) expect(lines).toContain(line);
-    expect(parsed()?.providers).toHaveProperty('anthropic');
+    const added = '  anthropic:\n    kind: anthropic\n    api_key: ${ANTHROPIC_API_KEY}\n';
+    const route = '  claude-*:\n    targets:\n      - provider: anthropic\n';
+    const expected = before.replace('\n\nmodels:', `\n${added}\nmodels:`).replace('# the end', `${route}# the end`);
+    expect(readFileSync(file(), 'utf8')).toBe(expected);
+  });
+
+  test('gives the file the same meaning in any style that YAML knows', async () => {
+    const files = [
+      'providers: { lab: { kind: sim } } # braces\nmodels: {}\n',
+      'models:\n    fast:\n        targets:\n        - { provider: lab }\nproviders:\n    lab:\n        kind: sim',
+      '---\nproviders:\n  lab: &lab\n    kind: sim\n...\n',
+      '\ufeffproviders:\n  lab:\n    kind: sim\n  # last\n\n\n# end',
+      'providers:\r\n  lab:\r\n    kind: sim\r\n',
+    ];
+    for (const before of files) {
+      writeFileSync(file(), before);
+      expect(await add(['anthropic'])).toMatchObject({ code: 0 });
+      expect(parsed()?.providers).toMatchObject({ lab: { kind: 'sim' }, anthropic: { kind: 'anthropic' } });
+      expect(parsed()?.models).toHaveProperty('claude-*');
+      for (const [comment] of before.matchAll(/#.*/g)) expect(readFileSync(file(), 'utf8')).toContain(comment);
+    }
   });
 
   test('works on a file of comments alone, and on sections with nothing in them', async () => {

@@ -1,4 +1,5 @@
-import { type Document, isMap, parseDocument } from 'yaml';
+import { isDeepStrictEqual } from 'node:util';
+import { type Document, isMap, isNode, parse, parseDocument, stringify } from 'yaml';
 import { CliError } from './context.ts';
 
 /** A provider to write into the configuration file, and the public model names that shall lead to it. */
@@ -15,8 +16,10 @@ export interface Edit {
   readonly kept: readonly string[];
 }
 
+type Entries = Readonly<Record<string, unknown>>;
+
 /**
- * Adds to the file's text; comments stay. Adding what is there already adds only the routes that are missing.
+ * Adds to the file's text. Adding what is there already adds only the routes that are missing.
  * @throws CliError when the text is not YAML, or has another provider of that name
  */
 export function addProvider(before: string, { name, entry, models }: ProviderAddition): Edit {
@@ -27,25 +30,57 @@ export function addProvider(before: string, { name, entry, models }: ProviderAdd
   ensureMap(document, 'models');
 
   const known = document.hasIn(['providers', name]);
-  if (!known) document.setIn(['providers', name], document.createNode(entry));
-  else if (['kind', 'base_url'].some((member) => document.getIn(['providers', name, member]) !== entry[member]))
+  if (known && ['kind', 'base_url'].some((member) => document.getIn(['providers', name, member]) !== entry[member]))
     throw new CliError(`There is another provider "${name}" in the file: choose a --name, or edit the file.`);
-
   const missing = models.filter((model) => !document.hasIn(['models', model]));
-  for (const model of missing) {
-    document.setIn(['models', model], document.createNode({ targets: [{ provider: name }] }));
-  }
-  const changed = !known || missing.length > 0;
-  return {
-    text: changed ? document.toString({ lineWidth: 0 }) : before,
-    kept: models.filter((model) => !missing.includes(model)),
+  const additions: Readonly<Record<string, Entries>> = {
+    providers: known ? {} : { [name]: entry },
+    models: Object.fromEntries(missing.map((model) => [model, { targets: [{ provider: name }] }])),
   };
+  return { text: withAdditions(before, document, additions), kept: models.filter((model) => !missing.includes(model)) };
 }
 
 function ensureMap(document: Document, section: string): void {
   const node = document.getIn([section]);
   // `models:` with nothing below it is null in YAML.
   if (node === undefined || node === null) return document.setIn([section], document.createNode({}));
-  if (!isMap(node)) throw new CliError(`The configuration file holds no list of names under "${section}".`);
+  if (!isMap(node)) throw new CliError(`The configuration file holds no names under "${section}".`);
   if (node.items.length === 0) node.flow = false;
+}
+
+/**
+ * The text with the new lines in it and every other byte as it was; where that cannot be (a section in braces, say) the
+ * whole file is written anew from the document, which keeps its comments.
+ */
+function withAdditions(before: string, document: Document, additions: Readonly<Record<string, Entries>>): string {
+  let text = before;
+  for (const [section, entries] of Object.entries(additions)) {
+    if (Object.keys(entries).length === 0) continue;
+    text = insertBelow(text, section, entries);
+    for (const [key, value] of Object.entries(entries)) document.setIn([section, key], document.createNode(value));
+  }
+  return text === before || isDeepStrictEqual(contentOf(text), document.toJS())
+    ? text
+    : document.toString({ lineWidth: 0 });
+}
+
+function contentOf(text: string): unknown {
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes entries below the last one of a section in block style, or a new section at the end. */
+function insertBelow(text: string, section: string, entries: Entries): string {
+  const map = parseDocument(text).getIn([section], true);
+  const first = isMap(map) && !map.flow ? map.items[0]?.key : undefined;
+  if (!isMap(map) || !map.range || !isNode(first) || !first.range)
+    return `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${stringify({ [section]: entries }, { lineWidth: 0 })}`;
+  const column = first.range[0] - (text.lastIndexOf('\n', first.range[0] - 1) + 1);
+  const lineEnd = text.indexOf('\n', map.range[1] - 1);
+  const at = lineEnd < 0 ? text.length : lineEnd + 1;
+  const lines = stringify(entries, { lineWidth: 0 }).replace(/^(?=.)/gm, ' '.repeat(column));
+  return `${text.slice(0, at)}${lineEnd < 0 ? '\n' : ''}${lines}${text.slice(at)}`;
 }

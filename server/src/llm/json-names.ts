@@ -10,14 +10,13 @@ const plainName = /^\w*$/;
 export class MemberNames {
   readonly #body: Buffer;
   /** Ranges of the names seen so far, innermost object last. */
-  readonly #starts: Int32Array;
-  readonly #ends: Int32Array;
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  // Not the arrays' own length: to shorten an array costs more than all the rest.
   #length = 0;
 
-  constructor(body: Buffer, depthMax: number) {
+  constructor(body: Buffer) {
     this.#body = body;
-    this.#starts = new Int32Array(linearMax * depthMax);
-    this.#ends = new Int32Array(linearMax * depthMax);
   }
 
   /** Begins an object. @returns a mark to give to `claim` and `leave` */

@@ -65,7 +65,7 @@ export interface ScannedBody {
 }
 
 /**
- * The names to look for at every depth. They tell whether a body can hold anything but text: most cannot, and need no
+ * The names to look for at every depth; none has a character that may be escaped (see MemberNames). They tell whether a body can hold anything but text: most cannot, and need no
  * further parsing (see the dialects' `facts.ts`).
  */
 const watchedNames = ['type', 'ttl', 'image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
@@ -117,26 +117,17 @@ export function editBody(body: Buffer, edits: readonly BodyEdit[]): Buffer {
 
 const literals = { true: Buffer.from('true'), false: Buffer.from('false'), null: Buffer.from('null') };
 
-const watchedNameBytesMax = 31;
+const watchedBytes = watchedNames.map((name) => Buffer.from(name));
 
-class Watch implements Sighting {
-  readonly name: string;
-  readonly bytes: Buffer;
+/** 1 at the lengths that watched names have: nearly every name is passed over by this one look. */
+const watchedLengths = new Uint8Array(256);
+for (const { length } of watchedBytes) watchedLengths[length] = 1;
+
+/** What was seen of a watched name so far; plain strings as ranges until the end, so that each is made once. */
+class SightingLog implements Sighting {
   readonly values = new Set<string>();
   readonly ranges: ByteRange[] = [];
   complete = true;
-  occurs = false;
-
-  constructor(name: string) {
-    this.name = name;
-    this.bytes = Buffer.from(name);
-  }
-
-  /** Whether the member name [start, end) of `body` is this one. */
-  is(body: Buffer, start: number, end: number, escaped: boolean): boolean {
-    if (escaped) return stringText(body, start, end, true) === this.name;
-    return end - start === this.bytes.length && sameBytes(this.bytes, 0, body, start, end);
-  }
 }
 
 class Scanner {
@@ -144,9 +135,8 @@ class Scanner {
   readonly #view: DataView;
   readonly #depthMax: number;
   readonly #names: MemberNames;
-  readonly #watches: readonly Watch[];
-  /** 1 at the lengths that watched names have: nearly every name is passed over by this one look. */
-  readonly #watchedLengths = new Uint8Array(watchedNameBytesMax + 1);
+  /** By the index of the watched name. */
+  readonly #logs: (SightingLog | undefined)[] = [];
   #at = 0;
   /** The count of the array or object that ended last. */
   #count = 0;
@@ -155,9 +145,7 @@ class Scanner {
     this.#body = body;
     this.#view = new DataView(body.buffer, body.byteOffset, body.length);
     this.#depthMax = depthMax;
-    this.#names = new MemberNames(body, depthMax);
-    this.#watches = watchedNames.map((name) => new Watch(name));
-    for (const { bytes } of this.#watches) this.#watchedLengths[bytes.length] = 1;
+    this.#names = new MemberNames(body);
   }
 
   scan(): ScannedBody {
@@ -168,9 +156,11 @@ class Scanner {
     this.#skipSpace();
     if (this.#at < this.#body.length) this.#fail('nothing may follow the object');
     const sightings = new Map<string, Sighting>();
-    for (const watch of this.#watches) {
-      for (const range of watch.ranges) watch.values.add(stringText(this.#body, range.start, range.end, false));
-      if (watch.occurs) sightings.set(watch.name, watch);
+    for (const [i, name] of watchedNames.entries()) {
+      const log = this.#logs[i];
+      if (log === undefined) continue;
+      for (const { start, end } of log.ranges) log.values.add(stringText(this.#body, start, end, false));
+      sightings.set(name, log);
     }
     return { members, sightings };
   }
@@ -225,7 +215,7 @@ class Scanner {
       this.#skipSpace();
       const valueStart = this.#at;
       const kind = this.#value(depth);
-      this.#watch(start, end, escaped, valueStart, kind);
+      this.#watch(start, end, valueStart, kind);
       if (members !== null) {
         members.set(stringText(body, start, end, escaped), {
           start: valueStart,
@@ -358,27 +348,29 @@ class Scanner {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = body[++this.#at] as number;
   }
 
-  #watch(start: number, end: number, escaped: boolean, valueStart: number, kind: JsonKind): void {
-    const body = this.#body;
-    if (!escaped && this.#watchedLengths[end - start] !== 1) return;
-    for (const watch of this.#watches) {
-      if (!watch.is(body, start, end, escaped)) continue;
-      watch.occurs = true;
-      if (kind === 'string') this.#noteValue(watch, valueStart + 1, this.#at - 1);
+  /** Notes the member with the name [start, end), whose value ends here, if its name is watched. */
+  #watch(start: number, end: number, valueStart: number, kind: JsonKind): void {
+    if (watchedLengths[end - start] !== 1) return;
+    for (let i = 0; i < watchedBytes.length; i++) {
+      const bytes = watchedBytes[i] as Buffer;
+      if (end - start !== bytes.length || !sameBytes(bytes, 0, this.#body, start, end)) continue;
+      const log = (this.#logs[i] ??= new SightingLog());
+      if (kind === 'string') this.#noteValue(log, valueStart + 1, this.#at - 1);
       return;
     }
   }
 
-  #noteValue(watch: Watch, start: number, end: number): void {
-    for (const range of watch.ranges) {
-      if (range.end - range.start === end - start && sameBytes(this.#body, range.start, this.#body, start, end)) return;
+  #noteValue(log: SightingLog, start: number, end: number): void {
+    const body = this.#body;
+    for (const range of log.ranges) {
+      if (range.end - range.start === end - start && sameBytes(body, range.start, body, start, end)) return;
     }
-    if (end - start > watchedValueBytesMax || watch.ranges.length + watch.values.size >= watchedValuesMax) {
-      watch.complete = false;
-    } else if (this.#body.subarray(start, end).includes(backslash)) {
-      watch.values.add(stringText(this.#body, start, end, true));
+    if (end - start > watchedValueBytesMax || log.ranges.length + log.values.size >= watchedValuesMax) {
+      log.complete = false;
+    } else if (body.subarray(start, end).includes(backslash)) {
+      log.values.add(stringText(body, start, end, true));
     } else {
-      watch.ranges.push({ start, end });
+      log.ranges.push({ start, end });
     }
   }
 

@@ -75,6 +75,7 @@ describe('a stream of Messages events', () => {
     const call = (input: unknown) => decode([start, open(0, tool(input)), stop(0), ...end('tool_use')]).blocks;
     expect(call({})).toMatchObject([{ argumentsJson: '{}' }]);
     expect(call({ a: 1 })).toMatchObject([{ argumentsJson: '{"a":1}' }]);
+    expect(failureOf(decode([start, open(0, tool(null)), stop(0), ...end('tool_use')]).last)).toContain('input');
   });
 
   test('leaves reasoning behind, counts its bytes and says so', () => {

@@ -42,7 +42,7 @@ class Decoder implements DecoderCore {
   outputBytes = 0;
   readonly #losses: Losses;
   /** Tool calls whose input no delta has brought yet, by index: what their start gave as input. */
-  readonly #startInputs = new Map<number, JsonObject>();
+  readonly #startInputs = new Map<number, JsonObject | null>();
   /** Blocks that stay behind. */
   readonly #skipped = new Set<number>();
   #usageTotals: JsonObject = {};
@@ -132,7 +132,7 @@ class Decoder implements DecoderCore {
       case 'tool_use': {
         const { id, name } = parseToolUse(block);
         yield { type: 'block_start', index, block: { kind: 'tool_call', id, name } };
-        this.#startInputs.set(index, block.optionalObject('input') ?? {});
+        this.#startInputs.set(index, block.optionalObject('input'));
         break;
       }
       case null:
@@ -161,9 +161,10 @@ class Decoder implements DecoderCore {
   *#blockStop(index: number): Iterable<StreamEvent> {
     if (this.#skipped.delete(index)) return;
     const input = this.#startInputs.get(index);
-    // Without deltas the input is the one that the start gave: usually the empty object of a tool without arguments.
-    if (input !== undefined) yield { type: 'arguments_delta', index, json: JSON.stringify(input) };
     this.#startInputs.delete(index);
+    // Without deltas the input is the one that the start gave: usually the empty object of a tool without arguments.
+    if (input === null) throw this.#losses.malformed('content_block.input', 'a JSON object');
+    if (input !== undefined) yield { type: 'arguments_delta', index, json: JSON.stringify(input) };
     yield { type: 'block_stop', index };
   }
 

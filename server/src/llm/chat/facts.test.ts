@@ -134,7 +134,9 @@ describe('what has no bound', () => {
     [{ type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' } }, 'messages[0].content[0].input_audio'],
     [{ type: 'video_url', video_url: { url: 'u' } }, 'messages[0].content[0].video_url'],
     [{ type: 'image_embeds', data: 'AAAA' }, 'messages[0].content[0].type'],
-    [{ type: 7, file: null, x: { type: 'odd' } }, 'messages[0].content[0].file'],
+    [{ type: 7, x: { type: 'odd' } }, 'messages[0].content[0].type'],
+    [{ type: 'file', image_url: 'u', file: { file_id: 'file-1' } }, 'messages[0].content[0].file.file_id'],
+    [{ type: 'video', image_url: 'u' }, 'messages[0].content[0].type'],
   ])('is named: %j', (part, field) => {
     expect(withParts(part).unbounded).toEqual([field]);
   });

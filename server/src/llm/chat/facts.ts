@@ -18,7 +18,7 @@ const textBodyTypes: ReadonlySet<string> = textParts.union(
 );
 
 /** Names under which a part may hold something that is not text, even where a lenient server lets it omit its type. */
-const mediaNames = ['image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
+const mediaNames = nameSet('image_url input_audio file audio_url video_url');
 
 /** Settings that are priced by themselves or do more than one call's work, at OpenAI or at servers that speak as it does. */
 const unboundedFields = ['prediction', 'plugins', 'preset', 'search_parameters'];
@@ -53,7 +53,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     serviceTier: fields.string('service_tier'),
   };
   readSettings(fields, costs);
-  if (!hasOnlyTypes(scanned, textBodyTypes) || mediaNames.some((name) => scanned.sightings.has(name))) {
+  if (!hasOnlyTypes(scanned, textBodyTypes) || scanned.sightings.keys().some((name) => mediaNames.has(name))) {
     const request = JSON.parse(body.toString()) as JsonObject;
     eachObject(request['messages'], 'messages', (message, path) => readMessage(message, path, costs));
     eachObject(request['tools'], 'tools', (tool, path) => readTool(tool, path, costs));
@@ -91,12 +91,14 @@ function readMessage(message: JsonObject, path: string, costs: CostFacts): void 
 }
 
 function readPart(part: JsonObject, path: string, costs: CostFacts): void {
-  const media = mediaNames.find((name) => part[name] !== undefined);
   const type = part['type'] ?? 'text';
-  if (media === 'image_url') readImage(part['image_url'], costs);
-  else if (media === 'file') readFile(part['file'], `${path}.file`, costs);
-  else if (media !== undefined) costs.addUnbounded(`${path}.${media}`);
-  else if (typeof type !== 'string' || !textParts.has(type)) costs.addUnbounded(`${path}.type`);
+  if (typeof type !== 'string' || !(textParts.has(type) || mediaNames.has(type))) costs.addUnbounded(`${path}.type`);
+  for (const name of mediaNames) {
+    if (part[name] === undefined) continue;
+    if (name === 'image_url') readImage(part[name], costs);
+    else if (name === 'file') readFile(part[name], `${path}.file`, costs);
+    else costs.addUnbounded(`${path}.${name}`);
+  }
 }
 
 function readImage(image: unknown, costs: CostFacts): void {
