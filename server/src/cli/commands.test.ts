@@ -61,7 +61,7 @@ describe('portcullis --help', () => {
       'doctor',
       'completion',
     ])
-      expect(stdout.match(new RegExp(`^  ${name}( |$)`, 'gm')), name).toHaveLength(1);
+      expect([name, stdout.match(new RegExp(`^  ${name}( |$)`, 'gm'))?.length]).toEqual([name, 1]);
   });
 });
 

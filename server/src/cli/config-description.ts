@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { scrub } from '../base/log.ts';
 import { type Config, loadConfig } from '../config/config.ts';
-import { type OptionName, options } from '../config/options.ts';
+import { type OptionName, type OptionValues, options } from '../config/options.ts';
 
 export interface OptionDescription {
   readonly name: string;
@@ -41,13 +41,10 @@ function describeOption(name: OptionName, config: Config): OptionDescription {
   return { name, group, value: text, isDefault };
 }
 
-function asText(value: unknown): string {
-  if (value === null || value === undefined) return '';
+function asText(value: OptionValues[OptionName]): string {
+  if (value === null) return '';
   if (Array.isArray(value)) return value.join(',');
-  if (typeof value === 'object' && 'host' in value && 'port' in value) {
-    const host = String(value.host);
-    return `${host.includes(':') ? `[${host}]` : host}:${String(value.port)}`;
-  }
+  if (typeof value === 'object') return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`;
   return String(value);
 }
 

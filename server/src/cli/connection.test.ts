@@ -75,7 +75,7 @@ describe('the gate to talk to', () => {
   test('is refused with a key in its URL, and the key is not repeated', () => {
     for (const url of ['https://user:hunter2@gate.example.com', 'https://gate.example.com/?key=hunter2', 'hunter2']) {
       const attempt = () => find({ PORTCULLIS_URL: url, PORTCULLIS_KEY: 'pcl_key' });
-      expect(attempt).toThrow();
+      expect(attempt).toThrow(/The URL of the gate/);
       expect(attempt).not.toThrow(/hunter2/);
     }
   });

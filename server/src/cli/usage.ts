@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { pageSizeMax } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
 import {

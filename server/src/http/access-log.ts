@@ -1,5 +1,5 @@
 import type { AccessRecord } from '../base/access-record.ts';
-import type { Logger } from '../base/log.ts';
+import { type Logger, scrub } from '../base/log.ts';
 
 export interface AccessLine {
   readonly record: AccessRecord;
@@ -15,17 +15,18 @@ export interface AccessLine {
 /** Writes one line a request. No bodies, prompts or credentials; failures at `warn`, faults of ours at `error`. */
 export function writeAccessLine(log: Logger, line: AccessLine): void {
   const { record } = line;
-  const fields: Record<string, unknown> = {
+  // The logger leaves out what is undefined.
+  const fields = {
     request_id: record.requestId,
-    project: record.projectId,
-    agent: record.agentId,
-    run_id: record.runId,
-    sub: record.subject,
-    key_id: record.keyId,
-    jti: record.jti,
-    aud: record.audience,
-    auth_method: record.authMethod,
-    auth_reason: record.authReason,
+    project: record.projectId ?? undefined,
+    agent: record.agentId ?? undefined,
+    run_id: record.runId ?? undefined,
+    sub: record.subject ?? undefined,
+    key_id: record.keyId ?? undefined,
+    jti: record.jti ?? undefined,
+    aud: record.audience ?? undefined,
+    auth_method: record.authMethod ?? undefined,
+    auth_reason: record.authReason ?? undefined,
     method: line.method,
     path: line.route,
     status: line.status,
@@ -33,14 +34,13 @@ export function writeAccessLine(log: Logger, line: AccessLine): void {
     bytes_in: record.bytesIn,
     bytes_out: record.bytesOut,
     ip: line.address,
-    user_agent: line.userAgent,
-    model: record.model,
-    decision: record.decision,
-    code: record.code,
-    rule: record.rule,
-    internal: record.internal,
+    user_agent: scrub(line.userAgent),
+    model: record.model === null ? undefined : scrub(record.model),
+    decision: record.decision ?? undefined,
+    code: record.code ?? undefined,
+    rule: record.rule ?? undefined,
+    internal: record.internal === null ? undefined : scrub(record.internal),
   };
-  for (const [name, value] of Object.entries(fields)) if (value === null) delete fields[name];
   if (line.status >= 500) log.error(fields, 'request');
   else if (line.status >= 400) log.warn(fields, 'request');
   else log.info(fields, 'request');

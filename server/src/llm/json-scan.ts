@@ -65,8 +65,8 @@ export interface ScannedBody {
 }
 
 /**
- * The names to look for at every depth; none has a character that may be escaped (see MemberNames). They tell whether a body can hold anything but text: most cannot, and need no
- * further parsing (see the dialects' `facts.ts`).
+ * The names to look for at every depth; none can hold an escape (see MemberNames). They tell whether a body can hold
+ * anything but text: most cannot, and need no further parsing (see the dialects' `facts.ts`).
  */
 const watchedNames = ['type', 'ttl', 'image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
 
@@ -123,7 +123,10 @@ const watchedBytes = watchedNames.map((name) => Buffer.from(name));
 const watchedLengths = new Uint8Array(256);
 for (const { length } of watchedBytes) watchedLengths[length] = 1;
 
-/** What was seen of a watched name so far; plain strings as ranges until the end, so that each is made once. */
+/** Bodies in use have about as many different types. */
+const rangesMax = 16;
+
+/** What was seen of a watched name so far. The first plain strings stay ranges until the end: each is then made once. */
 class SightingLog implements Sighting {
   readonly values = new Set<string>();
   readonly ranges: ByteRange[] = [];
@@ -361,17 +364,15 @@ class Scanner {
   }
 
   #noteValue(log: SightingLog, start: number, end: number): void {
+    if (!log.complete) return;
     const body = this.#body;
     for (const range of log.ranges) {
       if (range.end - range.start === end - start && sameBytes(body, range.start, body, start, end)) return;
     }
-    if (end - start > watchedValueBytesMax || log.ranges.length + log.values.size >= watchedValuesMax) {
-      log.complete = false;
-    } else if (body.subarray(start, end).includes(backslash)) {
-      log.values.add(stringText(body, start, end, true));
-    } else {
-      log.ranges.push({ start, end });
-    }
+    const escaped = body.subarray(start, end).includes(backslash);
+    if (end - start > watchedValueBytesMax || log.values.size === watchedValuesMax) log.complete = false;
+    else if (escaped || log.ranges.length === rangesMax) log.values.add(stringText(body, start, end, escaped));
+    else log.ranges.push({ start, end });
   }
 
   #fail(what: string): never {

@@ -1,8 +1,9 @@
 import { PortcullisError } from '../base/errors.ts';
 
-/** Names kept for the `portcullis-dropped` header; a caller chooses how many unknown fields it sends. */
+/** Names kept for the `portcullis-dropped` header; a caller chooses how many unknown fields it sends, and how long. */
 const namesMax = 32;
 const nameCharsMax = 100;
+const reasonCharsMax = 200;
 
 /**
  * The rule of every translation: a field or block is mapped, or refused by name, or, where the route allows it, dropped
@@ -22,9 +23,10 @@ export class Losses {
   /** Something that matters has no counterpart. @throws PortcullisError naming it, unless the route allows the loss. */
   drop(path: string, what = 'has no counterpart in the dialect on the other side'): void {
     if (this.#lossy === 'refuse') {
+      const reason = what.slice(0, reasonCharsMax);
       throw this.#source === 'request'
-        ? refusal(path, `${what}: remove it, or set \`lossy: allow\` on the route to have it dropped.`)
-        : unreadable(path, `${what}.`);
+        ? refusal(path, `${reason}: remove it, or set \`lossy: allow\` on the route to have it dropped.`)
+        : unreadable(path, `${reason}.`);
     }
     this.hint(path);
   }

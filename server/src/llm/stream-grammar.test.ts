@@ -9,7 +9,7 @@ import { readAnthropicStream } from './testing/anthropic-grammar.ts';
 import { anyEvents, legalEvents } from './testing/arbitrary.ts';
 import { readChatStream } from './testing/chat-grammar.ts';
 import { eventsIn } from './testing/sse-text.ts';
-import { blocksOf } from './testing/stream-content.ts';
+import { blocksOf, insist } from './testing/stream-content.ts';
 import { wireFormats } from './wire-formats.ts';
 
 const read = { anthropic: readAnthropicStream, chat: readChatStream } satisfies Record<Dialect, unknown>;
@@ -87,6 +87,20 @@ describe.each(dialects)('a stream in the %s dialect', (dialect) => {
         const kept = frames.slice(0, at % frames.length);
         const reasonTold = kept.some(({ data }) => /"(finish_reason|stop_reason)":"/.test(data));
         expect(decode(kept).at(-1)?.type).toBe(reasonTold ? 'finish' : 'error');
+      }),
+    );
+  });
+
+  test('is told from one that lacks any of its frame: the checkers of these tests notice', () => {
+    fc.assert(
+      fc.property(legalEvents, fc.nat(), (events, at) => {
+        const blocks = write(format.createEncoder(options), events).match(/.+?\n\n/gs) ?? [];
+        const frame = blocks.filter((block) =>
+          /message_|content_block_st|"role"|"finish_reason":"|\[DONE\]/.test(block),
+        );
+        const missing = frame[at % frame.length];
+        const verdict = () => read[dialect](blocks.filter((block) => block !== missing).join('')).ending;
+        expect(() => insist(verdict() === 'finished', 'not finished')).toThrow('illegal stream');
       }),
     );
   });

@@ -4,6 +4,8 @@ import type { JsonObject, ToolCallBlock } from './conversation.ts';
 import { parseExactJson } from './exact-json.ts';
 import { isJsonObject } from './object-reader.ts';
 
+const labelCharsMax = 100;
+
 /** The arguments of a tool call as an object, or null when the model's text is anything else than one JSON object. */
 export function parseArguments(argumentsJson: string): JsonObject | null {
   if (depth(argumentsJson) > jsonDepthMax) return null;
@@ -32,10 +34,15 @@ function depth(json: string): number {
   return deepest;
 }
 
+/** Names a tool call in an error, whatever a model or caller named it. */
+export function describeCall({ id, name }: Pick<ToolCallBlock, 'id' | 'name'>): string {
+  return `tool call "${id.slice(0, labelCharsMax)}" (${name.slice(0, labelCharsMax)})`;
+}
+
 /** The error for arguments that a dialect needs as an object and that are none. */
-export function argumentsError({ id, name }: Pick<ToolCallBlock, 'id' | 'name'>): PortcullisError {
+export function argumentsError(call: Pick<ToolCallBlock, 'id' | 'name'>): PortcullisError {
   return new PortcullisError(
     'upstream_error',
-    `The provider's answer cannot be translated: the arguments of tool call "${id}" (${name}) are not a JSON object.`,
+    `The provider's answer cannot be translated: the arguments of ${describeCall(call)} are not a JSON object.`,
   );
 }

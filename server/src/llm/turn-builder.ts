@@ -1,6 +1,9 @@
 import { PortcullisError } from '../base/errors.ts';
 import type { AssistantBlock, TextBlock, ToolResultBlock, Turn } from './conversation.ts';
 
+/** Of a caller's identifier in an error. */
+const idCharsMax = 100;
+
 /** A turn while it grows; it is read-only once handed out. */
 type GrowingTurn =
   | { readonly role: 'system'; readonly blocks: TextBlock[] }
@@ -38,12 +41,12 @@ export class TurnBuilder {
     if (!this.#unanswered.delete(block.callId)) {
       throw refused(
         path,
-        `the tool result for "${block.callId}" answers no open tool call of the assistant turn before it: ` +
+        `the tool result for ${quoted(block.callId)} answers no open tool call of the assistant turn before it: ` +
           'send the call with its result, or leave both out.',
       );
     }
     if (turn.blocks.some(({ type }) => type === 'text')) {
-      throw refused(path, `the tool result for "${block.callId}" must come before the text of its turn.`);
+      throw refused(path, `the tool result for ${quoted(block.callId)} must come before the text of its turn.`);
     }
     turn.blocks.push(block);
   }
@@ -53,7 +56,7 @@ export class TurnBuilder {
   }
 
   #call(id: string, path: string): void {
-    if (this.#unanswered.has(id)) throw refused(path, `two tool calls of one turn have the id "${id}".`);
+    if (this.#unanswered.has(id)) throw refused(path, `two tool calls of one turn have the id ${quoted(id)}.`);
     this.#unanswered.add(id);
   }
 
@@ -66,6 +69,10 @@ export class TurnBuilder {
     this.#turns.push(turn);
     return turn;
   }
+}
+
+function quoted(id: string): string {
+  return `"${id.slice(0, idCharsMax)}"`;
 }
 
 function refused(path: string, what: string): PortcullisError {

@@ -53,7 +53,7 @@ export const surfaceGates: readonly DeploymentGate[] = [
       const url = loadConfig(context.environment, context.cwd).config.options.PUBLIC_URL ?? api.url;
       if (!url.startsWith('https:')) throw new NotTested('neither PUBLIC_URL nor the URL of the gate is https');
       const answer = await probe(url.replace(/\/+$/, ''), { path: '/readyz' });
-      const hsts = Number(/max-age=(\d+)/.exec(String(answer.headers['strict-transport-security'] ?? ''))?.[1] ?? 0);
+      const hsts = Number(/max-age=(\d+)/.exec(answer.headers['strict-transport-security'] ?? '')?.[1] ?? 0);
       if (hsts < 31_536_000) throw new Error('Strict-Transport-Security is missing or below a year');
       const days = Math.floor(((answer.certificateEnds?.getTime() ?? 0) - Date.now()) / 86_400_000);
       if (days < certificateDaysMin) throw new Error(`the certificate ends in ${days} days`);

@@ -14,7 +14,7 @@ import { defaultToolChoice } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { TurnBuilder } from '../turn-builder.ts';
-import { parseArguments } from '../tool-arguments.ts';
+import { describeCall, parseArguments } from '../tool-arguments.ts';
 
 /**
  * Reads a Messages request (versions 2023-06-01 and 2026-10-21: the newer one leaves out the sampling fields).
@@ -282,12 +282,12 @@ function writeBlocks(blocks: Turn['blocks']): unknown {
   });
 }
 
-function requestedInput({ id, name, argumentsJson }: ToolCallBlock): unknown {
-  const input = parseArguments(argumentsJson);
+function requestedInput(call: ToolCallBlock): unknown {
+  const input = parseArguments(call.argumentsJson);
   if (input !== null) return input;
   throw new PortcullisError(
     'invalid_argument',
-    `The arguments of tool call "${id}" (${name}) are not a JSON object, which the model behind this name requires.`,
+    `The arguments of ${describeCall(call)} are not a JSON object, which the model behind this name requires.`,
     { param: 'messages' },
   );
 }

@@ -76,6 +76,12 @@ describe('a Chat Completion', () => {
     });
   });
 
+  test('with content that nobody asked for is an upstream error', () => {
+    expect(refusalOf(() => parse({ function_call: { name: 'f', arguments: '{}' } })).message).toContain(
+      'function_call',
+    );
+  });
+
   test('lists what it holds that cannot be passed on', () => {
     expect(parse({ content: 'x', reasoning_content: 'hmm', annotations: [] }).dropped).toEqual([
       'choices.message.reasoning_content',

@@ -35,8 +35,7 @@ export function parseAnswer(json: unknown, losses: Losses): Answer {
     ...message.list('tool_calls').map((call, i) => parseToolCall(call, `tool_calls[${i}]`, losses)),
   ];
   choice.hint('logprobs');
-  message.neutral('role', 'assistant');
-  message.closeOpen();
+  closeMessage(message, losses);
   return {
     id: completion.optionalString('id') ?? '',
     model: completion.optionalString('model') ?? '',
@@ -65,6 +64,15 @@ export function parseStop(
   // vLLM's addition: the sequence that matched, where one did. OpenAI does not tell it from a natural end.
   const matched = choice.any('stop_reason');
   return typeof matched === 'string' ? { stop: 'stop_sequence', stopSequence: matched } : { stop, stopSequence: null };
+}
+
+/** Ends the reading of a message or delta. Content that was never asked for matters; what servers add of their own is listed. */
+export function closeMessage(message: ObjectReader, losses: Losses): void {
+  for (const name of ['audio', 'function_call']) {
+    if (message.any(name) !== undefined) losses.drop(message.path(name), 'is content that nobody asked for');
+  }
+  message.neutral('role', 'assistant');
+  message.closeOpen();
 }
 
 function textBlocks(text: string): TextBlock[] {

@@ -229,6 +229,12 @@ describe('a stream of chunks', () => {
     expect(decode(delta({ content: 'x' }), end('stop'), delta({ content: '' })).last?.type).toBe('finish');
   });
 
+  test('with a second choice, or content that nobody asked for, is an error', () => {
+    const second = { ...end('stop'), choices: [0, 1].map((index) => ({ index, delta: { content: 'x' } })) };
+    expect(failureOf(decode(second).last)).toContain('choices[1]');
+    expect(failureOf(decode(delta({ function_call: { name: 'f' } })).last)).toContain('function_call');
+  });
+
   test('skips chunks without choices or delta, and lists what it cannot pass on', () => {
     const { dropped, last, decoder } = decode(
       { ...end('stop'), choices: [] },

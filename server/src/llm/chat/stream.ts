@@ -1,6 +1,7 @@
 import type { PortcullisError } from '../../base/errors.ts';
 import { toolArgumentsCharsMax, toolCallsPerAnswerMax } from '../../base/limits.ts';
 import type { Answer } from '../conversation.ts';
+import { parseExactJson } from '../exact-json.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { outputBytesOf } from '../output-bytes.ts';
@@ -17,7 +18,7 @@ import { type DecoderCore, type EncoderCore, createOrderedDecoder, createOrdered
 import { parseArguments } from '../tool-arguments.ts';
 import type { Usage } from '../usage.ts';
 import { streamErrorEvent } from './errors.ts';
-import { callId, parseArgumentsText, parseStop, writeStop } from './response.ts';
+import { callId, closeMessage, parseArgumentsText, parseStop, writeStop } from './response.ts';
 import { usageOf } from './usage.ts';
 import { writeUsage } from './usage-writer.ts';
 
@@ -69,8 +70,9 @@ class Decoder implements DecoderCore {
     }
     // Usage comes in a chunk of its own after the reason; some servers add running totals to every chunk.
     this.usage = usageOf(chunk.any('usage')) ?? this.usage;
-    const choices = chunk.list('choices');
-    if (choices.length > 0) yield* this.#choice(new ObjectReader(choices[0], 'choices[0]', this.#losses));
+    for (const [i, choice] of chunk.list('choices').entries()) {
+      yield* this.#choice(new ObjectReader(choice, `choices[${i}]`, this.#losses));
+    }
   }
 
   /** Due at [DONE], or where the connection ends without one: everything that the answer holds has come by then. */
@@ -80,7 +82,7 @@ class Decoder implements DecoderCore {
 
   #parse(data: string): unknown {
     try {
-      return JSON.parse(data);
+      return parseExactJson(data);
     } catch {
       throw this.#losses.malformed('chunk', 'JSON');
     }
@@ -91,6 +93,7 @@ class Decoder implements DecoderCore {
       this.#losses.drop('choices[1]', 'is a second choice, which nobody asked for');
       return;
     }
+    choice.hint('logprobs');
     const delta = choice.child('delta');
     this.outputBytes += outputBytesOf(choice.any('delta'));
     if (delta !== null) yield* this.#delta(delta);
@@ -102,14 +105,13 @@ class Decoder implements DecoderCore {
   }
 
   *#delta(delta: ObjectReader): Iterable<StreamEvent> {
-    delta.neutral('role', 'assistant');
     const refusal = delta.optionalString('refusal') ?? '';
     if (refusal !== '') this.#refused = true;
     for (const text of [delta.optionalString('content') ?? '', refusal]) if (text !== '') yield* this.#text(text);
     for (const [i, json] of delta.list('tool_calls').entries()) {
       yield* this.#toolCall(new ObjectReader(json, `tool_calls[${i}]`, this.#losses));
     }
-    delta.closeOpen();
+    closeMessage(delta, this.#losses);
   }
 
   *#text(text: string): Iterable<StreamEvent> {
