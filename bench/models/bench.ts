@@ -62,7 +62,7 @@ async function run(options: BenchOptions): Promise<Findings> {
     }
     const samples = await interleaved(load, running, plan, options, unavailable);
     const figures = Object.fromEntries([...samples].map(([name, taken]) => [name, figuresOf(taken)]));
-    const ratios = compare(figures);
+    const ratios = compare(figures, unavailable);
     return { targets: figures, ratios, missed: missedBars(bars, ratios), unavailable };
   } finally {
     await stopChildren();

@@ -29,6 +29,7 @@ export async function measure(
       : { kind: 'streams', ...call, ...streams };
   load.send(JSON.stringify(job));
   const { value, memory } = await withMemory(target, load.line());
+  target.alive();
   return streams === undefined
     ? closedLoopSample(JSON.parse(value) as ClosedLoopResult, memory)
     : streamsSample(JSON.parse(value) as StreamsResult, memory);

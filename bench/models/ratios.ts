@@ -12,13 +12,17 @@ export const bars: readonly Bar[] = [
   { ratio: 'stream_gaps_over_1s', atMost: 0 },
   { ratio: 'streams_rss_mib', atMost: 250 },
   { ratio: 'gate_errors', atMost: 0 },
+  { ratio: 'gate_workloads_failed', atMost: 0 },
 ];
 
 /**
  * The named comparisons; one whose sides were not both measured is absent. Sides are compared round by round, and the
  * median of that is the figure: what else the machine did in a round, it did to both.
  */
-export function compare(targets: Readonly<Record<string, TargetFigures>>): Sample {
+export function compare(
+  targets: Readonly<Record<string, TargetFigures>>,
+  unavailable: Readonly<Record<string, string>>,
+): Sample {
   const of = (target: string) => (workload: string, figure: string) =>
     targets[target]?.samples[workload]?.flatMap((sample) => sample[figure] ?? []) ?? [];
   const [gate, bare, portkey, direct] = [of('gate'), of('bare-proxy'), of('portkey'), of('direct')];
@@ -49,6 +53,7 @@ export function compare(targets: Readonly<Record<string, TargetFigures>>): Sampl
     event_delay_p99_vs_bare: over(gate('streams', 'event_delay_p99_ms'), bare('streams', 'event_delay_p99_ms')),
     stream_gaps_over_1s: Math.max(...gate('streams', 'gaps_over_1s')),
     streams_rss_mib: Math.max(...gate('streams', 'rss_mib')),
+    gate_workloads_failed: Object.keys(unavailable).filter((name) => name.startsWith('gate')).length,
     gate_errors: Math.max(...errors.map((sample) => (sample['errors'] ?? 0) + (sample['failed'] ?? 0))),
   };
   return Object.fromEntries(

@@ -20,6 +20,7 @@ export const bareProxy: Target = {
       pid: child.pid,
       databasePid: null,
       headers: { anthropic: {}, chat: {} },
+      alive: () => child.alive(),
       stop: () => child.stop(),
     };
   },

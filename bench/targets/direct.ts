@@ -10,6 +10,7 @@ export const direct: Target = {
       pid: mockPid,
       databasePid: null,
       headers: { anthropic: {}, chat: {} },
+      alive: () => {},
       stop: () => Promise.resolve(),
     }),
 };

@@ -49,6 +49,7 @@ export const gate: Target = {
         chat: { authorization: `Bearer ${agent_key}` },
         anthropic: { 'x-api-key': agent_key, 'anthropic-version': '2023-06-01' },
       },
+      alive: () => child.alive(),
       stop: () => child.stop(),
     };
   },

@@ -52,6 +52,7 @@ export const portkey: Target = {
           'anthropic-version': '2023-06-01',
         },
       },
+      alive: () => child.alive(),
       stop: () => child.stop(),
     };
   },

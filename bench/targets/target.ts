@@ -24,5 +24,7 @@ export interface RunningTarget {
   /** Its database, when it started one: counted in `pid`, and reported beside it. */
   readonly databasePid: number | null;
   readonly headers: Readonly<Record<Dialect, Readonly<Record<string, string>>>>;
+  /** @throws Error with the end of its log when its process has ended */
+  alive(): void;
   stop(): Promise<void>;
 }

@@ -47,7 +47,7 @@ CREATE TABLE agents (
   created_by text NOT NULL,
   control_version bigint NOT NULL,
   UNIQUE (project_id, name),
-  UNIQUE (issuer, subject),
+  UNIQUE (project_id, issuer, subject),
   CHECK ((issuer IS NULL) = (subject IS NULL))
 );
 CREATE INDEX agents_control ON agents (control_version);
@@ -170,6 +170,7 @@ CREATE TABLE holds (
   window_keys text[] NOT NULL,
   amounts bigint[] NOT NULL,
   -- The ledger row that a crash leaves to be written: the attempt at its worst case, by the columns of `attempts`.
+  -- Emptied when the hold is settled or released.
   crash_row json NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   deadline_at timestamptz NOT NULL,

@@ -1,16 +1,13 @@
 /** The composition root: it alone knows everything, wires it by hand, and takes it down in the reverse order. */
 import manifest from '../package.json' with { type: 'json' };
 import type { KeyObject } from 'node:crypto';
-import { join } from 'node:path';
-import { createContextValues } from '@connectrpc/connect';
-import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { basename, join, resolve } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
 import { destination } from 'pino';
-import { accessRecordKey, principalKey } from './api/context.ts';
-import type { ServiceDeps } from './api/deps.ts';
+import { serviceDeps } from './api/deps.ts';
 import { PageTokens } from './api/page-tokens.ts';
-import { registerServices } from './api/routes.ts';
+import { appended } from './audit/append.ts';
 import { auditSystem } from './audit/system.ts';
 import { systemClock } from './base/clock.ts';
 import { PortcullisError } from './base/errors.ts';
@@ -20,7 +17,6 @@ import { type Logger, createLogger } from './base/log.ts';
 import { type Metrics, createMetrics } from './base/metrics.ts';
 import { Stops } from './base/stops.ts';
 import { BudgetIndex } from './budget/budget-index.ts';
-import { BudgetService } from './budget/budget-service.ts';
 import { Instance, sweepHolds } from './budget/instances.ts';
 import { Ledger } from './budget/ledger.ts';
 import { PriceBook } from './budget/price-book.ts';
@@ -29,28 +25,26 @@ import { runCli } from './cli/program.ts';
 import type { Config } from './config/config.ts';
 import { configuredCredentials, configuredIssuers } from './config/credential-options.ts';
 import { credentialsPath, keepCredentials, readCredentials } from './config/credentials-file.ts';
-import type { ConfigFile } from './config/file.ts';
-import { deriveKeys, masterKeyIn } from './config/secrets.ts';
+import { type ConfigFile, configFileDigest } from './config/file.ts';
+import { type DerivedKeys, deriveKeys, masterKeyIn } from './config/secrets.ts';
 import { watchConfigFile } from './config/watch.ts';
 import type { ModelGate } from './gateway/models/gate.ts';
 import { type RoutesConfig, type Routing, createRouting } from './gateway/models/route-config.ts';
-import { type GuardOptions, guard } from './http/guard.ts';
-import { type Readiness, registerHealth } from './http/health.ts';
+import { registerApi } from './http/api-routes.ts';
+import type { GuardOptions, RateClass } from './http/guard.ts';
+import { registerHealth } from './http/health.ts';
 import { close, listen } from './http/listen.ts';
 import { registerMetrics } from './http/metrics-routes.ts';
 import { registerModels } from './http/models-routes.ts';
+import { readinessChecks } from './http/readiness.ts';
 import { type HttpOptions, createHttpServer } from './http/server.ts';
 import { ThroughputMeter } from './http/throughput.ts';
-import { AgentService } from './identity/agent-service.ts';
 import { ApiKeyVerifier } from './identity/api-key-verifier.ts';
 import { Authenticator } from './identity/authenticator.ts';
 import { bootstrap } from './identity/bootstrap.ts';
 import { IdentityIndex } from './identity/identity-index.ts';
 import { JwtVerifier } from './identity/jwt.ts';
-import { KeyService } from './identity/key-service.ts';
 import { KeyUses } from './identity/key-uses.ts';
-import { PersonService } from './identity/person-service.ts';
-import { ProjectService } from './identity/project-service.ts';
 import { RefusalAudit } from './identity/refusal-audit.ts';
 import { StaticCredentials } from './identity/static-credentials.ts';
 import { clientAddress, parseAddressRange } from './net/client-address.ts';
@@ -58,13 +52,12 @@ import { createFetchJson } from './net/fetch-json.ts';
 import { ControlFeed } from './pg/control-feed.ts';
 import { appRole as embeddedAppRole } from './pg/embedded/cluster.ts';
 import { startEmbedded } from './pg/embedded/start.ts';
-import { migrate, schemaState } from './pg/migrate.ts';
+import { isUnavailable } from './pg/errors.ts';
+import { migrate, requireSchema } from './pg/migrate.ts';
 import { type ConnectionOptions, createPool } from './pg/pool.ts';
-import { Flights, type StopReason } from './policy/flights.ts';
+import { Flights } from './policy/flights.ts';
 import { KillIndex, killError } from './policy/kill-index.ts';
-import { KillService } from './policy/kill-service.ts';
 import { RunIndex } from './run/run-index.ts';
-import { RunService } from './run/service.ts';
 import { startJobs } from './worker/ticker.ts';
 
 const furtherPorts = 20;
@@ -84,84 +77,52 @@ interface Base {
 }
 
 async function startGate(config: Config, context: CliContext, notice: (line: string) => void): Promise<RunningGate> {
-  const { LOG_LEVEL, LOG_FILE } = config.options;
-  // The embedded start prints for a person; its log goes beside, not between.
-  const log = createLogger(
-    LOG_LEVEL,
-    destination(LOG_FILE === null ? { dest: config.embedded ? 2 : 1 } : { dest: LOG_FILE, mkdir: true }),
-  );
-  const base: Base = { config, log, metrics: createMetrics(), stops: new Stops(), notice };
+  const base: Base = { config, log: openLog(config), metrics: createMetrics(), stops: new Stops(), notice };
   try {
     return await compose(base, context);
   } catch (error) {
-    await base.stops.run(log);
+    await base.stops.run(base.log);
     throw error;
   }
 }
 
-async function compose(base: Base, context: CliContext): Promise<RunningGate> {
-  const { config, log, stops, metrics } = base;
-  const database = await openDatabase(base);
-  const keys = deriveKeys(database.masterKey);
-  const { options } = config;
-  const pool = createPool({
-    ...database.connection,
-    max: options.DATABASE_POOL_MAX,
-    idleMs: options.DATABASE_IDLE_MS,
-    lifetimeMs: options.DATABASE_LIFETIME_MS,
-    onError: (err) => log.warn({ err }, 'a database connection broke'),
-  });
-  stops.add('pool', () => pool.end());
-  await requireSchema(pool);
-  const known = database.dataDir === null ? null : readCredentials(database.dataDir);
-  const { projectId, firstKeys } = await bootstrap(pool, keys.keyPepper, {
-    issueKeys: database.dataDir !== null && known === null,
-  });
+/** Lines to LOG_FILE, else to standard output; the embedded start prints for a person there, so its log goes beside it. */
+function openLog({ embedded, options: { LOG_LEVEL, LOG_FILE } }: Config): Logger {
+  try {
+    const where = LOG_FILE === null ? { dest: embedded ? 2 : 1 } : { dest: LOG_FILE, mkdir: true };
+    return createLogger(LOG_LEVEL, destination(where));
+  } catch (cause) {
+    throw new PortcullisError('invalid_argument', `LOG_FILE: ${messageOf(cause)}.`, { cause });
+  }
+}
 
+async function compose(base: Base, context: CliContext): Promise<RunningGate> {
+  const { config, log, metrics, stops } = base;
+  const { options } = config;
+  // Before anything is started: a configuration of which nothing can be made is refused at once.
+  const firstRouting = createRouting(routesConfig(config, config.file));
+  const database = await openDatabase(base);
+  const { pool, keys, projectId, credentials } = await openStore(base, database);
   const control = await startControl(base, database.connection);
-  const refusals = startWriter(
-    base,
-    'refusals',
-    new RefusalAudit(pool, systemClock, (err) => log.error({ err }, 'refusals could not be audited')),
-  );
-  const uses = startWriter(
-    base,
-    'key uses',
-    new KeyUses(pool, systemClock, (err) => log.error({ err }, 'uses of keys could not be written')),
-  );
+  const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
+  const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
   const { ledger, instance } = await startLedger(base, pool, control.budgets);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
-  const authenticator = createAuthenticator(base, tokens, {
-    ...control,
-    pepper: keys.keyPepper,
-    projectId,
-    refusals,
-    uses,
-  });
   const guardOptions: GuardOptions = {
-    authenticator,
+    authenticator: createAuthenticator(base, tokens, {
+      ...control,
+      pepper: keys.keyPepper,
+      projectId,
+      refusals,
+      uses,
+    }),
     limiter: new RateLimiter(systemClock, bucketsMax),
     metrics,
     assertFresh: () => control.feed.assertFresh(),
   };
-  const routing = watchRoutes(base, context);
-  const gate: ModelGate = {
-    ...guardOptions,
-    flights: control.flights,
-    budgets: control.budgets,
-    runs: control.runs,
-    rates: {
-      keyPerMinute: options.RATE_LIMIT_MODELS_PER_MINUTE,
-      tokenPerMinute: options.RATE_LIMIT_MODELS_TOKEN_PER_MINUTE,
-    },
-    routes: () => routing().table,
-    prices: new PriceBook(),
-    ledger,
-    refusals,
-    clock: systemClock,
-    log,
-  };
+  const routing = await watchRoutes(base, context, pool, firstRouting);
+  await auditLife(base, pool, instance.id);
 
   let draining = false;
   const app = await createHttpServer({
@@ -171,63 +132,48 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
     allowedHosts: options.ALLOWED_HOSTS,
     allowedOrigins: options.ALLOWED_ORIGINS,
     clientAddress: addressReader(options.TRUSTED_PROXIES),
+    draining: () => draining,
   });
   const throughput = new ThroughputMeter(systemClock);
-  registerHealth(app, readinessChecks(pool, control.feed, tokens), () => draining);
-  registerMetrics(app, {
-    ...guardOptions,
-    rate: { name: 'admin', perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE, exempt: ({ id }) => id === metricsKeyId },
-    throughput,
-    onRead: (principal, requestId) => refusals.note('metrics.read', principal, 'metrics:read', requestId),
-  });
-  await registerModels(app, gate, throughput);
-  await registerApi(app, options.RATE_LIMIT_API_PER_MINUTE, guardOptions, {
-    pool,
-    clock: systemClock,
-    log,
-    feed: control.feed,
-    refusals,
-    pageTokens: new PageTokens(keys.pageTokens),
-    agents: new AgentService(pool),
-    keys: new KeyService(pool, keys.keyPepper, systemClock),
-    people: new PersonService(pool),
-    projects: new ProjectService(pool),
-    budgets: new BudgetService(pool, () => instance.databaseNow()),
-    kills: new KillService(pool, systemClock),
-    runs: new RunService(pool, systemClock, control.runs, control.kills),
-    serverVersion,
-  });
+  registerHealth(
+    app,
+    readinessChecks({ degraded: config.degraded, db: pool, feed: control.feed, tokens }),
+    () => draining,
+  );
+  registerMetrics(app, { ...guardOptions, refusals, throughput, rate: metricsRate(config) });
+  registerModels(app, modelGate(base, { ...guardOptions, ...control, ledger, refusals, routing }), throughput);
+  await registerApi(
+    app,
+    guardOptions,
+    { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE },
+    serviceDeps({
+      ...control,
+      pool,
+      log,
+      refusals,
+      serverVersion,
+      clock: systemClock,
+      keyPepper: keys.keyPepper,
+      pageTokens: new PageTokens(keys.pageTokens),
+      databaseNow: () => instance.databaseNow(),
+    }),
+  );
 
-  const { host, port } = options.HTTP_ADDR;
-  const url = await listen(app, { host, port, furtherPorts: config.embedded ? furtherPorts : 0 });
-  if (port !== 0 && Number(new URL(url).port) !== port) base.notice(`Port ${port} is taken, so this is ${url}.`);
-  await auditSystem(pool, 'server.started', url, { version: serverVersion });
-  const credentials = database.dataDir === null ? null : keepCredentials(database.dataDir, url, known, firstKeys);
+  const url = await listenOn(base, app, control.flights);
   return {
     url,
-    credentialsFile: database.dataDir === null ? null : credentialsPath(database.dataDir),
-    adminKey: credentials?.admin_key ?? null,
-    agentKey: credentials?.agent_key ?? null,
+    ...credentials(url),
     drain: async () => {
       draining = true;
-      await close(app, options.DRAIN_MS, () => control.flights.abortAll(stopping));
-      await auditSystem(pool, 'server.stopped', url, { version: serverVersion }).catch((err: unknown) =>
-        log.error({ err }, 'the stop was not audited'),
-      );
       await stops.run(log);
     },
   };
 }
 
 /** The database that the configuration names, or an embedded one, migrated. */
-async function openDatabase({
-  config,
-  log,
-  stops,
-  notice,
-}: Base): Promise<{ connection: ConnectionOptions; dataDir: string | null; masterKey: string }> {
+async function openDatabase({ config, log, stops, notice }: Base): Promise<OpenedDatabase> {
   const { options } = config;
-  const connection = {
+  const bounds = {
     statementMs: options.DATABASE_STATEMENT_MS,
     lockMs: options.DATABASE_LOCK_MS,
     connectMs: options.DATABASE_CONNECT_MS,
@@ -239,29 +185,62 @@ async function openDatabase({
         'invalid_argument',
         'SECRETS_KEY is missing: generate one with `portcullis secrets generate`, and keep it.',
       );
-    return {
-      connection: { ...connection, connectionString: options.DATABASE_URL },
-      dataDir: null,
-      masterKey: options.SECRETS_KEY,
-    };
+    const connection = { ...bounds, connectionString: options.DATABASE_URL };
+    return { connection, dataDir: null, masterKey: options.SECRETS_KEY };
   }
-  const server = await startEmbedded({ dataDir: options.DATA_DIR, notice, log });
+  // What it throws is written for the operator.
+  const server = await startEmbedded({ dataDir: options.DATA_DIR, notice, log }).catch(refuseToStart);
   stops.add('embedded PostgreSQL', () => server.stop());
-  await migrate(server.ownerUrl, { appRole: embeddedAppRole });
+  await migrate(server.ownerUrl, { appRole: embeddedAppRole }).catch(refuseToStart);
   return {
-    connection: { ...connection, connectionString: server.appUrl },
+    connection: { ...bounds, connectionString: server.appUrl },
     dataDir: server.dataDir,
     masterKey: options.SECRETS_KEY ?? masterKeyIn(join(server.dataDir, 'secrets.key')),
   };
 }
 
-async function requireSchema(pool: Pool): Promise<void> {
-  const { current, expected, upToDate } = await schemaState(pool);
-  if (!upToDate)
-    throw new PortcullisError(
-      'unavailable',
-      `The schema is at version ${current}, this code needs ${expected}: run \`portcullis migrate\` first.`,
-    );
+interface OpenedDatabase {
+  readonly connection: ConnectionOptions;
+  /** Null where nothing is embedded. */
+  readonly dataDir: string | null;
+  readonly masterKey: string;
+}
+
+interface Store {
+  readonly pool: Pool;
+  readonly keys: DerivedKeys;
+  readonly projectId: string;
+  /** Writes down where the gate listens, and tells what a person at its terminal needs. */
+  readonly credentials: (url: string) => Pick<RunningGate, 'credentialsFile' | 'agentKey'>;
+}
+
+/** The pool, on a schema that is up to date and holds what a fresh installation begins with. */
+async function openStore({ config, log, stops }: Base, database: OpenedDatabase): Promise<Store> {
+  const { options } = config;
+  const { dataDir, connection } = database;
+  const pool = createPool({
+    ...connection,
+    max: options.DATABASE_POOL_MAX,
+    idleMs: options.DATABASE_IDLE_MS,
+    lifetimeMs: options.DATABASE_LIFETIME_MS,
+    onError: (err) => log.warn({ err }, 'a database connection broke'),
+  });
+  stops.add('pool', () => pool.end());
+  await requireSchema(pool);
+  const keys = deriveKeys(database.masterKey);
+  const known = dataDir === null ? null : readCredentials(dataDir);
+  const issueKeys = dataDir !== null && known === null;
+  const { projectId, firstKeys } = await bootstrap(pool, keys.keyPepper, { issueKeys });
+  return {
+    pool,
+    keys,
+    projectId,
+    credentials: (url) => {
+      if (dataDir === null) return { credentialsFile: null, agentKey: null };
+      const kept = keepCredentials(dataDir, url, known, firstKeys);
+      return { credentialsFile: credentialsPath(dataDir), agentKey: kept?.agent_key ?? null };
+    },
+  };
 }
 
 interface Control {
@@ -271,7 +250,6 @@ interface Control {
   readonly kills: KillIndex;
   readonly runs: RunIndex;
   readonly flights: Flights;
-  readonly stopReason: StopReason;
 }
 
 /** Control state in memory, and the calls in flight that it ends. */
@@ -288,13 +266,6 @@ async function startControl({ config, log, metrics, stops }: Base, connection: C
     log,
     maxAgeMs: options.CONTROL_AGE_MAX_MS,
   });
-  const stopReason: StopReason = (subject) => {
-    const kill = kills.killedBy(subject, systemClock.now());
-    if (kill) return killError(kill);
-    if (identity.whyEnded(subject) !== null)
-      return new PortcullisError('unauthenticated', 'The credential of this call no longer holds.');
-    return staleness(feed);
-  };
   const flights = new Flights(
     {
       maxPerProcess: options.CALLS_IN_FLIGHT_MAX,
@@ -302,16 +273,23 @@ async function startControl({ config, log, metrics, stops }: Base, connection: C
       queueMax: options.CALLS_IN_FLIGHT_MAX,
       queueWaitMs: 1_000,
     },
-    stopReason,
+    (subject) => {
+      const kill = kills.killedBy(subject, systemClock.now());
+      if (kill) return killError(kill);
+      if (identity.whyEnded(subject) !== null)
+        return new PortcullisError('unauthenticated', 'The credential of this call no longer holds.');
+      return feed.staleness();
+    },
   );
   feed.onApplied(() => flights.sweep());
   feed.onStale(() => flights.sweep());
   metrics.readings.killEngaged = () => kills.engagedAt(systemClock.now());
   metrics.readings.controlAgeS = () => feed.ageMs() / 1000;
   metrics.readings.callsInFlight = () => flights.size;
+  metrics.readings.auditEntries = () => appended;
   await feed.start();
   stops.add('control feed', () => feed.stop());
-  return { feed, identity, budgets, kills, runs, flights, stopReason };
+  return { feed, identity, budgets, kills, runs, flights };
 }
 
 /** The ledger of this process, and the jobs that keep it honest: the heartbeat, and posting what dead processes held. */
@@ -336,24 +314,6 @@ async function startLedger(
   return { ledger, instance };
 }
 
-function staleness(feed: ControlFeed): PortcullisError | null {
-  try {
-    feed.assertFresh();
-    return null;
-  } catch (error) {
-    return PortcullisError.from(error);
-  }
-}
-
-interface AuthParts {
-  readonly feed: ControlFeed;
-  readonly identity: IdentityIndex;
-  readonly pepper: KeyObject;
-  readonly projectId: string;
-  readonly refusals: RefusalAudit;
-  readonly uses: KeyUses;
-}
-
 function createTokenVerifier({ config, log, metrics }: Base, index: IdentityIndex): JwtVerifier {
   return new JwtVerifier({
     issuers: configuredIssuers(config).map(({ project, ...issuer }) => ({
@@ -371,36 +331,56 @@ function createTokenVerifier({ config, log, metrics }: Base, index: IdentityInde
   });
 }
 
+function projectIdOf(index: IdentityIndex, name: string): string {
+  const project = index.projectByName(name);
+  if (project) return project.id;
+  throw new PortcullisError(
+    'invalid_argument',
+    `portcullis.yaml: an issuer names the project "${name}", which does not exist.`,
+  );
+}
+
+interface AuthParts {
+  readonly feed: ControlFeed;
+  readonly identity: IdentityIndex;
+  readonly pepper: KeyObject;
+  readonly projectId: string;
+  readonly refusals: RefusalAudit;
+  readonly uses: KeyUses;
+}
+
 function createAuthenticator({ config, metrics }: Base, tokens: JwtVerifier, parts: AuthParts): Authenticator {
   const { feed, identity: index, pepper, projectId, refusals, uses } = parts;
   return new Authenticator({
     refusals,
     clock: systemClock,
-    onAttempt: (method, result) => metrics.authAttempts.inc({ method, result }),
+    onAttempt: (method, result) => {
+      metrics.authAttempts.inc({ method, result });
+      if (result === 'limited') metrics.rateLimitExceeded.inc({ class: 'failed_credentials', identifier_type: 'ip' });
+    },
     verifiers: [
-      new ApiKeyVerifier({ pepper, index, refresh: () => feed.refresh(), uses, clock: systemClock }),
+      // First, since an operator's own key may have any form, ours included.
       new StaticCredentials({ projectId, ...configuredCredentials(config) }),
+      new ApiKeyVerifier({ pepper, index, refresh: () => feed.refresh(), uses, clock: systemClock }),
       tokens,
     ],
   });
-}
-
-function projectIdOf(index: IdentityIndex, name: string): string {
-  const project = index.projectByName(name);
-  if (!project)
-    throw new PortcullisError(
-      'invalid_argument',
-      `portcullis.yaml: an issuer names the project "${name}", which does not exist.`,
-    );
-  return project.id;
 }
 
 /**
  * The routes of the configuration file, made anew on SIGHUP and when the file changes. A file that does not hold changes
  * nothing and the log says why.
  */
-function watchRoutes({ config, log, stops }: Base, context: CliContext): () => Routing {
-  let routing = createRouting(routesConfig(config, config.file));
+async function watchRoutes(
+  { config, log, stops }: Base,
+  context: CliContext,
+  pool: Pool,
+  first: Routing,
+): Promise<() => Routing> {
+  let routing = first;
+  const retired = new Set<Routing>();
+  const path = resolve(context.cwd, config.options.CONFIG_FILE);
+  const audit = () => auditSystem(pool, 'config.loaded', basename(path), { sha256: configFileDigest(path) });
   const unwatch = watchConfigFile(config, {
     environment: context.environment,
     cwd: context.cwd,
@@ -408,15 +388,21 @@ function watchRoutes({ config, log, stops }: Base, context: CliContext): () => R
       const previous = routing;
       routing = createRouting(routesConfig(config, file));
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
+      audit().catch(reporter(log, 'the reload of the configuration'));
       // Calls that were already authorized may still be on their way to it.
-      setTimeout(() => void previous.close(), oldRoutingKeptMs).unref();
+      retired.add(previous);
+      setTimeout(() => {
+        retired.delete(previous);
+        void previous.close();
+      }, oldRoutingKeptMs).unref();
     },
     refuse: (problems) => log.error({ problems }, 'the configuration file does not hold: the old one stays in force'),
   });
   stops.add('routes', () => {
     unwatch();
-    return routing.close();
+    return Promise.all([routing, ...retired].map((each) => each.close()));
   });
+  await audit();
   return () => routing;
 }
 
@@ -433,17 +419,30 @@ function routesConfig({ options }: Config, file: ConfigFile): RoutesConfig {
   };
 }
 
-function readinessChecks(pool: Pool, feed: ControlFeed, tokens: JwtVerifier): Readiness[] {
-  return [
-    {
-      name: 'database',
-      needed: true,
-      check: async () => ((await pool.query('SELECT 1')).rowCount === 1 ? 'ok' : 'failed'),
+function modelGate(
+  { config, log }: Base,
+  { routing, ...parts }: GuardOptions & Control & Pick<ModelGate, 'ledger' | 'refusals'> & { routing: () => Routing },
+): ModelGate {
+  const { options } = config;
+  return {
+    ...parts,
+    rates: {
+      keyPerMinute: options.RATE_LIMIT_MODELS_PER_MINUTE,
+      tokenPerMinute: options.RATE_LIMIT_MODELS_TOKEN_PER_MINUTE,
     },
-    { name: 'migrations', needed: true, check: async () => ((await schemaState(pool)).upToDate ? 'ok' : 'behind') },
-    { name: 'control_state', needed: true, check: async () => (staleness(feed) === null ? 'ok' : 'stale') },
-    { name: 'jwks', needed: tokens.status !== 'not_configured', check: async () => tokens.status },
-  ];
+    routes: () => routing().table,
+    prices: new PriceBook(),
+    clock: systemClock,
+    log,
+  };
+}
+
+function metricsRate({ options }: Config): RateClass {
+  return {
+    name: 'admin',
+    perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE,
+    exempt: ({ id }) => id === metricsKeyId,
+  };
 }
 
 function addressReader(proxies: readonly string[]): HttpOptions['clientAddress'] {
@@ -451,21 +450,20 @@ function addressReader(proxies: readonly string[]): HttpOptions['clientAddress']
   return (socketAddress, forwardedFor) => clientAddress(socketAddress, forwardedFor, ranges);
 }
 
-/** The control API, guarded before a byte of a body is read. */
-async function registerApi(
-  app: FastifyInstance,
-  perMinute: number,
-  guardOptions: GuardOptions,
-  deps: ServiceDeps,
-): Promise<void> {
-  await app.register(async (scope) => {
-    scope.addHook('onRequest', guard(guardOptions, { name: 'api', perMinute }));
-    await scope.register(fastifyConnectPlugin, {
-      routes: (router) => registerServices(router, deps),
-      contextValues: (request) =>
-        createContextValues().set(principalKey, request.principal).set(accessRecordKey, request.access),
-    });
-  });
+/** Listens, until the drain: no new work, then the answers under way, then their end. */
+async function listenOn({ config, stops, notice }: Base, app: FastifyInstance, flights: Flights): Promise<string> {
+  const { HTTP_ADDR, DRAIN_MS } = config.options;
+  const url = await listen(app, { ...HTTP_ADDR, furtherPorts: config.embedded ? furtherPorts : 0 });
+  stops.add('listener', () => close(app, DRAIN_MS, () => flights.abortAll(stopping)));
+  if (HTTP_ADDR.port !== 0 && Number(new URL(url).port) !== HTTP_ADDR.port)
+    notice(`Port ${HTTP_ADDR.port} is taken, so this is ${url}.`);
+  return url;
+}
+
+/** Tells the audit log of our start, and at the end of our stop. */
+async function auditLife({ stops }: Base, pool: Pool, instanceId: string): Promise<void> {
+  await auditSystem(pool, 'server.started', instanceId, { version: serverVersion });
+  stops.add('audit', () => auditSystem(pool, 'server.stopped', instanceId, { version: serverVersion }));
 }
 
 /** A part that writes in the background from now on, and what is left when it stops. */
@@ -473,6 +471,25 @@ function startWriter<T extends { start(): void; stop(): Promise<void> }>({ stops
   writer.start();
   stops.add(name, () => writer.stop());
   return writer;
+}
+
+function reporter(log: Logger, what: string): (err: unknown) => void {
+  return (err) => log.error({ err }, `${what} could not be written to the database`);
+}
+
+function refuseToStart(cause: unknown): never {
+  throw new PortcullisError('unavailable', messageOf(cause), { cause });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What an operator can mend says so in one sentence; the rest is a fault, and its stack helps. */
+function lastWords(error: unknown): string {
+  if (error instanceof PortcullisError) return error.message;
+  if (isUnavailable(error)) return `The database cannot be used: ${messageOf(error) || 'nothing answers there'}.`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 const context: CliContext = {
@@ -487,13 +504,6 @@ const context: CliContext = {
 try {
   process.exitCode = await runCli(context, process.argv.slice(2));
 } catch (error) {
-  // What an operator can mend says so in one sentence; the rest is a fault, and its stack helps.
-  const text =
-    error instanceof PortcullisError
-      ? error.message
-      : error instanceof Error
-        ? (error.stack ?? error.message)
-        : String(error);
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${lastWords(error)}\n`);
   process.exitCode = 1;
 }

@@ -149,16 +149,17 @@ export interface Asked {
   readonly by?: Partial<Spender>;
   readonly deadlineMs?: number;
   readonly attempt?: Partial<Attempt>;
+  readonly worst?: Partial<WorstCase>;
 }
 
 export function reserve(
   { ledger }: Gate,
-  { usd, tokens, by, deadlineMs = 60_000, attempt: known }: Asked,
+  { usd, tokens, by, deadlineMs = 60_000, attempt: known, worst: more }: Asked,
 ): Promise<Hold> {
   return ledger.reserve({
     attempt: attempt(known),
     spender: { ...spender, ...by },
-    worst: worst(usd, tokens),
+    worst: { ...worst(usd, tokens), ...more },
     deadlineMs,
   });
 }

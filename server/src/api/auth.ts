@@ -1,9 +1,9 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
-import { PortcullisError } from '../base/errors.ts';
+import { unauthenticated } from '../identity/authenticator.ts';
 import type { Principal } from '../identity/model.ts';
 import { requireScope } from '../identity/permission.ts';
-import { principalKey } from './context.ts';
+import { principalKey, refusalKey } from './context.ts';
 import type { Refusals } from './errors.ts';
 import type { MethodRule } from './methods.ts';
 
@@ -19,6 +19,8 @@ export function requestGate(
     try {
       const rule = rules.get(method);
       if (!rule) throw new Error(`${method.toString()} was registered without a rule.`);
+      const refusal = values.get(refusalKey);
+      if (refusal) throw refusal;
       authorize(values.get(principalKey), rule);
     } catch (thrown) {
       throw refusals.answer(thrown, method, values);
@@ -29,11 +31,6 @@ export function requestGate(
 /** @throws PortcullisError unauthenticated, insufficient_scope */
 function authorize(principal: Principal | null, { scope }: MethodRule): void {
   if (scope === null) return;
-  if (!principal) {
-    throw new PortcullisError(
-      'unauthenticated',
-      'This needs a credential: send an API key or an access token as "Authorization: Bearer …".',
-    );
-  }
+  if (!principal) throw unauthenticated('no credential reached the service');
   if (scope !== 'authenticated') requireScope(principal, scope);
 }

@@ -1,15 +1,18 @@
+import type { KeyObject } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
-import type { BudgetService } from '../budget/budget-service.ts';
-import type { AgentService } from '../identity/agent-service.ts';
-import type { KeyService } from '../identity/key-service.ts';
-import type { PersonService } from '../identity/person-service.ts';
-import type { ProjectService } from '../identity/project-service.ts';
+import { BudgetService } from '../budget/budget-service.ts';
+import { AgentService } from '../identity/agent-service.ts';
+import { KeyService } from '../identity/key-service.ts';
+import { PersonService } from '../identity/person-service.ts';
+import { ProjectService } from '../identity/project-service.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import type { ControlFeed } from '../pg/control-feed.ts';
-import type { KillService } from '../policy/kill-service.ts';
-import type { RunService } from '../run/service.ts';
+import { KillService } from '../policy/kill-service.ts';
+import type { KillIndex } from '../policy/kill-index.ts';
+import type { RunIndex } from '../run/run-index.ts';
+import { RunService } from '../run/service.ts';
 import type { PageTokens } from './page-tokens.ts';
 
 /** What the control plane's services work with; made once by the composition root. */
@@ -28,4 +31,30 @@ export interface ServiceDeps {
   readonly kills: KillService;
   readonly runs: RunService;
   readonly serverVersion: string;
+}
+
+/** What the services are made from. */
+export interface ServiceParts extends Pick<
+  ServiceDeps,
+  'pool' | 'clock' | 'log' | 'feed' | 'refusals' | 'pageTokens' | 'serverVersion'
+> {
+  readonly keyPepper: KeyObject;
+  readonly kills: KillIndex;
+  readonly runs: RunIndex;
+  /** Epoch milliseconds by the database's clock. */
+  readonly databaseNow: () => number;
+}
+
+export function serviceDeps({ keyPepper, kills, runs, databaseNow, ...shared }: ServiceParts): ServiceDeps {
+  const { pool, clock } = shared;
+  return {
+    ...shared,
+    agents: new AgentService(pool),
+    keys: new KeyService(pool, keyPepper, clock),
+    people: new PersonService(pool),
+    projects: new ProjectService(pool),
+    budgets: new BudgetService(pool, databaseNow),
+    kills: new KillService(pool, clock),
+    runs: new RunService(pool, clock, runs, kills),
+  };
 }

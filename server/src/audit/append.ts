@@ -21,6 +21,9 @@ export interface AuditEntry {
   readonly payload: { readonly [name: string]: JsonValue };
 }
 
+/** Entries that this process appended since it started, those of a transaction that was undone included; for the metrics. */
+export const appended = new Map<AuditAction, number>();
+
 /**
  * Appends an entry in the transaction of the change that it records: no change without an entry. The entry is not yet
  * numbered; the digest is over salt and canonical payload (RFC 8785), so that a payload can be erased later.
@@ -45,4 +48,5 @@ export async function appendAudit(tx: Tx, entry: AuditEntry): Promise<void> {
       payload,
     ],
   );
+  appended.set(entry.action, (appended.get(entry.action) ?? 0) + 1);
 }

@@ -141,6 +141,8 @@ export interface ErrorOptions extends ErrorMembers {
   /** For the log only: never leaves the process. */
   readonly internal?: string;
   readonly cause?: unknown;
+  /** Whether trying again by itself is no use, where that differs from what the code says. */
+  readonly final?: boolean;
 }
 
 /** An error with a stable code. `message` is public; `internal` and `cause` go to the log alone. */
@@ -148,23 +150,21 @@ export class PortcullisError extends Error {
   readonly code: ErrorCode;
   readonly internal: string | undefined;
   readonly members: ErrorMembers;
+  /** True when trying again by itself cannot help: the caller, an operator or the calendar must change something. */
+  readonly final: boolean;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    const { internal, cause, ...members } = options;
+    const { internal, cause, final = errorCodes[code].final, ...members } = options;
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'PortcullisError';
     this.code = code;
     this.internal = internal;
     this.members = members;
+    this.final = final;
   }
 
   get status(): number {
     return errorCodes[this.code].status;
-  }
-
-  /** True when trying again by itself cannot help: the caller, an operator or the calendar must change something. */
-  get final(): boolean {
-    return errorCodes[this.code].final;
   }
 
   /** Converts anything thrown to an error with a code: what we did not foresee is `internal` and tells the caller nothing. */

@@ -4,7 +4,6 @@
  */
 
 // Requests (design: "The gate", Limits)
-export const bodyBytesMax = 10 * 1024 * 1024;
 export const modelBodyBytesMax = 32 * 1024 * 1024;
 export const urlBytesMax = 8 * 1024;
 export const headerBytesMax = 16 * 1024;
@@ -13,8 +12,11 @@ export const jsonMembersMax = 10_000;
 export const watchedValuesMax = 64;
 export const watchedValueBytesMax = 64;
 export const headerTimeoutMs = 5_000;
+// How often connections are looked at for what is too slow.
+export const timeoutCheckMs = 1_000;
 export const requestTimeoutMs = 60_000;
 export const keepAliveIdleMs = 60_000;
+export const readinessMs = 2_000;
 
 // Lists
 export const pageSizeMax = 500;

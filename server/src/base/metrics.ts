@@ -8,7 +8,12 @@ const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
  * caller made up. `docs/reference/metrics.md` is generated from this function.
  */
 export function createMetrics() {
-  const readings = { killEngaged: () => 0, callsInFlight: () => 0, controlAgeS: () => 0 };
+  const readings = {
+    killEngaged: () => 0,
+    callsInFlight: () => 0,
+    controlAgeS: () => 0,
+    auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
+  };
   const registry = new Registry();
   const registers = [registry];
   const gauge = (name: string, help: string, read: () => number) =>
@@ -125,6 +130,10 @@ export function createMetrics() {
       help: 'Audit entries written by this process.',
       labelNames: ['action'],
       registers,
+      collect() {
+        this.reset();
+        for (const [action, count] of readings.auditEntries()) this.inc({ action }, count);
+      },
     }),
   };
 }

@@ -5,7 +5,7 @@ import type { Price, TokenPrices } from './model.ts';
 const perMillion = 1_000_000n;
 
 /** All tokens of the prompt: what length tiers are chosen by. */
-export function promptTokens(usage: Usage): number {
+function promptTokens(usage: Usage): number {
   return usage.input + usage.cacheRead + usage.cacheWrite5m + usage.cacheWrite1h;
 }
 
@@ -15,7 +15,7 @@ export function totalTokens(usage: Usage): bigint {
 }
 
 /** The prices of a call whose prompt has `prompt` tokens: the whole call takes those of the highest tier passed. */
-export function pricesFor(price: Price, prompt: number): TokenPrices {
+function pricesFor(price: Price, prompt: number): TokenPrices {
   return price.tiers.findLast((tier) => prompt > tier.aboveInputTokens)?.prices ?? price.base;
 }
 

@@ -7,7 +7,7 @@ import { type Decision, type Placed, type Stand, decide, holdRow } from './admis
 import { Calendar } from './calendar.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { HoldRequest, ShadowVerdict } from './model.ts';
-import { type CounterKey, insertCounters, insertHolds, lockBudgets } from './store.ts';
+import { type CounterKey, type LockedBudget, insertCounters, insertHolds, lockBudgets } from './store.ts';
 
 export interface HoldLaneOptions {
   readonly pool: Pool;
@@ -88,18 +88,17 @@ export class HoldLane {
       for (const [index, request] of batch.entries()) this.#answer(request, decisions[index]);
     } catch (error) {
       this.#knownCounters.clear();
-      if (!isUnavailable(error) && batch.length > 1) {
+      const away = isUnavailable(error);
+      if (!away && batch.length > 1) {
         // Something in one call offends the database: its neighbours must not suffer for it.
         const middle = Math.ceil(batch.length / 2);
         await this.#commit(batch.slice(0, middle));
         await this.#commit(batch.slice(middle));
         return;
       }
-      const refusal = isUnavailable(error)
-        ? unavailable('The database cannot be reached', error)
-        : PortcullisError.from(error);
+      const refusal = away ? unavailable('The database cannot be reached', error) : PortcullisError.from(error);
       for (const request of batch) {
-        if (written) this.#options.inDoubt(request);
+        if (away && written) this.#options.inDoubt(request);
         request.answer?.refused(refusal);
       }
     }
@@ -113,23 +112,13 @@ export class HoldLane {
 
   /** Decides and commits a batch; `writing` is called when from then on a failure leaves the outcome in doubt. */
   async #decide(batch: readonly QueuedRequest[], writing: () => void): Promise<Decision[]> {
-    const { pool, instanceId } = this.#options;
-    if (batch.every(({ budgets }) => budgets.length === 0)) {
-      writing();
-      await insertHolds(
-        pool,
-        instanceId,
-        batch.map((request) => holdRow(request, [], [])),
-      );
-      return batch.map(() => ({ admitted: true, counters: [], shadowVerdicts: [] }));
-    }
-    const now = this.#options.databaseNow();
+    const { pool, instanceId, databaseNow } = this.#options;
+    const now = databaseNow();
     const placed = batch.map((request) => ({ request, stands: this.#place(request, now) }));
     const keys = counterKeys(placed);
-    const budgetIds = new Set(placed.flatMap(({ stands }) => stands.map(({ budget }) => budget.id)));
     const decisions = await inTransaction(pool, async (tx) => {
       await this.#makeCounters(tx, keys);
-      const decided = decide(placed, await lockBudgets(tx, [...budgetIds], keys));
+      const decided = decide(placed, await this.#lock(tx, placed, keys));
       const holds = decided.flatMap((decision, index) => {
         const request = batch[index];
         return decision.admitted && request ? holdRow(request, decision.counters, decision.shadowVerdicts) : [];
@@ -152,6 +141,11 @@ export class HoldLane {
       const { key, endsAt } = this.#calendar.at(budget.window, budget.timeZone, now);
       return { budget, windowKey: key, endsAt };
     });
+  }
+
+  async #lock(tx: Tx, placed: readonly Placed[], keys: readonly CounterKey[]): Promise<LockedBudget[]> {
+    const budgetIds = new Set(placed.flatMap(({ stands }) => stands.map(({ budget }) => budget.id)));
+    return budgetIds.size === 0 ? [] : lockBudgets(tx, [...budgetIds], keys);
   }
 
   /** A counter that was once committed is there for good, so a lane makes each only once. */

@@ -215,6 +215,23 @@ describe('when the database goes away', () => {
     expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1n }]);
   });
 
+  test('a hold that is granted after its caller gave up is given back', async () => {
+    const patient = createPool({ ...testBounds, lockMs: 15_000, connectionString: db.appUrl });
+    const slow = await openGate(patient);
+    await reserve(slow, { usd: 1n });
+    const blocker = await db.pool.connect();
+    await blocker.query('BEGIN');
+    await blocker.query('SELECT 1 FROM budget_counters WHERE budget_id = $1 FOR UPDATE', [budget.id]);
+    const id = 'att_late';
+    await expect(reserve(slow, { usd: 10n, attempt: { id } })).rejects.toThrow('did not answer in time');
+    await blocker.query('COMMIT');
+    blocker.release();
+    await slow.ledger.stop(5_000);
+    expect(await stateOf(id)).toBe('released');
+    expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1n }]);
+    await patient.end();
+  });
+
   test('a settlement whose commit is in doubt counts once', async () => {
     const hold = await reserve(far, { usd: 10n });
     const sprung = link.cutAfter('json_populate_record');

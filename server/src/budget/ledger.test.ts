@@ -193,6 +193,31 @@ test('an overrun is flagged and blocks the next call, though that asks for nothi
   await expect(reserve(gate, { usd: 0n })).rejects.toMatchObject({ members: { remaining: '0.00' } });
 });
 
+test('fees that no usage reports are settled in full, as an estimate', async () => {
+  const budget = await budgetOf({ limit: 1_000n });
+  const hold = await reserve(gate, { usd: 500n, worst: { feesUsd: 80n } });
+  await gate.ledger.settle(hold, used(hold, 100n));
+  expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 0n, posted: 180n }]);
+  expect(await ledgerRows(hold.id)).toMatchObject([{ cost_nanousd: 180n, provenance: 'estimated', overrun: false }]);
+});
+
+test('usage beyond what nobody had to bound is no overrun', async () => {
+  const hold = await reserve(gate, { usd: 1n, worst: { bounded: false } });
+  await gate.ledger.settle(hold, used(hold, 5n));
+  expect(await ledgerRows(hold.id)).toMatchObject([{ cost_nanousd: 5n, overrun: false }]);
+});
+
+test('a settlement that offends the database fails alone', async () => {
+  const budget = await budgetOf({ limit: null });
+  const [one, other] = await Promise.all([reserve(gate, { usd: 1n }), reserve(gate, { usd: 1n })]);
+  const outcomes = await Promise.allSettled([
+    gate.ledger.settle(one, { ...used(one, 1n), costUsd: 10n ** 30n }),
+    gate.ledger.settle(other, used(other, 1n)),
+  ]);
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+  expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1n, posted: 1n }]);
+});
+
 test('a changed limit decides the very next hold, before the control feed has told anybody', async () => {
   const budget = await budgetOf({ limit: 10n });
   await expect(reserve(gate, { usd: 11n })).rejects.toMatchObject({ code: 'budget_exceeded' });

@@ -153,6 +153,7 @@ function notSettled(cause?: unknown): PortcullisError {
   return new PortcullisError(
     'unavailable',
     'The call was made, but what it cost could not be written in time: do not repeat it. Its reservation stands until then.',
-    cause === undefined ? {} : { cause },
+    // The provider would be called, and paid, a second time.
+    { final: true, ...(cause === undefined ? {} : { cause }) },
   );
 }

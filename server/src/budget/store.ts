@@ -73,7 +73,7 @@ export async function lockBudgets(
 }
 
 /** Writes holds and adds them to their counters, which the transaction has locked. */
-export async function insertHolds(db: Queryable, instanceId: string, holds: readonly HoldRow[]): Promise<void> {
+export async function insertHolds(tx: Tx, instanceId: string, holds: readonly HoldRow[]): Promise<void> {
   const rows = holds.map((hold) => ({
     id: hold.id,
     budget_ids: hold.counters.map((counter) => counter.budgetId),
@@ -82,7 +82,7 @@ export async function insertHolds(db: Queryable, instanceId: string, holds: read
     crash_row: hold.crashRow,
     deadline_ms: hold.deadlineMs,
   }));
-  await db.query(
+  await tx.query(
     `WITH input AS MATERIALIZED (
        SELECT * FROM json_to_recordset($2::json) AS i (
          id text, budget_ids text[], window_keys text[], amounts bigint[], crash_row json, deadline_ms float8)
@@ -145,7 +145,7 @@ function endingJson(endings: readonly EndingRow[]): string {
 
 const endHoldsSql = `
   WITH ${endingInput}, ended AS (
-    UPDATE holds h SET state = i.state, ended_at = now()
+    UPDATE holds h SET state = i.state, ended_at = now(), crash_row = '{}'
     FROM input i WHERE h.id = i.hold_id AND h.state = 'held'
     RETURNING h.id, h.budget_ids, h.window_keys, h.amounts, i.usd, i.tokens, i.requests
   ), deltas AS (

@@ -16,7 +16,6 @@ export interface RunningGate {
   readonly url: string;
   /** Null where nothing was embedded: keys are then made by API. */
   readonly credentialsFile: string | null;
-  readonly adminKey: string | null;
   readonly agentKey: string | null;
   /** Stops taking work, lets streams end, releases everything. */
   drain(): Promise<void>;

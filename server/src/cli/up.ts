@@ -2,16 +2,18 @@ import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { configurationFor } from './configuration.ts';
 import { CliError, type CliContext, type RunningGate } from './context.ts';
-import { drainOnSignal } from './signals.ts';
+import { runUntilSignal } from './signals.ts';
 
 /** `portcullis up` (`npm start`): everything in one process on an embedded PostgreSQL, with keys to paste. */
 export function upCommand(context: CliContext): Command {
   return new Command('up').description('run everything here, on an embedded PostgreSQL').action(async () => {
-    const { config } = configurationFor(context);
+    const config = configurationFor(context);
     if (!config.embedded) throw new CliError('DATABASE_URL is set: use `portcullis migrate` and `portcullis serve`.');
-    const gate = await context.start(config, (line) => context.stderr.write(`${line}\n`));
-    context.stdout.write(welcome(gate));
-    await drainOnSignal(gate, context);
+    await runUntilSignal(
+      () => context.start(config, (line) => context.stderr.write(`${line}\n`)),
+      (gate) => context.stdout.write(welcome(gate)),
+      context,
+    );
   });
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { type Findings, readOptions, withDotEnv } from './environment.ts';
 import { type ConfigFile, fileSchema, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
@@ -10,6 +11,8 @@ export interface Config {
   readonly file: ConfigFile;
   readonly production: boolean;
   readonly embedded: boolean;
+  /** Something in it does not hold and was left out, which production would refuse. */
+  readonly degraded: boolean;
 }
 
 export interface ConfigResult extends Findings {
@@ -24,7 +27,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function loadConfig(processEnvironment: Environment, cwd: string): ConfigResult {
   const findings: Findings = { problems: [], notes: [] };
-  const environment = withDotEnv(processEnvironment, `${cwd}/.env`);
+  const environment = withDotEnv(processEnvironment, join(cwd, '.env'));
   const options = readOptions(environment, findings);
   const production = options.NODE_ENV === 'production';
   if (production) findings.problems.push(...productionProblems(options));
@@ -33,8 +36,14 @@ export function loadConfig(processEnvironment: Environment, cwd: string): Config
     findings.notes.push('AUTH_TOKEN is ignored: set ALLOW_LEGACY_AUTH_TOKEN=true to let it work.');
   }
   findings.problems.push(...issuerProblems(options));
-  const file = readFile(options, environment, findings) ?? fileSchema.parse({});
-  const config: Config = Object.freeze({ options, file, production, embedded: options.DATABASE_URL === null });
+  const file = readFile(resolve(cwd, options.CONFIG_FILE), environment, findings) ?? fileSchema.parse({});
+  const config: Config = Object.freeze({
+    options,
+    file,
+    production,
+    embedded: options.DATABASE_URL === null,
+    degraded: findings.problems.length > 0,
+  });
   return { config, ...findings };
 }
 
@@ -45,16 +54,19 @@ export function reloadConfigFile(
   cwd: string,
   findings: Findings,
 ): ConfigFile | null {
-  return readFile(config.options, withDotEnv(processEnvironment, `${cwd}/.env`), findings);
+  const environment = withDotEnv(processEnvironment, join(cwd, '.env'));
+  return readFile(resolve(cwd, config.options.CONFIG_FILE), environment, findings);
 }
 
-function readFile(options: OptionValues, environment: Environment, findings: Findings): ConfigFile | null {
+function readFile(path: string, environment: Environment, findings: Findings): ConfigFile | null {
   let text: string;
   try {
-    text = readFileSync(options.CONFIG_FILE, 'utf8');
-  } catch {
-    if (environment['CONFIG_FILE']) findings.problems.push('CONFIG_FILE: the file cannot be read.');
-    return environment['CONFIG_FILE'] ? null : fileSchema.parse({});
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (absent && !environment['CONFIG_FILE']) return fileSchema.parse({});
+    findings.problems.push('CONFIG_FILE: the file cannot be read.');
+    return null;
   }
   return parseConfigFile(text, environment, findings);
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
@@ -142,6 +143,15 @@ export function parseConfigFile(
     }
   }
   return parsed.success && findings.problems.length === before ? parsed.data : null;
+}
+
+/** The SHA-256 of the file's text, by which the audit log tells versions of it apart; null when there is no file. */
+export function configFileDigest(path: string): string | null {
+  try {
+    return createHash('sha256').update(readFileSync(path)).digest('hex');
+  } catch {
+    return null;
+  }
 }
 
 function replaceReferences(

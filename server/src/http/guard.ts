@@ -1,20 +1,15 @@
-import type { FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PortcullisError } from '../base/errors.ts';
 import type { RateLimiter } from '../base/gcra.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { Principal } from '../identity/model.ts';
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    principal: Principal | null;
-  }
-}
-
 export interface GuardOptions {
   readonly authenticator: Authenticator;
   readonly limiter: RateLimiter;
   readonly metrics: Metrics;
+  /** Throws `unavailable` when control state is older than its limit. */
   readonly assertFresh: () => void;
 }
 
@@ -27,15 +22,22 @@ export interface RateClass {
 }
 
 /**
- * For control routes, on the headers, before a byte of the body is read: who calls, and its rate. A route without a
- * principal is refused here; what the principal may do is decided by the route's declared scope.
+ * For control routes, on the headers, before a byte of the body is read: who calls, and its rate. What the principal may
+ * do is decided by the route's declared scope.
+ * @throws PortcullisError unauthenticated, rate_limited, cannot_verify, unavailable
  */
-export function guard(options: GuardOptions, rateClass: RateClass): onRequestAsyncHookHandler {
-  return async (request, reply) => {
-    options.assertFresh();
-    request.principal = await identify(options, request);
-    takeRate(options, rateClass, request.principal, reply);
-  };
+export async function admitCaller(
+  options: GuardOptions,
+  rateClass: RateClass,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Principal> {
+  const principal = await identify(options, request);
+  request.principal = principal;
+  // A static credential does not depend on control state: it must work when nothing else does, to see and to mend.
+  if (principal.method !== 'static_key') options.assertFresh();
+  takeRate(options, rateClass, principal, reply);
+  return principal;
 }
 
 async function identify({ authenticator, metrics }: GuardOptions, request: FastifyRequest): Promise<Principal> {
@@ -46,9 +48,10 @@ async function identify({ authenticator, metrics }: GuardOptions, request: Fasti
       clientAddress: request.clientAddress,
       access: request.access,
     });
-  } catch (error) {
-    metrics.adminAuthFailures.inc();
-    throw error;
+  } catch (thrown) {
+    const { status } = PortcullisError.from(thrown);
+    if (status === 401 || status === 429) metrics.adminAuthFailures.inc();
+    throw thrown;
   }
 }
 
@@ -60,6 +63,7 @@ function takeRate(
 ): void {
   if (exempt?.(principal)) return;
   const verdict = limiter.take(`${name}:${principal.keyId ?? principal.id}`, { perMinute, burst: perMinute });
+  // draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
   reply.header('ratelimit-policy', `"${name}";q=${perMinute};w=60`);
   reply.header('ratelimit', `"${name}";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);
   if (verdict.allowed) return;
@@ -67,9 +71,6 @@ function takeRate(
   throw new PortcullisError(
     'rate_limited',
     `This credential may make ${perMinute} such calls a minute; wait ${Math.ceil(verdict.retryAfterS)} s.`,
-    {
-      retryAfterS: verdict.retryAfterS,
-      rule: name,
-    },
+    { retryAfterS: verdict.retryAfterS, rule: name },
   );
 }

@@ -8,15 +8,12 @@ export interface HostRules {
 }
 
 const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
-const openPaths = new Set(['/healthz', '/readyz']);
 
 /**
- * A check of Host and Origin on every request. DNS rebinding makes a victim's browser call us under the attacker's
- * name, so an unknown name is refused (421) before anything else happens; so is a foreign Origin (403).
+ * A check of Host and Origin. DNS rebinding makes a victim's browser call us under the attacker's name, so an unknown
+ * name is refused (421) before anything else happens; so is a foreign Origin (403).
  */
-export function createHostCheck(
-  rules: HostRules,
-): (host: string | undefined, origin: string | undefined, path: string) => void {
+export function createHostCheck(rules: HostRules): (host: string | undefined, origin: string | undefined) => void {
   const hosts = new Set(rules.allowedHosts.map((host) => host.toLowerCase()));
   const origins = new Set(rules.allowedOrigins.map((origin) => origin.toLowerCase()));
   if (rules.publicUrl !== null) {
@@ -24,8 +21,7 @@ export function createHostCheck(
     hosts.add(url.host).add(url.hostname);
     origins.add(url.origin);
   }
-  return (host, origin, path) => {
-    if (openPaths.has(path)) return;
+  return (host, origin) => {
     const name = host?.toLowerCase() ?? '';
     const bare = name.replace(/:\d+$/, '');
     if (!loopbackNames.has(bare) && !hosts.has(name) && !hosts.has(bare)) {
@@ -34,7 +30,8 @@ export function createHostCheck(
         'The Host header is not a name of this server: use its PUBLIC_URL, or add the name to ALLOWED_HOSTS.',
       );
     }
-    if (origin !== undefined && !origins.has(origin.toLowerCase()) && origin.toLowerCase() !== `http://${name}`) {
+    const from = origin?.toLowerCase();
+    if (from !== undefined && !origins.has(from) && from !== `http://${name}`) {
       throw new PortcullisError(
         'origin_denied',
         'This browser origin may not call the server: add it to ALLOWED_ORIGINS.',

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { PortcullisError } from '../base/errors.ts';
 
 export interface ListenOptions {
   readonly host: string;
@@ -10,22 +11,48 @@ export interface ListenOptions {
 /**
  * Listens on the first free port from `port` on.
  * @returns the URL, with the port that it became
- * @throws Error EADDRINUSE when all are taken
+ * @throws PortcullisError unavailable, for the operator, when it cannot
  */
 export async function listen(app: FastifyInstance, { host, port, furtherPorts }: ListenOptions): Promise<string> {
   for (let candidate = port; ; candidate++) {
     try {
       return await app.listen({ host, port: candidate });
-    } catch (error) {
-      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-      if (!taken || port === 0 || candidate >= port + furtherPorts) throw error;
+    } catch (cause) {
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+      const another = code === 'EADDRINUSE' && port !== 0 && candidate < Math.min(port + furtherPorts, 65_535);
+      if (!another) throw cannotListen(host, port, code, cause);
     }
   }
 }
 
-/** Takes no more requests, and waits for those under way; `tooLate` is called when they take longer than `drainMs`. */
+function cannotListen(host: string, port: number, code: string, cause: unknown): PortcullisError {
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another program listens there',
+    EACCES: 'this user may not use that port',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'there is no such host',
+  };
+  const reason = why[code] ?? (cause instanceof Error ? cause.message : String(cause));
+  return new PortcullisError('unavailable', `HTTP_ADDR=${host}:${port} cannot be used: ${reason}.`, { cause });
+}
+
+const idleCheckMs = 50;
+const graceMs = 2_000;
+
+/**
+ * Takes no more connections and waits for the answers under way. When they take longer than `drainMs`, `tooLate` is
+ * called to end them; whatever is then still open a little later is cut.
+ */
 export async function close(app: FastifyInstance, drainMs: number, tooLate: () => void): Promise<void> {
-  const timer = setTimeout(tooLate, drainMs);
-  await app.close();
-  clearTimeout(timer);
+  const late = setTimeout(tooLate, drainMs);
+  const cut = setTimeout(() => app.server.closeAllConnections(), drainMs + graceMs);
+  // A connection that was busy when the listener closed would be kept alive after its answer.
+  const idle = setInterval(() => app.server.closeIdleConnections(), idleCheckMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(late);
+    clearTimeout(cut);
+    clearInterval(idle);
+  }
 }

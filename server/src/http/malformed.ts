@@ -36,7 +36,7 @@ export class MalformedRequests {
     }
     const { status, message } = reasonOf(failure.code ?? '');
     const error = new PortcullisError('invalid_argument', message, { internal: failure.code ?? failure.message });
-    const requestId = newId('req');
+    const requestId = String(answer?.getHeader('x-request-id') ?? newId('req'));
     const body = JSON.stringify(problemBody(error, requestId, status));
     socket.end(
       [

@@ -1,67 +1,63 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PortcullisError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
-import type { Principal } from '../identity/model.ts';
-import { grants } from '../identity/scopes.ts';
-import { type GuardOptions, type RateClass, guard } from './guard.ts';
-import { sendProblem } from './server.ts';
+import { requireScope } from '../identity/permission.ts';
+import type { RefusalAudit } from '../identity/refusal-audit.ts';
+import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
+import { noteRefusal, sendRefusal } from './refusal.ts';
 import type { ThroughputMeter } from './throughput.ts';
 
 export interface MetricsRoutesOptions extends GuardOptions {
   readonly rate: RateClass;
   readonly metrics: Metrics;
   readonly throughput: ThroughputMeter;
-  readonly onRead: (principal: Principal, requestId: string) => void;
+  readonly refusals: RefusalAudit;
 }
 
 /** `/metrics` (Prometheus) and `/v1/metrics` (JSON), for credentials with `metrics:read` or METRICS_API_KEY. */
 export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOptions): void {
-  const checkGuard = guard(options, options.rate);
+  const { refusals, metrics } = options;
+  const { registry } = metrics;
 
-  async function authorize(this: FastifyInstance, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    await checkGuard.call(this, request, reply);
-    if (!request.principal || !grants(request.principal.scopes, 'metrics:read')) {
-      throw new PortcullisError('insufficient_scope', 'This credential lacks the scope metrics:read.', {
-        rule: 'scope:metrics:read',
-      });
+  async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const principal = await admitCaller(options, options.rate, request, reply);
+    try {
+      requireScope(principal, 'metrics:read');
+    } catch (thrown) {
+      refusals.note('scope.denied', principal, 'metrics:read', request.id);
+      throw thrown;
     }
-    options.onRead(request.principal, request.id);
+    refusals.note('metrics.read', principal, 'metrics:read', request.id);
   }
 
-  app.get('/metrics', { onRequest: authorize }, async (_request, reply) => {
-    return reply.type(options.metrics.registry.contentType).send(await options.metrics.registry.metrics());
-  });
-
+  app.get('/metrics', { onRequest: authorize }, async (_request, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  );
   app.get(
     '/v1/metrics',
-    {
-      onRequest: authorize,
-      // Programs written for the model server that this replaces expect 403 and this body, whatever was wrong.
-      errorHandler: async (error, request, reply) => {
-        const refused = error instanceof PortcullisError && (error.status === 401 || error.status === 403);
-        if (!refused) return sendProblem(PortcullisError.from(error), request, reply);
-        request.access.decision = 'deny';
-        request.access.code = error.code;
-        return reply
-          .code(403)
-          .type('application/problem+json')
-          .send(
-            JSON.stringify({ detail: 'Forbidden', status: 403, code: 'insufficient_scope', request_id: request.id }),
-          );
-      },
-    },
-    async (_request, reply) => reply.send(await summary(options)),
+    { onRequest: authorize, errorHandler: async (...failed) => forbid(...failed) },
+    (_request, reply) => reply.send(summary(options.throughput)),
   );
 }
 
-async function summary({ throughput }: MetricsRoutesOptions): Promise<Record<string, unknown>> {
+/** Programs written for the model server that this replaces expect 403 and this body, whatever was wrong with the credential. */
+function forbid(thrown: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const error = PortcullisError.from(thrown);
+  if (error.status !== 401 && error.status !== 403) return sendRefusal(error, request, reply);
+  noteRefusal(request.access, error);
+  const body = { detail: 'Forbidden', status: 403, code: 'insufficient_scope', request_id: request.id };
+  return reply.code(403).type('application/problem+json').send(JSON.stringify(body));
+}
+
+function summary(throughput: ThroughputMeter): Record<string, unknown> {
   const { rss } = process.memoryUsage();
   const mebibytes = (bytes: number) => Math.round((bytes / 1024 / 1024) * 10) / 10;
   return {
     timestamp: new Date().toISOString(),
     uptime_seconds: Math.round(process.uptime()),
     latency: throughput.latency(),
-    memory: { current_mb: mebibytes(rss), peak_mb: Math.round((process.resourceUsage().maxRSS / 1024) * 10) / 10 },
+    // maxRSS is in kibibytes.
+    memory: { current_mb: mebibytes(rss), peak_mb: mebibytes(process.resourceUsage().maxRSS * 1024) },
     throughput: { total_requests: throughput.total, requests_per_second: throughput.perSecond() },
   };
 }

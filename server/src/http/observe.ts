@@ -2,7 +2,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { newAccessRecord } from '../base/access-record.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
-import type { Principal } from '../identity/model.ts';
 import { writeAccessLine } from './access-log.ts';
 
 export interface ObserveOptions {
@@ -40,7 +39,7 @@ function conclude(
   // The models door counts bytes itself; elsewhere the lengths that were declared are what was read and written.
   access.bytesIn ||= declaredLength(request.headers['content-length']);
   access.bytesOut ||= declaredLength(raw.getHeader('content-length'));
-  if (access.decision === null && knownCaller(request)) access.decision = 'allow';
+  if (request.principal) access.decision ??= 'allow';
   metrics.httpRequests.inc({ method, route, status });
   metrics.httpDuration.observe({ route }, latencyMs / 1000);
   metrics.httpRequestBytes.inc({ route }, access.bytesIn);
@@ -54,10 +53,6 @@ function conclude(
     address: request.clientAddress,
     userAgent: request.headers['user-agent'] ?? '',
   });
-}
-
-function knownCaller({ principal }: { readonly principal: Principal | null }): boolean {
-  return principal !== null;
 }
 
 function declaredLength(value: unknown): number {

@@ -1,57 +1,62 @@
 import fastifyCors from '@fastify/cors';
 import fastifyHelmet from '@fastify/helmet';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { type AccessRecord, newAccessRecord } from '../base/access-record.ts';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { AccessRecord } from '../base/access-record.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import {
-  bodyBytesMax,
   headerBytesMax,
   headerTimeoutMs,
   keepAliveIdleMs,
   requestTimeoutMs,
+  timeoutCheckMs,
   urlBytesMax,
 } from '../base/limits.ts';
-import { type Logger, scrub } from '../base/log.ts';
-import type { Metrics } from '../base/metrics.ts';
-import { refusalHeaders } from '../base/refusal-headers.ts';
-import { writeAccessLine } from './access-log.ts';
+import type { Principal } from '../identity/model.ts';
 import { type HostRules, createHostCheck } from './hosts.ts';
-import { problemBody } from './problem.ts';
+import { MalformedRequests } from './malformed.ts';
+import { type ObserveOptions, observe } from './observe.ts';
+import { sendRefusal } from './refusal.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     access: AccessRecord;
     /** The socket's address, or the one that a trusted proxy vouches for. */
     clientAddress: string;
-    receivedAt: number;
+    /** Set by the guard of control routes; null elsewhere and without a credential that holds. */
+    principal: Principal | null;
   }
 }
 
-export interface HttpOptions extends HostRules {
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  readonly clientAddress: (socketAddress: string, forwardedFor: string | undefined) => string;
+export interface HttpOptions extends HostRules, ObserveOptions {
+  /** True from the moment at which no new work is taken. */
+  readonly draining: () => boolean;
 }
 
 const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
+const probePaths = new Set(['/healthz', '/readyz']);
 
 /**
  * The HTTP listener with what every request passes: request id, limits, Host and Origin check, security headers,
- * error shape, access log and metrics. Routes are added by the composition root.
+ * error shape, access log and metrics. Routes are added by the composition root; no body is read before they ask for it.
  */
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
+  const malformed = new MalformedRequests(options);
   const app = Fastify({
     logger: false,
-    bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveIdleMs,
-    connectionTimeout: 0,
     routerOptions: { maxParamLength: 200, caseSensitive: true, ignoreTrailingSlash: false },
     forceCloseConnections: 'idle',
-    http: { maxHeaderSize: headerBytesMax, headersTimeout: headerTimeoutMs },
-    genReqId: (request) => {
-      const given = request.headers['x-request-id'];
+    return503OnClosing: false,
+    http: {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headerTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckMs,
+    },
+    clientErrorHandler: (error, socket) => malformed.refuse(error, socket),
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id'];
       return typeof given === 'string' && requestIdPattern.test(given) ? given : newId('req');
     },
   });
@@ -60,15 +65,22 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     options.metrics.activeConnections.inc();
     socket.once('close', () => options.metrics.activeConnections.dec());
   });
+  app.decorateRequest('principal', null);
+  // The doors read bodies themselves, when they know the caller.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
   const checkHost = createHostCheck(options);
   app.addHook('onRequest', async (request, reply) => {
     observe(request, reply, options);
+    malformed.noteAnswer(request.raw.socket, reply.raw);
     reply.raw.setHeader('x-request-id', request.id);
     if (request.url.length > urlBytesMax)
       throw new PortcullisError('invalid_argument', `The URL is longer than ${urlBytesMax} bytes.`);
-    const path = request.url.split('?', 1)[0] ?? '';
-    checkHost(request.headers.host, request.headers.origin, path);
+    if (probePaths.has(pathOf(request.url))) return;
+    checkHost(request.headers.host, request.headers.origin);
+    if (options.draining())
+      throw new PortcullisError('unavailable', 'The gate is being stopped: try again.', { retryAfterS: 1 });
   });
 
   await app.register(fastifyHelmet, {
@@ -81,71 +93,20 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   if (options.allowedOrigins.length > 0) {
     await app.register(fastifyCors, {
       origin: [...options.allowedOrigins],
-      exposedHeaders: ['x-request-id', 'retry-after'],
+      exposedHeaders: ['x-request-id', 'retry-after', 'ratelimit', 'ratelimit-policy'],
     });
   }
 
-  app.setErrorHandler((thrown, request, reply) => sendProblem(toPortcullisError(thrown), request, reply));
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      new PortcullisError('not_found', `There is nothing at ${request.method} ${request.url.split('?', 1)[0] ?? ''}.`),
-      request,
-      reply,
-    ),
-  );
+  app.setErrorHandler((thrown, request, reply) => sendRefusal(toPortcullisError(thrown), request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const sentence = `There is nothing at ${request.method} ${pathOf(request.url)}.`;
+    return sendRefusal(new PortcullisError('not_found', sentence), request, reply);
+  });
   return app;
 }
 
-/** Answers with a problem, and notes it in the access record. */
-export function sendProblem(error: PortcullisError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  noteRefusal(request.access, error);
-  return reply
-    .code(error.status)
-    .headers(refusalHeaders(error))
-    .type('application/problem+json')
-    .send(JSON.stringify(problemBody(error, request.id)));
-}
-
-function noteRefusal(access: AccessRecord, error: PortcullisError): void {
-  access.decision = 'deny';
-  access.code = error.code;
-  access.rule ??= error.members.rule ?? null;
-  access.internal ??= error.internal ?? null;
-}
-
-function observe(request: FastifyRequest, reply: FastifyReply, { log, metrics, clientAddress }: HttpOptions): void {
-  request.access = newAccessRecord(request.id);
-  request.receivedAt = performance.now();
-  const forwardedFor = request.headers['x-forwarded-for'];
-  request.clientAddress = clientAddress(
-    request.raw.socket.remoteAddress ?? '',
-    typeof forwardedFor === 'string' ? forwardedFor : undefined,
-  );
-  // 'close' comes after a whole answer and after a client that went away alike.
-  reply.raw.once('close', () => {
-    const route = request.routeOptions.url ?? 'unknown';
-    const seconds = (performance.now() - request.receivedAt) / 1000;
-    const status = reply.raw.writableFinished ? reply.raw.statusCode : 499;
-    metrics.httpRequests.inc({ method: request.method, route, status });
-    metrics.httpDuration.observe({ route }, seconds);
-    metrics.httpRequestBytes.inc(
-      { route },
-      request.access.bytesIn || Number(request.headers['content-length'] ?? 0) || 0,
-    );
-    metrics.httpResponseBytes.inc(
-      { route },
-      request.access.bytesOut || Number(reply.raw.getHeader('content-length') ?? 0) || 0,
-    );
-    writeAccessLine(log, {
-      record: request.access,
-      method: request.method,
-      route,
-      status,
-      latencyMs: seconds * 1000,
-      address: request.clientAddress,
-      userAgent: scrub(request.headers['user-agent'] ?? ''),
-    });
-  });
+function pathOf(url: string): string {
+  return url.split('?', 1)[0] ?? '';
 }
 
 /** Fastify's own refusals have codes of their own; they become ours. */
@@ -153,11 +114,7 @@ function toPortcullisError(thrown: unknown): PortcullisError {
   if (thrown instanceof PortcullisError) return thrown;
   const status =
     typeof thrown === 'object' && thrown !== null && 'statusCode' in thrown ? thrown.statusCode : undefined;
-  const internal = thrown instanceof Error ? thrown.message : undefined;
-  const options = internal === undefined ? { cause: thrown } : { internal, cause: thrown };
-  if (status === 413)
-    return new PortcullisError('payload_too_large', `The body is larger than ${bodyBytesMax} bytes.`, options);
-  if (typeof status === 'number' && status >= 400 && status < 500)
-    return new PortcullisError('invalid_argument', 'The request is malformed.', options);
-  return PortcullisError.from(thrown);
+  if (typeof status !== 'number' || status < 400 || status >= 500) return PortcullisError.from(thrown);
+  const internal = thrown instanceof Error ? thrown.message : String(thrown);
+  return new PortcullisError('invalid_argument', 'The request is malformed.', { internal, cause: thrown });
 }

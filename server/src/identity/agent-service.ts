@@ -122,7 +122,7 @@ function conflictOf(error: unknown, { name, issuer }: NewAgent): PortcullisError
       cause: error,
     });
   }
-  if (violates(error, 'agents_issuer_subject_key')) {
+  if (violates(error, 'agents_project_id_issuer_subject_key')) {
     return new PortcullisError('conflict', `This subject of ${issuer} is registered for an agent already.`, {
       cause: error,
     });

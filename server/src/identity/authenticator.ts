@@ -93,7 +93,7 @@ export class Authenticator {
     const limited = waitS > 0;
     this.#options.onAttempt(refused.method, limited ? 'limited' : 'refused');
     const internal = `credential refused: ${refused.reason}`;
-    if (!limited) return new PortcullisError('unauthenticated', refusal, { internal });
+    if (!limited) return unauthenticated(internal);
     const seconds = Math.ceil(waitS);
     return new PortcullisError(
       'rate_limited',
@@ -103,9 +103,14 @@ export class Authenticator {
   }
 }
 
-// One sentence for every reason: what exactly was wrong would help those who guess.
-const refusal =
-  'The credential is missing or does not hold: send an API key or an access token as "Authorization: Bearer …" or in "x-api-key", never in the URL.';
+/** One sentence for every reason and at every door: what exactly was wrong would help those who guess. */
+export function unauthenticated(internal: string): PortcullisError {
+  return new PortcullisError(
+    'unauthenticated',
+    'The credential is missing or does not hold: send an API key or an access token as "Authorization: Bearer …" or in "x-api-key", never in the URL.',
+    { internal },
+  );
+}
 
 /** What tells this failed credential from others: guesses at one key count together. */
 function failureKey({ keyId }: Refused, credential: Credential): string {

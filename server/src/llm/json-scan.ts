@@ -365,14 +365,18 @@ class Scanner {
 
   #noteValue(log: SightingLog, start: number, end: number): void {
     if (!log.complete) return;
+    if (end - start > watchedValueBytesMax) {
+      log.complete = false;
+      return;
+    }
     const body = this.#body;
     for (const range of log.ranges) {
       if (range.end - range.start === end - start && sameBytes(body, range.start, body, start, end)) return;
     }
     const escaped = body.subarray(start, end).includes(backslash);
-    if (end - start > watchedValueBytesMax || log.values.size === watchedValuesMax) log.complete = false;
-    else if (escaped || log.ranges.length === rangesMax) log.values.add(stringText(body, start, end, escaped));
-    else log.ranges.push({ start, end });
+    if (!escaped && log.ranges.length < rangesMax) log.ranges.push({ start, end });
+    else log.values.add(stringText(body, start, end, escaped));
+    log.complete = log.values.size <= watchedValuesMax;
   }
 
   #fail(what: string): never {

@@ -62,13 +62,19 @@ export class ControlFeed {
     return this.#options.clock.monotonic() - this.#readAt;
   }
 
-  /** @throws PortcullisError unavailable when the state is older than the limit */
-  assertFresh(): void {
+  /** Why nothing may be let through: the state is older than the limit; null when it is not. */
+  staleness(): PortcullisError | null {
     const age = this.ageMs();
-    if (age <= this.#maxAgeMs) return;
-    throw new PortcullisError('unavailable', 'The gate cannot read its control state, so it lets nothing through.', {
+    if (age <= this.#maxAgeMs) return null;
+    return new PortcullisError('unavailable', 'The gate cannot read its control state, so it lets nothing through.', {
       internal: `control state is ${Math.round(age)} ms old, the limit is ${this.#maxAgeMs} ms`,
     });
+  }
+
+  /** @throws PortcullisError unavailable when the state is older than the limit */
+  assertFresh(): void {
+    const stale = this.staleness();
+    if (stale) throw stale;
   }
 
   /** Called after each read that changed something, in the turn that changed it. */

@@ -101,6 +101,16 @@ export async function schemaState(db: Queryable): Promise<SchemaState> {
   return { current, expected, upToDate: current >= expected };
 }
 
+/** @throws PortcullisError unavailable, for the operator, when the schema is behind the code */
+export async function requireSchema(db: Queryable): Promise<void> {
+  const { current, expected, upToDate } = await schemaState(db);
+  if (upToDate) return;
+  throw new PortcullisError(
+    'unavailable',
+    `The schema is at version ${current}, this code needs ${expected}: run \`portcullis migrate\` first.`,
+  );
+}
+
 async function requireServerVersion(pool: Pool): Promise<void> {
   const { rows } = await pool.query<{ number: number; version: string }>(
     `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version`,

@@ -3,15 +3,16 @@ import { jsonDepthMax } from '../../base/limits.ts';
 import { matchesWildcard } from '../../base/wildcard.ts';
 import type { Spender } from '../../budget/model.ts';
 import type { Principal } from '../../identity/model.ts';
-import { grants } from '../../identity/scopes.ts';
 import type { Dialect } from '../../llm/dialect.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { scanObject } from '../../llm/json-scan.ts';
 import type { TranslatedRequest } from '../../llm/translate.ts';
 import type { Flight } from '../../policy/flights.ts';
+import type { RunningRun } from '../../run/run-index.ts';
 import type { Call } from './call.ts';
 import { header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
+import { requireScope } from './identify.ts';
 import { prepare } from './prepare.ts';
 import { type Target, chooseTarget } from './routing.ts';
 import { wire } from './wire.ts';
@@ -25,6 +26,7 @@ export interface CallPlan {
   readonly dialectOut: Dialect;
   readonly modelServed: string;
   readonly facts: RequestFacts;
+  readonly streamed: boolean;
   readonly spender: Spender;
   readonly body: Buffer;
   /** Null where both sides speak the same dialect and bytes pass. */
@@ -45,45 +47,56 @@ export async function authorize(
   body: Buffer,
 ): Promise<Plan> {
   const { endpoint, exchange } = call;
-  if (!grants(principal.scopes, 'models:invoke')) {
-    gate.refusals.note('scope.denied', principal, 'models:invoke', exchange.requestId);
-    throw new PortcullisError('insufficient_scope', 'This credential lacks the scope models:invoke.', {
-      rule: 'scope:models:invoke',
-    });
-  }
+  requireScope(principal);
   const scanned = scanObject(body, { depthMax: jsonDepthMax });
   const facts = wire[endpoint.dialect].readFacts(body, scanned);
-  exchange.access.model = facts.model.slice(0, 200);
-  describe(call, { modelAsked: facts.model.slice(0, 200), streamed: facts.stream });
+  const streamed = endpoint.operation === 'generate' && facts.stream;
+  exchange.access.model = facts.model;
+  call.note({ modelAsked: facts.model, streamed });
+  requireModels(principal, facts);
+  const run = await gate.runs.resolve(header(exchange, 'x-portcullis-run') ?? null, principal);
+  if (run) {
+    exchange.access.runId = run.id;
+    call.note({ runId: run.id, workflow: run.workflow });
+  }
+  for (const model of [...facts.otherModels, facts.model]) flight.update({ runId: run?.id ?? null, model });
 
-  // A request may name models besides the one that it is for; none of them may be one that the key must not use.
+  const route = gate.routes().resolve(facts.model);
+  call.note({ route: route.name });
+  const target = chooseTarget(route, Math.random());
+  const { dialects, countsTokens, name } = target.provider;
+  const dialectOut = dialects.includes(endpoint.dialect) ? endpoint.dialect : dialects[0];
+  if (endpoint.operation === 'count_tokens' && !(countsTokens && dialectOut === endpoint.dialect))
+    return { kind: 'count_locally' };
+
+  const modelServed = target.model ?? facts.model;
+  call.note({ provider: name, modelServed, dialectOut });
+  return {
+    kind: 'call',
+    target,
+    dialectOut,
+    modelServed,
+    facts,
+    streamed,
+    spender: spenderOf(principal, run, target, facts.model),
+    ...prepare({ from: endpoint.dialect, to: dialectOut, body, scanned, facts, modelServed, route, target }),
+  };
+}
+
+/** A request may name models besides the one that it is for; none of them may be one that the key must not use. */
+function requireModels({ models: allowed }: Principal, facts: RequestFacts): void {
+  if (allowed === null) return;
   for (const model of [facts.model, ...facts.otherModels]) {
-    if (principal.models === null || principal.models.some((pattern) => matchesWildcard(pattern, model))) continue;
-    gate.refusals.note('call.denied', principal, 'key.models', exchange.requestId);
+    if (allowed.some((pattern) => matchesWildcard(pattern, model))) continue;
     throw new PortcullisError('policy_denied', `This key may not use the model "${model.slice(0, 100)}".`, {
       rule: 'key.models',
       param: 'model',
     });
   }
-  const run = await gate.runs.resolve(header(exchange, 'x-portcullis-run') ?? principal.runId, principal);
-  if (run) {
-    exchange.access.runId = run.id;
-    describe(call, { runId: run.id, workflow: run.workflow });
-  }
-  for (const model of [...facts.otherModels, facts.model]) flight.update({ runId: run?.id ?? null, model });
+}
 
-  const route = gate.routes().resolve(facts.model);
-  describe(call, { route: route.name });
-  const target = chooseTarget(route, Math.random());
-  const { provider } = target;
-  if (endpoint.operation === 'count_tokens' && !(provider.countsTokens && provider.dialects.includes(endpoint.dialect)))
-    return { kind: 'count_locally' };
-
-  const modelServed = target.model ?? facts.model;
-  const dialectOut = provider.dialects.includes(endpoint.dialect) ? endpoint.dialect : provider.dialects[0];
-  if (dialectOut === undefined) throw new Error(`provider ${provider.name} speaks no dialect`);
-  describe(call, { provider: provider.name, modelServed, dialectOut });
-  const spender: Spender = {
+function spenderOf(principal: Principal, run: RunningRun | null, { provider }: Target, model: string): Spender {
+  return {
     projectId: principal.projectId,
     personId: principal.personId,
     agentId: principal.agentId,
@@ -92,20 +105,6 @@ export async function authorize(
     runId: run?.id ?? null,
     providerType: provider.type,
     provider: provider.name,
-    model: facts.model,
+    model,
   };
-  return {
-    kind: 'call',
-    target,
-    dialectOut,
-    modelServed,
-    facts,
-    spender,
-    ...prepare({ from: endpoint.dialect, to: dialectOut, body, scanned, facts, modelServed, route, target }),
-  };
-}
-
-/** Adds what is now known to the ledger row of the call. */
-export function describe(call: Call, known: Partial<NonNullable<Call['attempt']>>): void {
-  if (call.attempt) call.attempt = { ...call.attempt, ...known };
 }

@@ -5,51 +5,69 @@ import type { Principal } from '../../identity/model.ts';
 import { noUsage } from '../../llm/usage.ts';
 import type { Endpoint } from './endpoints.ts';
 import { type Exchange, header } from './exchange.ts';
-import type { ModelGate } from './gate.ts';
 
 /**
  * One call on its way through the pipeline: what its ledger row and its answer need to know, whichever step ends it.
- * Owned by the pipeline; each step fills in what it established.
+ * Each step adds what it established.
  */
-export interface Call {
+export class Call {
   readonly exchange: Exchange;
   readonly endpoint: Endpoint;
-  /** The ledger row as far as it is known. Null until a principal is known: a stranger has no row. */
-  attempt: Attempt | null;
-  /** Set once a hold owns the row: it ends with the hold, not by `record`. */
-  held: boolean;
-  /** Writes the stream's one error event, once a stream has begun; null before. */
-  failStream: ((error: PortcullisError) => string) | null;
+  /** A hold owns the ledger row: it is written when the hold ends. */
+  held = false;
+  /** A stream was begun and has no ending yet, so an error must end it as an event. */
+  streaming = false;
+  /** Why the client got no answer, or not all of it. */
+  error: PortcullisError | null = null;
+  #caller: { readonly principal: Principal; attempt: Attempt } | null = null;
+  readonly #controller = new AbortController();
+
+  constructor(exchange: Exchange, endpoint: Endpoint) {
+    this.exchange = exchange;
+    this.endpoint = endpoint;
+    exchange.response.once('close', this.#left);
+  }
+
   /** Aborted with a PortcullisError when the call must end now: client gone, kill switch, deadline. */
-  readonly signal: AbortSignal;
-  readonly abort: (error: PortcullisError) => void;
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  readonly abort = (error: PortcullisError): void => this.#controller.abort(error);
+
+  readonly #left = (): void => {
+    if (!this.exchange.response.writableFinished)
+      this.abort(new PortcullisError('client_closed', 'The client went away.'));
+  };
+
   /** Stops listening for the client's leaving. */
-  readonly close: () => void;
+  close(): void {
+    this.exchange.response.off('close', this.#left);
+  }
+
+  /** The caller is known: from now on the call has a ledger row, with nothing used yet. */
+  identified(principal: Principal, startedAt: number): void {
+    this.#caller = { principal, attempt: firstRow(this.exchange, this.endpoint, principal, startedAt) };
+  }
+
+  /** Null as long as the caller is not known. */
+  get principal(): Principal | null {
+    return this.#caller?.principal ?? null;
+  }
+
+  /** The ledger row as far as it is known. @throws Error before the caller is known: a stranger has no row */
+  get attempt(): Attempt {
+    if (this.#caller === null) throw new Error('a call without a caller has no ledger row');
+    return this.#caller.attempt;
+  }
+
+  /** Adds to the ledger row. */
+  note(known: Partial<Attempt>): void {
+    if (this.#caller !== null) this.#caller.attempt = { ...this.#caller.attempt, ...known };
+  }
 }
 
-export function openCall(exchange: Exchange, endpoint: Endpoint): Call {
-  const controller = new AbortController();
-  const abort = (error: PortcullisError) => controller.abort(error);
-  const left = () => {
-    if (!exchange.response.writableFinished) abort(new PortcullisError('client_closed', 'The client went away.'));
-  };
-  exchange.response.once('close', left);
-  return {
-    exchange,
-    endpoint,
-    attempt: null,
-    held: false,
-    failStream: null,
-    signal: controller.signal,
-    abort,
-    close: () => {
-      exchange.response.off('close', left);
-    },
-  };
-}
-
-/** The ledger row of a call whose caller is known, with nothing used yet. */
-export function attemptOf(gate: ModelGate, { exchange, endpoint }: Call, principal: Principal): Attempt {
+function firstRow(exchange: Exchange, endpoint: Endpoint, principal: Principal, startedAt: number): Attempt {
   return {
     id: newId('att'),
     requestId: exchange.requestId,
@@ -74,7 +92,7 @@ export function attemptOf(gate: ModelGate, { exchange, endpoint }: Call, princip
     outcome: 'refused',
     errorClass: null,
     rule: null,
-    startedAt: gate.clock.now(),
+    startedAt,
     queueMs: 0,
     connectMs: null,
     firstTokenMs: null,

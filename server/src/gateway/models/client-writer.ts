@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import type { Exchange } from './exchange.ts';
 
 /** Writes to the client and obeys its pace: a client that does not read stops us, until a deadline or its leaving ends the call. */
-export async function write(exchange: Exchange, bytes: Buffer | string, signal: AbortSignal): Promise<void> {
+export async function write(exchange: Exchange, parts: readonly Buffer[], signal: AbortSignal): Promise<void> {
   const { response, access } = exchange;
-  access.bytesOut += typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
+  const bytes = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+  access.bytesOut += bytes.length;
   if (response.write(bytes)) return;
   try {
     await once(response, 'drain', { signal });
@@ -15,6 +16,6 @@ export async function write(exchange: Exchange, bytes: Buffer | string, signal: 
 
 /** Ends the answer with its last bytes. */
 export function end(exchange: Exchange, bytes: Buffer | string | null): void {
-  if (bytes !== null) exchange.access.bytesOut += typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.length;
+  if (bytes !== null) exchange.access.bytesOut += Buffer.byteLength(bytes);
   exchange.response.end(bytes ?? undefined);
 }

@@ -1,69 +1,79 @@
 import { PortcullisError } from '../../base/errors.ts';
-import { SseFrames } from '../../net/sse.ts';
+import { type SseFrame, SseFrames } from '../../net/sse.ts';
 import { end, write } from './client-writer.ts';
 import type { Delivery, DeliveryContext } from './forward.ts';
-import { responseHeaders } from './passing-headers.ts';
+import { OverrunWatch } from './overrun.ts';
+import { droppedHeader, responseHeaders } from './passing-headers.ts';
 import { type StreamRelay, passThrough, translated } from './relay.ts';
+import { requestIdHeader } from './wire.ts';
 
 /**
  * Passes a stream on, event by event. Whole events only, so that an error event can always follow; the ending is kept
  * back until the money is settled.
  */
 export async function deliverStream(context: DeliveryContext): Promise<Delivery> {
-  const { call, plan, upstream, deadline, progress } = context;
+  const { call, plan, reserved, upstream, progress } = context;
+  const { provider } = plan.target;
   if (!String(upstream.headers['content-type']).startsWith('text/event-stream')) {
     throw new PortcullisError('upstream_error', 'The provider did not answer with a stream.');
   }
-  const relay = plan.translation
-    ? translated(
-        plan.translation.stream({ includeUsage: plan.facts.usageRequested, requestId: call.exchange.requestId }),
-      )
-    : passThrough(plan.dialectOut, plan.hideUsage);
-  progress.relay = relay;
-  begin(context, relay);
+  const relay = createRelay(context);
+  progress.answer = relay;
+  begin(context);
 
-  const frames = new SseFrames();
+  const overrun = new OverrunWatch(reserved, relay);
   const ending: Buffer[] = [];
-  for await (const chunk of upstream.body) {
-    deadline.progress();
-    context.firstByte();
+  const pass = async (frames: readonly SseFrame[]) => {
     const passing: Buffer[] = [];
-    for (const frame of frames.push(chunk)) {
+    for (const frame of frames) {
       const bytes = relay.push(frame);
-      if (bytes !== null) (relay.complete ? ending : passing).push(bytes);
+      if (relay.failed) call.streaming = false;
+      else overrun.check(frame.data);
+      if (bytes !== null) (relay.complete ? ending : passing).push(relay.failed ? provider.scrub(bytes) : bytes);
+      if (relay.failed) break;
     }
-    if (passing.length > 0)
-      await write(call.exchange, passing.length === 1 && passing[0] ? passing[0] : Buffer.concat(passing), call.signal);
+    if (passing.length > 0) await write(call.exchange, passing, call.signal);
+  };
+  const frames = new SseFrames();
+  try {
+    for await (const chunk of upstream.body) {
+      context.arrived();
+      await pass(frames.push(chunk));
+      if (relay.failed) break;
+    }
+    if (!relay.failed) await pass(frames.end().frames);
+    const rest = relay.end();
+    if (rest !== null) ending.push(rest);
+  } catch (error) {
+    // What breaks after the end of an answer takes nothing from it.
+    if (!relay.complete) throw error;
   }
-  const rest = relay.end();
-  if (rest !== null) ending.push(rest);
   return {
     outcome: relay.failed ? 'failed' : 'success',
     errorClass: relay.failed ? 'upstream_error' : null,
-    billable: true,
-    usage: relay.usage,
-    complete: relay.complete,
-    outputBytes: relay.outputBytes,
-    firstTokenMs: progress.firstTokenMs,
+    progress,
     finish: () => end(call.exchange, Buffer.concat(ending)),
   };
 }
 
+function createRelay({ call, plan }: DeliveryContext): StreamRelay {
+  const { translation, facts, dialectOut, hideUsage } = plan;
+  const { requestId } = call.exchange;
+  return translation
+    ? translated(translation.stream({ includeUsage: facts.usageRequested, requestId }))
+    : passThrough({ dialect: dialectOut, choices: facts.choices, hideUsage });
+}
+
 // The head goes out when the provider has accepted: until then a refusal can still be an HTTP error.
-function begin({ call, plan, upstream }: DeliveryContext, relay: StreamRelay): void {
-  const { response } = call.exchange;
+function begin({ call, plan, upstream }: DeliveryContext): void {
+  const { response, requestId } = call.exchange;
   response.writeHead(200, {
-    ...(plan.translation ? {} : responseHeaders(upstream.headers)),
-    ...droppedHeader(plan.translation?.dropped ?? []),
+    ...requestIdHeader(call.endpoint.dialect, requestId),
+    ...(plan.translation ? droppedHeader(plan.translation.dropped) : responseHeaders(upstream.headers)),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
     'x-accel-buffering': 'no',
   });
   response.flushHeaders();
-  call.failStream = (error) => relay.fail(error, call.exchange.requestId);
-}
-
-/** Names what a lossy route dropped; nothing is dropped silently. */
-export function droppedHeader(dropped: readonly string[]): Record<string, string> {
-  return dropped.length > 0 ? { 'portcullis-dropped': dropped.join(', ') } : {};
+  call.streaming = true;
 }

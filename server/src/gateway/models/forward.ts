@@ -1,5 +1,4 @@
 import { PortcullisError } from '../../base/errors.ts';
-import type { Hold } from '../../budget/ledger.ts';
 import type { AttemptOutcome } from '../../budget/model.ts';
 import type { Usage } from '../../llm/usage.ts';
 import type { Flight } from '../../policy/flights.ts';
@@ -10,24 +9,48 @@ import { deliverAnswer, deliverRefusal } from './deliver-answer.ts';
 import { deliverStream } from './deliver-stream.ts';
 import type { ModelGate } from './gate.ts';
 import { requestHeaders } from './passing-headers.ts';
-import { type UpstreamAnswer, UpstreamFailure } from './provider.ts';
-import type { StreamRelay } from './relay.ts';
+import type { UpstreamAnswer } from './provider.ts';
+import type { Reserved } from './reserve.ts';
 
 /** How the upstream call went: what the ledger needs, and the last bytes for the client, kept back until it is settled. */
 export interface Delivery {
   readonly outcome: AttemptOutcome;
   readonly errorClass: string | null;
-  /** False when nothing can have been spent: no byte left, or the provider refused the request. */
-  readonly billable: boolean;
-  /** Measured by the provider; null where it did not say. */
+  readonly progress: Readonly<Progress>;
+  /** Gives the client the rest: the end of its answer, or (by throwing it) the error. Called once, after settlement. */
+  readonly finish: () => void;
+}
+
+/** What is known of an upstream call while it flows; filled in by the steps of `forward`. */
+export interface Progress {
+  /** From connecting to the write. Null: nothing was sent, so nothing was spent. */
+  connectMs: number | null;
+  /** From the write to the first byte of the answer's body. */
+  firstTokenMs: number | null;
+  /** The provider refused the request, so it bills nothing. */
+  refused: boolean;
+  /** Null while there is no answer. */
+  answer: Consumption | null;
+}
+
+/** What an answer used, as far as it came. */
+export interface Consumption {
+  /** What the provider reported; null where it did not. */
   readonly usage: Usage | null;
   /** The answer came to its end, so `usage` is all of it. */
   readonly complete: boolean;
-  /** Bytes generated, for an estimate where usage is missing; null when the answer never began. */
-  readonly outputBytes: number | null;
-  readonly firstTokenMs: number | null;
-  /** Gives the client the rest: the end of its answer, or the error. Called once, after settlement. */
-  readonly finish: () => void;
+  /** Bytes generated, for an estimate where usage is missing. */
+  readonly outputBytes: number;
+}
+
+export interface DeliveryContext {
+  readonly call: Call;
+  readonly plan: CallPlan;
+  readonly reserved: Reserved;
+  readonly upstream: UpstreamAnswer;
+  readonly progress: Progress;
+  /** To be called for every chunk that came. */
+  readonly arrived: () => void;
 }
 
 /**
@@ -35,84 +58,63 @@ export interface Delivery {
  * throws the error that the client is to see.
  */
 export async function forward(
-  gate: ModelGate,
+  { clock }: ModelGate,
   call: Call,
   plan: CallPlan,
-  hold: Hold,
+  reserved: Reserved,
   flight: Flight,
 ): Promise<Delivery> {
   const deadline = new CallDeadline(plan.target.deadlines, call.abort);
-  const progress: Progress = { sent: false, firstTokenMs: null, usage: null, relay: null };
-  const began = gate.clock.monotonic();
+  const progress: Progress = { connectMs: null, firstTokenMs: null, refused: false, answer: null };
+  const began = clock.monotonic();
+  let written = began;
   try {
     const upstream = await plan.target.provider.send({
       dialect: plan.dialectOut,
       operation: call.endpoint.operation,
-      attemptId: hold.id,
+      attemptId: reserved.hold.id,
       body: plan.body,
       headers: plan.translation ? {} : requestHeaders(call.exchange.request.headers),
       signal: call.signal,
       beforeWrite: () => {
         flight.check();
-        hold.assertUsable();
-        progress.sent = true;
+        reserved.hold.assertUsable();
+        written = clock.monotonic();
+        progress.connectMs = written - began;
       },
     });
     deadline.progress();
-    const context: DeliveryContext = {
-      call,
-      plan,
-      upstream,
-      deadline,
-      progress,
-      firstByte: () => {
-        progress.firstTokenMs ??= gate.clock.monotonic() - began;
-      },
+    const arrived = () => {
+      deadline.progress();
+      progress.firstTokenMs ??= clock.monotonic() - written;
     };
+    const context = { call, plan, reserved, upstream, progress, arrived };
     if (upstream.status >= 400) return await deliverRefusal(context);
-    return plan.facts.stream ? await deliverStream(context) : await deliverAnswer(context);
+    return plan.streamed ? await deliverStream(context) : await deliverAnswer(context);
   } catch (thrown) {
-    return failed(PortcullisError.from(thrown), progress);
+    const error = PortcullisError.from(thrown);
+    // Whatever the provider still sends is not wanted any more.
+    call.abort(error);
+    return failed(error, progress);
   } finally {
     deadline.stop();
   }
 }
 
-/** What is known of a call while it flows; owned by `forward`. */
-export interface Progress {
-  /** The request was handed to the connection: from here on money may be spent. */
-  sent: boolean;
-  firstTokenMs: number | null;
-  /** Of a whole answer that was read, even if it cannot be delivered. */
-  usage: Usage | null;
-  relay: StreamRelay | null;
-}
-
-export interface DeliveryContext {
-  readonly call: Call;
-  readonly plan: CallPlan;
-  readonly upstream: UpstreamAnswer;
-  readonly deadline: CallDeadline;
-  readonly progress: Progress;
-  readonly firstByte: () => void;
-}
-
 const outcomes: Readonly<Partial<Record<string, AttemptOutcome>>> = {
   killed: 'killed',
+  // The credential was revoked while the call was under way.
+  unauthenticated: 'killed',
   deadline_exceeded: 'timeout',
   client_closed: 'client_closed',
   budget_exceeded: 'budget',
 };
 
-function failed(error: PortcullisError, { sent, usage, relay, firstTokenMs }: Progress): Delivery {
+function failed(error: PortcullisError, progress: Progress): Delivery {
   return {
     outcome: outcomes[error.code] ?? 'failed',
     errorClass: error.code,
-    billable: sent && !(error instanceof UpstreamFailure && !error.sent),
-    usage: usage ?? relay?.usage ?? null,
-    complete: usage !== null || (relay?.complete ?? false),
-    outputBytes: relay?.outputBytes ?? null,
-    firstTokenMs,
+    progress,
     finish: () => {
       throw error;
     },

@@ -1,19 +1,19 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Principal } from '../../identity/model.ts';
-import { type Call, attemptOf } from './call.ts';
+import { grants } from '../../identity/scopes.ts';
+import type { Exchange } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 
 /** Who is calling, from the headers alone. @throws PortcullisError unauthenticated, rate_limited, cannot_verify */
-export async function identify(gate: ModelGate, call: Call): Promise<Principal> {
-  const { exchange } = call;
-  const { access, request } = exchange;
-  const principal = await gate.authenticator.identify({
-    headers: request.headers,
-    url: request.url ?? '',
-    clientAddress: exchange.clientAddress,
-    access,
+export function identify({ authenticator }: ModelGate, exchange: Exchange): Promise<Principal> {
+  const { access, request, clientAddress } = exchange;
+  return authenticator.identify({ headers: request.headers, url: request.url ?? '', clientAddress, access });
+}
+
+/** What every use of this door needs. @throws PortcullisError insufficient_scope */
+export function requireScope({ scopes }: Principal): void {
+  if (grants(scopes, 'models:invoke')) return;
+  throw new PortcullisError('insufficient_scope', 'This credential lacks the scope models:invoke.', {
+    rule: 'scope:models:invoke',
   });
-  call.attempt = attemptOf(gate, call, principal);
-  if (exchange.response.destroyed) throw new PortcullisError('client_closed', 'The client went away.');
-  return principal;
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { UpstreamHeaders } from './provider.ts';
 
 // The open lists of both dialects: what clients send for the provider's eyes. All else stays here, above all
 // credentials, cookies, forwarding headers and our own.
@@ -16,7 +17,7 @@ export function requestHeaders(headers: IncomingHttpHeaders): Record<string, str
   return passing;
 }
 
-const hopByHop = new Set([
+const hopByHop = [
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -25,9 +26,9 @@ const hopByHop = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
-]);
+];
 // The body is framed anew here; cookies and policies of the provider's site are not the gate's; the request id is ours.
-const notOurs = new Set([
+const notOurs = [
   'content-length',
   'set-cookie',
   'strict-transport-security',
@@ -36,16 +37,30 @@ const notOurs = new Set([
   'x-request-id',
   'content-security-policy',
   'access-control-allow-origin',
-]);
+];
+const staying = new Set([...hopByHop, ...notOurs]);
 
-/** The provider's headers that go to the client. */
-export function responseHeaders(
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-): Record<string, string | string[]> {
+/** The provider's headers that go to the client with a same-dialect answer. */
+export function responseHeaders(headers: UpstreamHeaders): Record<string, string | string[]> {
   const passing: Record<string, string | string[]> = {};
   for (const name in headers) {
     const value = headers[name];
-    if (value !== undefined && !hopByHop.has(name) && !notOurs.has(name)) passing[name] = value;
+    if (value !== undefined && !staying.has(name)) passing[name] = value;
   }
   return passing;
+}
+
+/** What a translated refusal keeps of the provider's headers: when to try again, and whether. */
+export function retryHeaders(headers: UpstreamHeaders): Record<string, string> {
+  const passing: Record<string, string> = {};
+  for (const name of ['retry-after', 'retry-after-ms', 'x-should-retry']) {
+    const value = headers[name];
+    if (typeof value === 'string') passing[name] = value;
+  }
+  return passing;
+}
+
+/** Names what a translation dropped; nothing is dropped silently. */
+export function droppedHeader(dropped: readonly string[]): Record<string, string> {
+  return dropped.length > 0 ? { 'portcullis-dropped': dropped.join(', ') } : {};
 }

@@ -1,7 +1,7 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { admit } from './admit.ts';
 import { authorize } from './authorize.ts';
-import { openCall } from './call.ts';
+import { Call } from './call.ts';
 import { countLocally } from './count-tokens.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { Exchange } from './exchange.ts';
@@ -9,7 +9,8 @@ import { forward } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { identify } from './identify.ts';
 import { receive } from './receive.ts';
-import { record, refuse } from './record.ts';
+import { record } from './record.ts';
+import { refuse } from './refuse.ts';
 import { reserve } from './reserve.ts';
 import { settle } from './settle.ts';
 
@@ -19,16 +20,17 @@ import { settle } from './settle.ts';
  * nobody sees the end of an answer before it is paid for.
  */
 export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Promise<void> {
-  const call = openCall(exchange, endpoint);
+  const call = new Call(exchange, endpoint);
   try {
-    const principal = await identify(gate, call);
+    const principal = await identify(gate, exchange);
+    call.identified(principal, gate.clock.now());
     const flight = await admit(gate, call, principal);
     try {
-      const body = await receive(exchange);
+      const body = await receive(call);
       const plan = await authorize(gate, call, principal, flight, body);
-      if (plan.kind === 'count_locally') return countLocally(call, body);
+      if (plan.kind === 'count_locally') return await countLocally(call, body);
       const reserved = await reserve(gate, call, plan);
-      const delivery = await forward(gate, call, plan, reserved.hold, flight);
+      const delivery = await forward(gate, call, plan, reserved, flight);
       await settle(gate, call, plan, reserved, delivery);
       delivery.finish();
     } finally {

@@ -1,4 +1,3 @@
-import { type ErrorCode, type ErrorOptions, PortcullisError } from '../../base/errors.ts';
 import type { ProviderType } from '../../budget/model.ts';
 import type { Dialect } from '../../llm/dialect.ts';
 import type { Operation } from './endpoints.ts';
@@ -17,17 +16,19 @@ export interface UpstreamRequest {
   /** Aborting it ends the call at once, with the reason as the error. */
   readonly signal: AbortSignal;
   /**
-   * Runs in the tick of the upstream write, after which money may be spent; throwing prevents the write. It is called
-   * exactly once or never, so the caller knows whether anything was sent.
+   * Runs in the tick of the upstream write, when the connection stands: after it money may be spent. Throwing prevents
+   * the write. It is called once or never, so the caller knows whether anything was sent.
    */
   readonly beforeWrite: () => void;
 }
 
 export interface UpstreamAnswer {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly headers: UpstreamHeaders;
   readonly body: AsyncIterable<Buffer>;
 }
+
+export type UpstreamHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /** A backend that speaks one dialect or more. One folder a kind under `providers/`. */
 export interface Provider {
@@ -35,22 +36,12 @@ export interface Provider {
   readonly kind: ProviderKind;
   readonly type: ProviderType;
   /** The dialects that it speaks itself; the first is what others are translated to. */
-  readonly dialects: readonly Dialect[];
+  readonly dialects: readonly [Dialect, ...Dialect[]];
   /** Whether it answers count_tokens itself. */
   readonly countsTokens: boolean;
   /** Sends a request. @throws PortcullisError upstream_error, deadline_exceeded, or the reason of the signal. */
   send(request: UpstreamRequest): Promise<UpstreamAnswer>;
-  /** Removes the provider's credential from a body that goes to a client. */
-  scrub(body: Buffer): Buffer;
+  /** Removes the provider's credential from bytes that go to a client. */
+  scrub(bytes: Buffer): Buffer;
   close(): Promise<void>;
-}
-
-/** A call that the provider did not answer. `sent` is false when no byte of the request left, so nothing was spent. */
-export class UpstreamFailure extends PortcullisError {
-  readonly sent: boolean;
-
-  constructor(code: ErrorCode, message: string, sent: boolean, options: ErrorOptions) {
-    super(code, message, options);
-    this.sent = sent;
-  }
 }

@@ -1,36 +1,45 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { modelBodyBytesMax } from '../../base/limits.ts';
-import type { Exchange } from './exchange.ts';
+import type { Call } from './call.ts';
 
 /**
  * Reads the body, counting bytes as they come: a Content-Length is only a promise, and a chunked body has none. A body
- * past the limit is refused without reading on.
- * @throws PortcullisError payload_too_large, invalid_argument (wrong type, truncated)
+ * past the limit is refused without reading on, and so is one whose call is aborted meanwhile.
+ * @throws PortcullisError payload_too_large, invalid_argument (wrong type, truncated), or the reason of the abort
  */
-export async function receive(exchange: Exchange): Promise<Buffer> {
+export function receive({ exchange, signal }: Call): Promise<Buffer> {
   const { request, access } = exchange;
-  const type = request.headers['content-type'] ?? '';
-  if (!/^application\/json\b/i.test(type)) {
-    throw new PortcullisError('invalid_argument', 'The body must be JSON: send Content-Type: application/json.');
-  }
-  if (request.headers['content-encoding'] !== undefined) {
-    throw new PortcullisError('invalid_argument', 'The body must not be compressed: leave Content-Encoding out.');
-  }
-  if (Number(request.headers['content-length']) > modelBodyBytesMax) throw tooLarge();
   const chunks: Buffer[] = [];
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+  return new Promise<Buffer>((resolve, reject) => {
+    if (!/^application\/json\b/i.test(request.headers['content-type'] ?? ''))
+      throw new PortcullisError('invalid_argument', 'The body must be JSON: send Content-Type: application/json.');
+    if (request.headers['content-encoding'] !== undefined)
+      throw new PortcullisError('invalid_argument', 'The body must not be compressed: leave Content-Encoding out.');
+    if (Number(request.headers['content-length']) > modelBodyBytesMax) throw tooLarge();
+    signal.throwIfAborted();
+
+    const read = (chunk: Buffer) => {
       access.bytesIn += chunk.length;
-      if (access.bytesIn > modelBodyBytesMax) throw tooLarge();
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    if (error instanceof PortcullisError) throw error;
-    throw new PortcullisError('invalid_argument', 'The body ended before it was complete.', { cause: error });
-  }
-  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+      if (access.bytesIn > modelBodyBytesMax) finish(() => reject(tooLarge()));
+      else chunks.push(chunk);
+    };
+    const whole = () => finish(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    const broken = (cause: unknown) => finish(() => reject(truncated(cause)));
+    const aborted = () => finish(() => reject(signal.reason as PortcullisError));
+    const finish = (settle: () => void) => {
+      request.off('data', read).off('end', whole).off('error', broken).pause();
+      signal.removeEventListener('abort', aborted);
+      settle();
+    };
+    signal.addEventListener('abort', aborted);
+    request.on('data', read).on('end', whole).on('error', broken);
+  });
 }
 
 function tooLarge(): PortcullisError {
   return new PortcullisError('payload_too_large', `The body is larger than ${modelBodyBytesMax} bytes.`);
+}
+
+function truncated(cause: unknown): PortcullisError {
+  return new PortcullisError('invalid_argument', 'The body ended before it was complete.', { cause });
 }

@@ -1,34 +1,47 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Dialect } from '../../llm/dialect.ts';
 import type { StreamTranslator } from '../../llm/translate.ts';
-import type { Usage } from '../../llm/usage.ts';
 import type { SseFrame } from '../../net/sse.ts';
+import type { Consumption } from './forward.ts';
 import { wire } from './wire.ts';
 
 /** What of an upstream stream goes to the client, and what it used so far. */
-export interface StreamRelay {
-  /** The bytes to write for a frame; null for none. */
+export interface StreamRelay extends Consumption {
+  /** The bytes to write for a frame; null for none. @throws PortcullisError upstream_error for what is no event of the dialect */
   push(frame: SseFrame): Buffer | null;
   /** The ending has begun: what `push` returns from now on waits until the money is settled. */
   readonly complete: boolean;
-  /** The provider ended the stream with an error of its own, which went to the client as it came. */
+  /** What `push` returned last was an error event: nothing may follow it. */
   readonly failed: boolean;
   /** The upstream ended. @returns what is still to write @throws PortcullisError upstream_error when it was cut */
   end(): Buffer | null;
-  /** The one error event that ends the client's stream in its own dialect. */
-  fail(error: PortcullisError, requestId: string): string;
-  readonly usage: Usage | null;
-  /** Bytes generated so far: an upper bound of output tokens where usage is missing. */
-  readonly outputBytes: number;
 }
 
-/** Same dialect on both sides: frames pass byte for byte. `hideUsage` drops the chunk that only the gate asked for. */
-export function passThrough(dialect: Dialect, hideUsage: boolean): StreamRelay {
-  const watcher = wire[dialect].createUsageWatcher();
+export interface PassThroughOptions {
+  readonly dialect: Dialect;
+  /** Answers that were asked for; the stream is complete when all have ended. */
+  readonly choices: number;
+  /** Drops the chunk of usage that only the gate asked for. */
+  readonly hideUsage: boolean;
+}
+
+/** Same dialect on both sides: frames pass byte for byte. */
+export function passThrough({ dialect, choices, hideUsage }: PassThroughOptions): StreamRelay {
+  const watcher = wire[dialect].createUsageWatcher(choices);
   return {
-    push(frame) {
-      if (frame.data !== '') watcher.event(frame.event, frame.data);
-      return hideUsage && isUsageOnly(frame.data) ? null : frame.raw;
+    push({ event, data, raw }) {
+      if (data === '') return raw;
+      watcher.event(event, data);
+      if (watcher.malformed > 0 || !looksWhole(data)) {
+        throw new PortcullisError('upstream_error', 'The provider sent an event that is not JSON.');
+      }
+      return hideUsage && isUsageOnly(data) ? null : raw;
+    },
+    end() {
+      if (!watcher.complete && !watcher.failed) {
+        throw new PortcullisError('upstream_error', 'The provider ended the stream before the answer was complete.');
+      }
+      return null;
     },
     get complete() {
       return watcher.complete;
@@ -36,11 +49,6 @@ export function passThrough(dialect: Dialect, hideUsage: boolean): StreamRelay {
     get failed() {
       return watcher.failed;
     },
-    end() {
-      if (watcher.complete || watcher.failed) return null;
-      throw cut();
-    },
-    fail: (error, requestId) => wire[dialect].streamErrorEvent(error, requestId),
     get usage() {
       return watcher.usage();
     },
@@ -53,22 +61,14 @@ export function passThrough(dialect: Dialect, hideUsage: boolean): StreamRelay {
 /** Different dialects: events are decoded, and encoded anew by the state machine of the client's dialect. */
 export function translated(translator: StreamTranslator): StreamRelay {
   return {
-    push({ event, data }) {
-      if (data === '') return null;
-      const text = translator.push({ event, data });
-      return text === '' ? null : Buffer.from(text);
-    },
+    push: ({ event, data }) => (data === '' ? null : bytesOf(translator.push({ event, data }))),
+    end: () => bytesOf(translator.end()),
     get complete() {
       return translator.finished;
     },
     get failed() {
       return translator.failed;
     },
-    end() {
-      const text = translator.end();
-      return text === '' ? null : Buffer.from(text);
-    },
-    fail: (error, requestId) => translator.fail(error, requestId),
     get usage() {
       return translator.usage;
     },
@@ -78,23 +78,18 @@ export function translated(translator: StreamTranslator): StreamRelay {
   };
 }
 
-function cut(): PortcullisError {
-  return new PortcullisError('upstream_error', 'The provider ended the stream before the answer was complete.');
+function bytesOf(text: string): Buffer | null {
+  return text === '' ? null : Buffer.from(text);
 }
 
-// The chunk that include_usage adds has no choices, and it alone does.
+/** Every event of both dialects is an object, or chat's end. A look at both ends finds what was cut, at no cost. */
+function looksWhole(data: string): boolean {
+  return (data.startsWith('{') && data.trimEnd().endsWith('}')) || data === '[DONE]';
+}
+
+/** The chunk that include_usage adds has usage and no choices, and it alone does. */
 function isUsageOnly(data: string): boolean {
-  if (!data.includes('"usage"') || !/"choices"\s*:\s*\[\s*\]/.test(data)) return false;
-  try {
-    const chunk: unknown = JSON.parse(data);
-    return (
-      typeof chunk === 'object' &&
-      chunk !== null &&
-      'choices' in chunk &&
-      Array.isArray(chunk.choices) &&
-      chunk.choices.length === 0
-    );
-  } catch {
-    return false;
-  }
+  if (!/"choices"\s*:\s*\[\s*\]/.test(data)) return false;
+  const { choices, usage } = JSON.parse(data) as { readonly choices: unknown; readonly usage?: unknown };
+  return Array.isArray(choices) && choices.length === 0 && typeof usage === 'object' && usage !== null;
 }

@@ -2,7 +2,7 @@ import { PortcullisError } from '../../base/errors.ts';
 import type { Hold } from '../../budget/ledger.ts';
 import type { Budget, Price } from '../../budget/model.ts';
 import { freeOfCharge, worstCase } from '../../budget/worst-case.ts';
-import { type CallPlan, describe } from './authorize.ts';
+import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { ModelGate } from './gate.ts';
 
@@ -19,26 +19,22 @@ export interface Reserved {
  * whose cost has no bound), unavailable
  */
 export async function reserve(gate: ModelGate, call: Call, plan: CallPlan): Promise<Reserved> {
-  const { attempt } = call;
-  if (attempt === null) throw new Error('a call without a principal reached reserve');
-  const budgets = gate.budgets.matching(plan.spender);
-  const { provider } = plan.target;
-  const price = plan.target.price ?? gate.prices.price(provider.kind, plan.modelServed, gate.clock.now());
+  const { facts, modelServed, spender } = plan;
+  const { provider, deadlines, ...declared } = plan.target;
+  // A dry-run budget never decides: what it could not count is not refused for its sake.
+  const budgets = gate.budgets.matching(spender).filter(({ mode }) => mode === 'enforce');
+  const price = declared.price ?? gate.prices.price(provider.kind, modelServed, gate.clock.now());
   if (price === null) refuseUnknownPrice(budgets, plan);
-  const limits = gate.prices.limits(provider.kind, plan.modelServed);
-  const maxOutputTokens = plan.target.maxOutputTokens ?? limits.maxOutputTokens;
+  const known = gate.prices.limits(provider.kind, modelServed);
+  const limits = { ...known, maxOutputTokens: declared.maxOutputTokens ?? known.maxOutputTokens };
   const worst =
     call.endpoint.operation === 'count_tokens'
       ? freeOfCharge
-      : worstCase({ kind: provider.kind, facts: plan.facts, price, limits: { ...limits, maxOutputTokens }, budgets });
-  describe(call, { priceVersion: price?.version ?? null });
+      : worstCase({ kind: provider.kind, facts, price, limits, budgets });
+  call.note({ priceVersion: price?.version ?? null });
   try {
-    const hold = await gate.ledger.reserve({
-      attempt: { ...attempt, priceVersion: price?.version ?? null },
-      spender: plan.spender,
-      worst,
-      deadlineMs: plan.target.deadlines.totalMs,
-    });
+    const { attempt } = call;
+    const hold = await gate.ledger.reserve({ attempt, spender, worst, deadlineMs: deadlines.totalMs });
     call.held = true;
     return { hold, price };
   } catch (error) {

@@ -1,9 +1,9 @@
 import { cost } from '../../budget/cost.ts';
-import type { Attempt } from '../../budget/model.ts';
-import { type Usage, noUsage } from '../../llm/usage.ts';
+import type { Attempt, WorstCase } from '../../budget/model.ts';
+import { noUsage } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
-import type { Delivery } from './forward.ts';
+import type { Delivery, Progress } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import type { Reserved } from './reserve.ts';
 
@@ -17,34 +17,38 @@ export async function settle(
   call: Call,
   plan: CallPlan,
   { hold, price }: Reserved,
-  delivery: Delivery,
+  { outcome, errorClass, progress }: Delivery,
 ): Promise<void> {
-  const { attempt, exchange } = call;
-  if (attempt === null) throw new Error('a call without a principal reached settle');
-  const { usage, provenance } = amounts(delivery, hold.worst.usage);
-  const final: Attempt = {
-    ...attempt,
+  const billable = progress.connectMs !== null && !progress.refused;
+  const { usage, provenance } = billable ? amounts(progress, hold.worst) : nothing;
+  call.note({
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
     provenance,
-    outcome: delivery.outcome,
-    errorClass: delivery.errorClass,
-    firstTokenMs: delivery.firstTokenMs,
-    totalMs: gate.clock.monotonic() - exchange.receivedAt,
-  };
-  call.attempt = final;
-  count(gate, plan, final);
-  await (delivery.billable ? gate.ledger.settle(hold, final) : gate.ledger.release(hold, final));
+    outcome,
+    errorClass,
+    connectMs: progress.connectMs,
+    firstTokenMs: progress.firstTokenMs,
+    totalMs: gate.clock.monotonic() - call.exchange.receivedAt,
+  });
+  const { attempt } = call;
+  count(gate, plan, attempt);
+  await (billable ? gate.ledger.settle(hold, attempt) : gate.ledger.release(hold, attempt));
 }
 
-function amounts(delivery: Delivery, worst: Usage): Pick<Attempt, 'usage' | 'provenance'> {
-  const { billable, usage, complete, outputBytes } = delivery;
-  if (!billable) return { usage: noUsage, provenance: 'measured' };
+type Amounts = Pick<Attempt, 'usage' | 'provenance'>;
+
+const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
+
+function amounts({ answer }: Progress, worst: WorstCase): Amounts {
+  if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
+  const { usage, complete, outputBytes } = answer;
   if (usage !== null && complete) return { usage, provenance: 'measured' };
   // A token is a byte at least, so no more can have been generated than came through; what the provider said of an
   // answer that it did not end is from before its end.
-  const output = Math.max(usage?.output ?? 0, Math.min(worst.output, outputBytes ?? worst.output));
-  return { usage: { ...(usage ?? worst), output }, provenance: 'estimated' };
+  const most = worst.bounded ? Math.min(worst.usage.output, outputBytes) : outputBytes;
+  const output = Math.max(usage?.output ?? 0, most);
+  return { usage: { ...(usage ?? worst.usage), output }, provenance: 'estimated' };
 }
 
 function count(

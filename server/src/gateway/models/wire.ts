@@ -32,18 +32,23 @@ export const wire = {
   },
 } as const satisfies Record<Dialect, unknown>;
 
-/** Writes a refusal in the caller's dialect. Anthropic's SDKs read the request id from `request-id`. */
+/** Every answer has X-Request-ID; Anthropic's SDKs read the id from another header. */
+export function requestIdHeader(dialect: Dialect, requestId: string): Record<string, string> {
+  return dialect === 'anthropic' ? { 'request-id': requestId } : {};
+}
+
+/** Writes a refusal in the caller's dialect. */
 export function refusalAnswer(
   dialect: Dialect,
   error: PortcullisError,
   requestId: string,
 ): { headers: Record<string, string>; body: string } {
   const body = wire[dialect].errorBody(error, requestId);
-  const headers: Record<string, string> = {
+  const headers = {
     'content-type': 'application/json',
     'content-length': String(Buffer.byteLength(body)),
     'x-content-type-options': 'nosniff',
+    ...requestIdHeader(dialect, requestId),
   };
-  if (dialect === 'anthropic') headers['request-id'] = requestId;
   return { headers, body };
 }

@@ -10,12 +10,14 @@ import type { ProviderKind } from '../provider.ts';
 export interface Adapter {
   readonly kind: ProviderKind;
   /** What it speaks; the first is what other dialects are translated to. */
-  readonly dialects: readonly Dialect[];
+  readonly dialects: readonly [Dialect, ...Dialect[]];
   readonly type: ProviderType;
   /** Null where the configuration must name it. */
   readonly baseUrl: string | null;
   /** Path below the base URL, per operation; absent is not offered. */
   readonly paths: Readonly<Partial<Record<Operation, string>>>;
+  /** Headers that the provider needs; a client's own take precedence. */
+  readonly defaultHeaders: Readonly<Record<string, string>>;
   /** Headers that carry the provider's credential and the id of the attempt. */
   headers(apiKey: string | null, attemptId: string): Record<string, string>;
 }

@@ -1,8 +1,8 @@
 import { Agent, type Dispatcher } from 'undici';
 import { PortcullisError } from '../../../base/errors.ts';
 import type { ProviderType } from '../../../budget/model.ts';
-import { isPrivateHost, guardedLookup } from '../../../net/egress.ts';
-import { type Provider, type UpstreamAnswer, UpstreamFailure, type UpstreamRequest } from '../provider.ts';
+import { guardedLookup, isPrivateHost } from '../../../net/egress.ts';
+import type { Provider, UpstreamAnswer, UpstreamRequest } from '../provider.ts';
 import type { Adapter } from './adapter.ts';
 
 export interface HttpProviderOptions {
@@ -32,57 +32,90 @@ export function createHttpProvider(adapter: Adapter, options: HttpProviderOption
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  const basePath = url.pathname.replace(/\/+$/, '');
+  const address = { origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') };
   return {
     name: options.name,
     kind: adapter.kind,
     type: options.type ?? adapter.type,
     dialects: adapter.dialects,
     countsTokens: adapter.paths.count_tokens !== undefined,
-    send: (request) => send(agent, url.origin, basePath, adapter, options, request),
-    scrub: (body) =>
-      options.apiKey !== null && body.includes(options.apiKey)
-        ? Buffer.from(body.toString().replaceAll(options.apiKey, '[redacted]'))
-        : body,
+    send: (request) => send(agent, address, adapter, options, request),
+    scrub: (bytes) =>
+      options.apiKey !== null && bytes.includes(options.apiKey)
+        ? Buffer.from(bytes.toString().replaceAll(options.apiKey, '[redacted]'))
+        : bytes,
     close: () => agent.close(),
   };
 }
 
 async function send(
   agent: Agent,
-  origin: string,
-  basePath: string,
+  { origin, basePath }: { readonly origin: string; readonly basePath: string },
   adapter: Adapter,
   { name, apiKey }: HttpProviderOptions,
-  request: UpstreamRequest,
+  { operation, attemptId, body, headers, signal, beforeWrite }: UpstreamRequest,
 ): Promise<UpstreamAnswer> {
-  const path = adapter.paths[request.operation];
-  if (path === undefined)
-    throw new PortcullisError('not_found', `Provider ${name} does not offer ${request.operation}.`);
-  const ours = adapter.headers(apiKey, request.attemptId);
-  const headers = {
-    ...ours,
-    ...request.headers,
-    // Nothing that a client sends may stand in for our credential or our id.
-    ...Object.fromEntries(Object.entries(ours).filter(([header]) => header !== 'anthropic-version')),
-    'content-type': 'application/json',
-    // Usage is read as the bytes flow by, so they must not be compressed.
-    'accept-encoding': 'identity',
-  };
-  request.signal.throwIfAborted();
-  request.beforeWrite();
+  const path = adapter.paths[operation];
+  if (path === undefined) throw new PortcullisError('not_found', `Provider ${name} does not offer ${operation}.`);
+  signal.throwIfAborted();
+  let written = false;
+  const dispatcher = agent.compose(
+    withWriteCheck(() => {
+      signal.throwIfAborted();
+      beforeWrite();
+      written = true;
+    }),
+  );
+  const answering = dispatcher.request({
+    origin,
+    path: basePath + path,
+    method: 'POST',
+    headers: {
+      ...adapter.defaultHeaders,
+      ...headers,
+      // From here on nothing that a client sends may stand in for what is ours.
+      ...adapter.headers(apiKey, attemptId),
+      'content-type': 'application/json',
+      // Usage is read as the bytes flow by, so they must not be compressed.
+      'accept-encoding': 'identity',
+    },
+    body,
+    signal,
+  });
   try {
-    const answer = await agent.request({
-      origin,
-      path: basePath + path,
-      method: 'POST',
-      headers,
-      body: request.body,
-      signal: request.signal,
-    });
-    return { status: answer.statusCode, headers: answer.headers, body: readable(answer, name, request.signal) };
+    const answer = await orAborted(answering, signal);
+    return { status: answer.statusCode, headers: answer.headers, body: readable(answer, name, signal) };
   } catch (error) {
-    throw upstreamFailure(error, name, request.signal);
+    throw upstreamFailure(error, name, signal, written);
+  }
+}
+
+/** Runs `check` when a connection stands and the request is about to be written to it; what it throws prevents that. */
+function withWriteCheck(check: () => void): Dispatcher.DispatcherComposeInterceptor {
+  return (dispatch) => (options, handler) =>
+    dispatch(options, {
+      onRequestStart: (controller, context) => {
+        check();
+        handler.onRequestStart?.(controller, context);
+      },
+      onResponseStart: (...args) => handler.onResponseStart?.(...args),
+      onResponseData: (...args) => handler.onResponseData?.(...args),
+      onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
+      onResponseError: (...args) => handler.onResponseError?.(...args),
+    });
+}
+
+/** `work`, or the reason of the signal as soon as it is aborted: undici looks at its signal only once it is connected. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = () => {};
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 
@@ -90,30 +123,18 @@ async function* readable(answer: Dispatcher.ResponseData, name: string, signal: 
   try {
     for await (const chunk of answer.body) yield chunk as Buffer;
   } catch (error) {
-    throw upstreamFailure(error, name, signal);
+    throw upstreamFailure(error, name, signal, true);
   }
 }
 
-const neverSent = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_EGRESS_DENIED',
-]);
-
 /** Names what went wrong, without the upstream's address. */
-function upstreamFailure(error: unknown, name: string, signal: AbortSignal): PortcullisError {
+function upstreamFailure(error: unknown, name: string, signal: AbortSignal, written: boolean): PortcullisError {
   if (signal.aborted && signal.reason instanceof PortcullisError) return signal.reason;
   if (error instanceof PortcullisError) return error;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const options = { internal: error instanceof Error ? `${code} ${error.message}` : String(error), cause: error };
-  if (code === 'UND_ERR_CONNECT_TIMEOUT') {
-    return new UpstreamFailure('deadline_exceeded', `Provider ${name} could not be reached in time.`, false, options);
-  }
-  if (neverSent.has(code))
-    return new UpstreamFailure('upstream_error', `Provider ${name} could not be reached.`, false, options);
-  return new UpstreamFailure('upstream_error', `Provider ${name} broke the connection.`, true, options);
+  if (written) return new PortcullisError('upstream_error', `Provider ${name} broke the connection.`, options);
+  return code === 'UND_ERR_CONNECT_TIMEOUT'
+    ? new PortcullisError('deadline_exceeded', `Provider ${name} could not be reached in time.`, options)
+    : new PortcullisError('upstream_error', `Provider ${name} could not be reached.`, options);
 }

@@ -6,6 +6,7 @@ export const openaiAdapter: Adapter = {
   type: 'api',
   baseUrl: 'https://api.openai.com/v1',
   paths: { generate: '/chat/completions' },
+  defaultHeaders: {},
   headers: (apiKey, attemptId) => ({
     ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
     'x-request-id': attemptId,

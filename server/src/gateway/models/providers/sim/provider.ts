@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseExactJson } from '../../../../llm/exact-json.ts';
 import { type Simulation, simulate } from '../../../../llm/sim/simulate.ts';
+import { droppedHeader } from '../../passing-headers.ts';
 import type { Provider, UpstreamAnswer, UpstreamRequest } from '../../provider.ts';
 
 /** The built-in simulated model (llm/sim): it speaks every dialect, needs no network, and marks all that it says. */
@@ -17,15 +18,19 @@ export function createSimProvider(name: string): Provider {
   };
 }
 
+const json = { 'content-type': 'application/json' };
+
 function answer({ dialect, body, attemptId, beforeWrite, signal }: UpstreamRequest): UpstreamAnswer {
   signal.throwIfAborted();
   beforeWrite();
   const simulation = simulate({ dialect, body: parseExactJson(body.toString()), requestId: attemptId });
-  if (simulation.kind === 'stream') {
-    return { status: 200, headers: { 'content-type': 'text/event-stream' }, body: play(simulation, signal) };
+  if (simulation.kind === 'error') {
+    return { status: simulation.status, headers: json, body: whole(simulation, signal) };
   }
-  const status = simulation.kind === 'error' ? simulation.status : 200;
-  return { status, headers: { 'content-type': 'application/json' }, body: whole(simulation, signal) };
+  const dropped = droppedHeader(simulation.dropped);
+  return simulation.kind === 'stream'
+    ? { status: 200, headers: { 'content-type': 'text/event-stream', ...dropped }, body: play(simulation, signal) }
+    : { status: 200, headers: { ...json, ...dropped }, body: whole(simulation, signal) };
 }
 
 async function* whole(
