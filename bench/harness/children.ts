@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,7 +56,7 @@ export function startChild(command: readonly string[], options: ChildOptions): C
   const exited = once(child, 'exit').catch((error: unknown) => [error]);
   const lines = child.stdout === null ? null : createInterface(child.stdout)[Symbol.asyncIterator]();
   const ended = () => {
-    const end = readFileSync(logFile, 'utf8').trim().slice(-quotedLogChars);
+    const end = endOfLog(logFile);
     return new Error(`${name} ended with ${child.signalCode ?? child.exitCode ?? 'an error'}${end && `:\n${end}`}`);
   };
   const hasEnded = () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
@@ -94,6 +94,12 @@ export function startChild(command: readonly string[], options: ChildOptions): C
   };
   running.add(self);
   return self;
+}
+
+/** The last lines that a process wrote. */
+export function endOfLog(logFile: string): string {
+  const text = existsSync(logFile) ? readFileSync(logFile, 'utf8') : '';
+  return text.trim().slice(-quotedLogChars);
 }
 
 /** Stops whatever still runs; nothing can be started any more. */

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Child, startChild, stopChildren } from '../harness/children.ts';
+import { type Child, endOfLog, startChild, stopChildren } from '../harness/children.ts';
 import {
   type Bench,
   type BenchOptions,
@@ -52,9 +52,8 @@ async function run(options: BenchOptions): Promise<Findings> {
         const own = join(directory, target.name);
         await mkdir(own);
         const logFile = join(directory, `${target.name}.log`);
-        const started = await target.start({ mockUrl, mockPid: mock.pid, directory: own, logFile, progress });
-        for (const workload of plan) if (appliesTo(workload, target.name)) await probe(started, workload);
-        running.set(target.name, started);
+        const context = { mockUrl, mockPid: mock.pid, directory: own, logFile, progress };
+        running.set(target.name, await target.start(context));
       } catch (error) {
         unavailable[target.name] = (error as Error).message;
         progress(`${target.name} is not measured: ${unavailable[target.name]}`);
@@ -78,7 +77,7 @@ async function interleaved(
   load: Child,
   running: ReadonlyMap<string, RunningTarget>,
   plan: readonly Workload[],
-  { rounds, durationS, smoke, progress }: BenchOptions,
+  { directory, rounds, durationS, smoke, progress }: BenchOptions,
   unavailable: Record<string, string>,
 ): Promise<Samples> {
   const samples: Samples = new Map([...running.keys()].map((name) => [name, new Map()]));
@@ -91,12 +90,13 @@ async function interleaved(
         // The first round also pays for compiling the target's code.
         const warmupMs = smoke ? 500 : round === 1 ? 2_000 : 500;
         try {
+          if (round === 1) await probe(target, workload);
           const sample = await measure(load, target, workload, { warmupMs, durationMs: durationS * 1_000 });
           taken?.set(workload.name, [...(taken.get(workload.name) ?? []), sample]);
           progress(`${workload.name} (${workload.about}), round ${round} of ${rounds}: ${name} ${brief(sample)}`);
         } catch (error) {
           unavailable[failure] = (error as Error).message;
-          progress(`${failure} is not measured: ${unavailable[failure]}`);
+          progress(`${failure} is not measured: ${unavailable[failure]}\n${endOfLog(join(directory, `${name}.log`))}`);
         }
       }
     }

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../harness/children.ts';
-import { waitFor } from '../harness/ready.ts';
+import { waitUntilReady } from '../harness/ready.ts';
 import type { Target, TargetContext } from './target.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -34,8 +34,7 @@ export const gate: Target = {
         RATE_LIMIT_MODELS_PER_MINUTE: '10000000',
       },
     });
-    const { url, agent_key } = await waitFor('the gate', startMs, async () => {
-      child.alive();
+    const { url, agent_key } = await waitUntilReady(child, startMs, async () => {
       const credentials = await readJson<Credentials>(join(context.directory, 'credentials.json'));
       if (credentials === null) return null;
       const ready = await fetch(`${credentials.url}/readyz`).catch(() => null);

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../harness/children.ts';
-import { waitFor } from '../harness/ready.ts';
+import { waitUntilReady } from '../harness/ready.ts';
 import type { Target } from './target.ts';
 
 const folder = fileURLToPath(new URL('../peers/portkey', import.meta.url));
@@ -31,13 +31,12 @@ export const portkey: Target = {
       env: { NODE_ENV: 'production', TRUSTED_CUSTOM_HOSTS: '127.0.0.1' },
     });
     const url = `http://127.0.0.1:${port}`;
-    await waitFor('Portkey', startMs, async () => {
-      child.alive();
-      return await fetch(url).then(
+    const isUp = () =>
+      fetch(url).then(
         (response) => (response.ok ? true : null),
         () => null,
       );
-    });
+    await waitUntilReady(child, startMs, isUp);
     const custom = { 'x-portkey-custom-host': `${mockUrl}/v1` };
     return {
       url,

@@ -4,7 +4,6 @@ import type { KeyObject } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
-import { destination } from 'pino';
 import { serviceDeps } from './api/deps.ts';
 import { PageTokens } from './api/page-tokens.ts';
 import { appended } from './audit/append.ts';
@@ -13,7 +12,7 @@ import { systemClock } from './base/clock.ts';
 import { PortcullisError } from './base/errors.ts';
 import { RateLimiter } from './base/gcra.ts';
 import { bucketsMax, instanceBeatMs } from './base/limits.ts';
-import { type Logger, createLogger } from './base/log.ts';
+import { type Logger, createLogger, logDestination } from './base/log.ts';
 import { type Metrics, createMetrics } from './base/metrics.ts';
 import { Stops } from './base/stops.ts';
 import { BudgetIndex } from './budget/budget-index.ts';
@@ -31,13 +30,13 @@ import { watchConfigFile } from './config/watch.ts';
 import type { ModelGate } from './gateway/models/gate.ts';
 import { type RoutesConfig, type Routing, createRouting } from './gateway/models/route-config.ts';
 import { registerApi } from './http/api-routes.ts';
-import type { GuardOptions, RateClass } from './http/guard.ts';
+import type { GuardOptions } from './http/guard.ts';
 import { registerHealth } from './http/health.ts';
 import { close, listen } from './http/listen.ts';
 import { registerMetrics } from './http/metrics-routes.ts';
 import { registerModels } from './http/models-routes.ts';
 import { readinessChecks } from './http/readiness.ts';
-import { type HttpOptions, createHttpServer } from './http/server.ts';
+import { createHttpServer } from './http/server.ts';
 import { ThroughputMeter } from './http/throughput.ts';
 import { ApiKeyVerifier } from './identity/api-key-verifier.ts';
 import { Authenticator } from './identity/authenticator.ts';
@@ -47,7 +46,7 @@ import { JwtVerifier } from './identity/jwt.ts';
 import { KeyUses } from './identity/key-uses.ts';
 import { RefusalAudit } from './identity/refusal-audit.ts';
 import { StaticCredentials } from './identity/static-credentials.ts';
-import { clientAddress, parseAddressRange } from './net/client-address.ts';
+import { createAddressReader } from './net/client-address.ts';
 import { createFetchJson } from './net/fetch-json.ts';
 import { ControlFeed } from './pg/control-feed.ts';
 import { appRole as embeddedAppRole } from './pg/embedded/cluster.ts';
@@ -77,22 +76,15 @@ interface Base {
 }
 
 async function startGate(config: Config, context: CliContext, notice: (line: string) => void): Promise<RunningGate> {
-  const base: Base = { config, log: openLog(config), metrics: createMetrics(), stops: new Stops(), notice };
+  const { LOG_LEVEL, LOG_FILE } = config.options;
+  // The embedded start prints for a person; its log goes beside that.
+  const log = createLogger(LOG_LEVEL, logDestination(LOG_FILE, config.embedded ? 2 : 1));
+  const stops = new Stops();
   try {
-    return await compose(base, context);
+    return await compose({ config, log, metrics: createMetrics(), stops, notice }, context);
   } catch (error) {
-    await base.stops.run(base.log);
+    await stops.run(log);
     throw error;
-  }
-}
-
-/** Lines to LOG_FILE, else to standard output; the embedded start prints for a person there, so its log goes beside it. */
-function openLog({ embedded, options: { LOG_LEVEL, LOG_FILE } }: Config): Logger {
-  try {
-    const where = LOG_FILE === null ? { dest: embedded ? 2 : 1 } : { dest: LOG_FILE, mkdir: true };
-    return createLogger(LOG_LEVEL, destination(where));
-  } catch (cause) {
-    throw new PortcullisError('invalid_argument', `LOG_FILE: ${messageOf(cause)}.`, { cause });
   }
 }
 
@@ -131,7 +123,7 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
     publicUrl: options.PUBLIC_URL,
     allowedHosts: options.ALLOWED_HOSTS,
     allowedOrigins: options.ALLOWED_ORIGINS,
-    clientAddress: addressReader(options.TRUSTED_PROXIES),
+    clientAddress: createAddressReader(options.TRUSTED_PROXIES),
     draining: () => draining,
   });
   const throughput = new ThroughputMeter(systemClock);
@@ -140,7 +132,12 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
     readinessChecks({ degraded: config.degraded, db: pool, feed: control.feed, tokens }),
     () => draining,
   );
-  registerMetrics(app, { ...guardOptions, refusals, throughput, rate: metricsRate(config) });
+  registerMetrics(app, {
+    ...guardOptions,
+    refusals,
+    throughput,
+    rate: { name: 'admin', perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE, exempt: ({ id }) => id === metricsKeyId },
+  });
   registerModels(app, modelGate(base, { ...guardOptions, ...control, ledger, refusals, routing }), throughput);
   await registerApi(
     app,
@@ -435,19 +432,6 @@ function modelGate(
     clock: systemClock,
     log,
   };
-}
-
-function metricsRate({ options }: Config): RateClass {
-  return {
-    name: 'admin',
-    perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE,
-    exempt: ({ id }) => id === metricsKeyId,
-  };
-}
-
-function addressReader(proxies: readonly string[]): HttpOptions['clientAddress'] {
-  const ranges = proxies.map(parseAddressRange);
-  return (socketAddress, forwardedFor) => clientAddress(socketAddress, forwardedFor, ranges);
 }
 
 /** Listens, until the drain: no new work, then the answers under way, then their end. */

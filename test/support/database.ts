@@ -54,6 +54,21 @@ async function createDatabase(template: string): Promise<TestDatabase> {
   };
 }
 
+/** Reads or changes what the application's role must not, as the superuser. */
+export async function queryAsOwner<R extends object = Record<string, unknown>>(
+  { ownerUrl }: TestDatabase,
+  statement: string,
+  values: readonly unknown[] = [],
+): Promise<R[]> {
+  const client = new Client({ connectionString: ownerUrl });
+  await client.connect();
+  try {
+    return (await client.query<R>(statement, [...values])).rows;
+  } finally {
+    await client.end();
+  }
+}
+
 /** Runs statements as the superuser, outside of any test's database. */
 async function administer(work: (client: Client) => Promise<unknown>): Promise<void> {
   const client = new Client({ connectionString: withDatabase(inject('postgres').ownerUrl, 'postgres') });

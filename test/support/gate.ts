@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { vi } from 'vitest';
 import { type TestDatabase, createTestDatabase } from './database.ts';
 
 const main = resolve(import.meta.dirname, '../../server/src/main.ts');
@@ -123,6 +124,69 @@ export class TestGate {
     });
     return { agentId: agent.id, keyId: made.key.id, secret: made.secret };
   }
+
+  /** All rows of the ledger, newest first. */
+  async ledger(): Promise<LedgerRow[]> {
+    const rows: LedgerRow[] = [];
+    let pageToken = '';
+    do {
+      const page = await this.api<{ attempts?: LedgerRow[]; nextPageToken?: string }>('AnalyticsService/ListAttempts', {
+        pageSize: 500,
+        pageToken,
+      });
+      rows.push(...(page.attempts ?? []));
+      pageToken = page.nextPageToken ?? '';
+    } while (pageToken !== '');
+    return rows;
+  }
+
+  /** The ledger's row of a request, which may be written somewhat after its answer. */
+  async ledgerRow(requestId: string): Promise<LedgerRow> {
+    return vi.waitFor(
+      async () => {
+        const rows = (await this.ledger()).filter((row) => row.requestId === requestId);
+        if (rows.length !== 1 || !rows[0]) throw new Error(`${rows.length} ledger rows of ${requestId}`);
+        return rows[0];
+      },
+      { timeout: 10_000, interval: 50 },
+    );
+  }
+
+  /** How many holds are in each state, as the database says. */
+  async holds(): Promise<Partial<Record<'held' | 'settled' | 'released' | 'posted', number>>> {
+    const { rows } = await this.database.pool.query<{ state: string; count: number }>(
+      'SELECT state, count(*)::int AS count FROM holds GROUP BY state',
+    );
+    return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+  }
+}
+
+/** A row of the ledger, as the control API shows it; what is zero or absent is left out. */
+export interface LedgerRow {
+  readonly id: string;
+  readonly requestId: string;
+  readonly agentId?: string;
+  readonly route?: string;
+  readonly provider?: string;
+  readonly modelAsked?: string;
+  readonly modelServed?: string;
+  readonly dialectIn: string;
+  readonly dialectOut?: string;
+  readonly streamed?: boolean;
+  readonly inputTokens?: string;
+  readonly outputTokens?: string;
+  readonly cacheReadTokens?: string;
+  readonly cacheWrite5mTokens?: string;
+  readonly cacheWrite1hTokens?: string;
+  readonly reasoningTokens?: string;
+  readonly costNanousd?: string;
+  readonly provenance: string;
+  readonly outcome: string;
+  readonly errorClass?: string;
+  readonly rule?: string;
+  readonly connectMs?: number;
+  readonly overrun?: boolean;
+  readonly shadowVerdicts?: readonly { readonly budgetId: string; readonly limit: string }[];
 }
 
 /** A started gate; the caller stops it. */

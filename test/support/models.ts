@@ -1,3 +1,4 @@
+import { type IncomingHttpHeaders, request as httpRequest } from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { type MockUpstream, startMockUpstream } from './mock-upstream/client.ts';
@@ -60,4 +61,45 @@ export function clientsOf(gate: TestGate, secret: string): { anthropic: Anthropi
     anthropic: new Anthropic({ baseURL: gate.url, apiKey: secret }),
     openai: new OpenAI({ baseURL: `${gate.url}/v1`, apiKey: secret }),
   };
+}
+
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** Posts these very bytes as JSON and reads the answer to its end; a header that is undefined is not sent. */
+export function post(
+  gate: TestGate,
+  path: string,
+  body: string | Buffer,
+  headers: Readonly<Record<string, string | undefined>>,
+): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const sent = Object.fromEntries(
+      Object.entries({ 'content-type': 'application/json', ...headers }).filter(([, value]) => value !== undefined),
+    );
+    const request = httpRequest(gate.url + path, { method: 'POST', headers: sent }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', reject);
+      response.on('end', () => {
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) });
+      });
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+/** The path of each dialect's endpoint, and the least body that asks for something there. */
+export const doors = {
+  anthropic: { path: '/v1/messages', model: 'claude-1' },
+  chat: { path: '/v1/chat/completions', model: 'gpt-1' },
+} as const;
+
+/** A small request, the same in both dialects. */
+export function ask(model: string, rest: object = {}): string {
+  return JSON.stringify({ model, max_tokens: 50, messages: [{ role: 'user', content: 'hello' }], ...rest });
 }

@@ -16,6 +16,8 @@ export const headerTimeoutMs = 5_000;
 export const timeoutCheckMs = 1_000;
 export const requestTimeoutMs = 60_000;
 export const keepAliveIdleMs = 60_000;
+// How long the rest of a refused body is read and thrown away (gateway/models/client-writer.ts)
+export const unreadBodyMs = 2_000;
 export const readinessMs = 2_000;
 
 // Lists

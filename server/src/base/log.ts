@@ -1,4 +1,5 @@
-import pino, { type DestinationStream, type Logger } from 'pino';
+import pino, { type DestinationStream, type Logger, destination as openDestination } from 'pino';
+import { PortcullisError } from './errors.ts';
 
 export type { Logger } from 'pino';
 
@@ -25,6 +26,19 @@ const secretPattern = /\b(pcl_[A-Za-z0-9]{12}_|sk-(?:ant-)?|Bearer\s+)[A-Za-z0-9
 /** Replaces everything in `text` that looks like a credential; the recognisable prefix stays. */
 export function scrub(text: string): string {
   return text.replace(secretPattern, '$1[redacted]');
+}
+
+/**
+ * Where lines go: a file, else a standard stream.
+ * @throws PortcullisError invalid_argument when the file cannot be written
+ */
+export function logDestination(file: string | null, descriptor: 1 | 2): DestinationStream {
+  try {
+    return openDestination(file === null ? { dest: descriptor } : { dest: file, mkdir: true });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PortcullisError('invalid_argument', `The log cannot be written: ${reason}.`, { cause });
+  }
 }
 
 /** JSON lines to standard output, or to `destination` (a file, or a buffer in tests). */

@@ -14,7 +14,7 @@ import {
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { runCommand } from '../../../test/support/cli.ts';
 import { parseConfigFile } from '../config/file.ts';
@@ -180,6 +180,22 @@ models:
       expect((await add(['anthropic'])).code).toBe(1);
       expect(readFileSync(file(), 'utf8')).toBe(before);
     }
+  });
+
+  test('means the file beside the data when bin/portcullis is called from another directory', async () => {
+    const installation = resolve(import.meta.dirname, '../../..');
+    const environment = { DATA_DIR: join(installation, 'data') };
+    const elsewhere = await add(['anthropic', '--name', 'test-only', '--dry-run'], environment);
+    expect(elsewhere.stderr).toContain(`${join(installation, 'portcullis.yaml')} was left as it is`);
+    writeFileSync(file(), '');
+    expect((await add(['anthropic', '--name', 'test-only', '--dry-run'], environment)).stderr).toContain(
+      `${file()} was left as it is`,
+    );
+    const named = await add(['anthropic', '--name', 'test-only', '--dry-run'], {
+      ...environment,
+      CONFIG_FILE: 'other.yaml',
+    });
+    expect(named.stderr).toContain(`${join(cwd, 'other.yaml')} was left as it is`);
   });
 
   test('shows what would change without changing it', async () => {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { parseUsd } from '../base/money.ts';
@@ -54,7 +55,7 @@ export function addCommand(context: CliContext): Command {
     .option('--dry-run', 'show what would change, and change nothing')
     .action(async (provider: keyof typeof presets, options: AddOptions) => {
       const environment = withDotEnv(context.environment, join(context.cwd, '.env'));
-      const path = resolve(context.cwd, environment['CONFIG_FILE'] || './portcullis.yaml');
+      const path = configFileFor(context, environment);
       const addition = await additionOf(provider, options, environment);
       const before = readConfigFile(path);
       const { text, kept } = addProvider(before, addition);
@@ -68,8 +69,18 @@ export function addCommand(context: CliContext): Command {
     });
 }
 
+/** The file of the gate that is meant: with the data of this installation (bin/portcullis says so) it is beside them. */
+function configFileFor({ cwd }: CliContext, environment: Environment): string {
+  const here = join(cwd, 'portcullis.yaml');
+  if (environment['CONFIG_FILE']) return resolve(cwd, environment['CONFIG_FILE']);
+  const installation = resolve(import.meta.dirname, '../../..');
+  const isOfInstallation = environment['DATA_DIR'] === join(installation, 'data');
+  return isOfInstallation && !existsSync(here) ? join(installation, 'portcullis.yaml') : here;
+}
+
 function sayWhatNext(context: CliContext, path: string, unset: readonly string[]): void {
-  if (unset.length === 0) return printNote(context, `Written to ${path}. A gate that runs on it reloads it by itself.`);
+  if (unset.length === 0)
+    return printNote(context, `Written to ${path}. A gate that runs on this file reloads it by itself.`);
   printNote(context, `Written to ${path}. Not set here: ${unset.join(', ')}.`);
   printNote(context, 'Put it into the environment of the gate, or into .env where it runs, and restart the gate.');
 }

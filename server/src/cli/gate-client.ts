@@ -72,7 +72,7 @@ function exitCodeOf(code: Code): number {
 function advice(code: Code): string {
   switch (code) {
     case Code.Unauthenticated:
-      return ' Check PORTCULLIS_KEY; `portcullis whoami` says who the gate takes you for.';
+      return ' Check PORTCULLIS_KEY, or the key in credentials.json.';
     case Code.PermissionDenied:
       return ' Use a key with that scope; `portcullis whoami` lists what yours has.';
     case Code.Unimplemented:

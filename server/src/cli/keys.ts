@@ -114,7 +114,7 @@ function listKeysCommand(context: CliContext): Command {
       );
       if (options.json) return printAnswer(context, ListKeysResponseSchema, answer);
       const names = await agentNames(gate, project);
-      const titles = ['ID', 'STATE', 'NAME', 'HOLDER', 'SCOPES', 'EXPIRES', 'LAST USED'];
+      const titles = ['ID', 'STATE', 'NAME', 'HOLDER', 'SCOPES', 'ENDS', 'LAST USED'];
       printTable(
         context,
         titles.map((title) => (title === 'STATE' ? { title, format: stateFormat } : { title })),

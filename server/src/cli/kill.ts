@@ -31,6 +31,7 @@ export function killCommand(context: CliContext): Command {
 interface Target {
   readonly scope: KillScope;
   readonly value: string;
+  readonly text: string;
 }
 
 interface OnOptions extends GateOptions {
@@ -51,14 +52,15 @@ function onCommand(context: CliContext): Command {
     .action((options: OnOptions) =>
       withGate(context, async (gate) => {
         const answer = await gate.of(PolicyService).engageKillSwitch({
-          ...options.scope,
+          scope: options.scope.scope,
+          value: options.scope.value,
           reason: options.reason,
           ...(options.for === undefined ? {} : { expireTime: timestampFromMs(Date.now() + options.for) }),
           ...(await projectOf(gate, options)),
         });
         if (options.json) return printAnswer(context, EngageKillSwitchResponseSchema, answer);
         const engaged = present(answer.killSwitch);
-        printLine(context, `Stopped ${targetText(engaged)} until ${localTime(engaged.expireTime, 'it is released')}.`);
+        printLine(context, `Stopped ${options.scope.text} until ${localTime(engaged.expireTime, 'it is released')}.`);
         printLine(context, `Release it with: portcullis kill off ${engaged.id}`);
       }),
     );
@@ -73,7 +75,8 @@ function offCommand(context: CliContext): Command {
         const killSwitchId = typeof which === 'string' ? which : await engagedOn(gate, which, project);
         const answer = await gate.of(PolicyService).releaseKillSwitch({ killSwitchId, ...project });
         if (options.json) return printAnswer(context, ReleaseKillSwitchResponseSchema, answer);
-        printLine(context, `${targetText(present(answer.killSwitch))} may go on.`);
+        const released = typeof which === 'string' ? targetText(present(answer.killSwitch)) : which.text;
+        printLine(context, `${released} may go on.`);
         const others = await gate.of(PolicyService).listKillSwitches({ pageSize: 1, ...project });
         if (others.killSwitches.length > 0) printNote(context, 'Other switches are engaged: portcullis kill list');
       }),
@@ -142,7 +145,7 @@ function parseTarget(text: string): Target {
   if (scope === undefined || (wantsValue && value === '') || (scope.number === KillScope.EVERYTHING && value !== '')) {
     throw new InvalidArgumentError('Write everything, project[:NAME], agent:NAME, key:ID, run:ID or model:PATTERN.');
   }
-  return { scope: scope.number as KillScope, value };
+  return { scope: scope.number as KillScope, value, text };
 }
 
 function parseSwitch(text: string): string | Target {

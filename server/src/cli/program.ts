@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { commands } from './commands.ts';
 import { CliError, type CliContext } from './context.ts';
 import { docsCommand } from './docs.ts';
+import { exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { migrateCommand } from './migrate.ts';
 import { serveCommand } from './serve.ts';
 import { upCommand } from './up.ts';
@@ -12,7 +13,7 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
     await program(context).parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     if (error instanceof CliError) {
       context.stderr.write(`${error.message}\n`);
       return error.exitCode;
@@ -22,7 +23,9 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
 }
 
 function program(context: CliContext): Command {
-  const root = new Command('portcullis').description('The control plane for AI agents that you only half trust.');
+  const root = new Command('portcullis')
+    .description('The control plane for AI agents that you only half trust.')
+    .addHelpText('after', exitCodesHelp);
   for (const make of [upCommand, serveCommand, migrateCommand, ...commands, docsCommand])
     root.addCommand(make(context));
   configure(root, context);

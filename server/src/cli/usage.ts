@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Command } from 'commander';
+import { Command } from 'commander';
 import { pageSizeMax } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
 import {
@@ -34,10 +34,9 @@ interface FilterOptions extends GateOptions {
 
 /** `portcullis usage`: what was used, from the ledger. */
 export function usageCommand(context: CliContext): Command {
-  return withFilter(gateCommand('usage', 'sum what was used, or list attempts'))
-    .addOption(enumOption('--by <group>', 'by what to sum', UsageGroupSchema).default(UsageGroup.AGENT, 'agent'))
-    .action((options: FilterOptions & { by: UsageGroup }) => printUsage(context, options))
-    .enablePositionalOptions()
+  return new Command('usage')
+    .description('sum what was used, or list attempts')
+    .addCommand(totalsCommand(context), { isDefault: true })
     .addCommand(attemptsCommand(context));
 }
 
@@ -67,7 +66,13 @@ async function filterOf(
 
 const right = (title: string): Column => ({ title, align: 'right' });
 
-function printUsage(context: CliContext, options: FilterOptions & { by: UsageGroup }): Promise<void> {
+function totalsCommand(context: CliContext): Command {
+  return withFilter(gateCommand('totals', 'sum attempts'))
+    .addOption(enumOption('--by <group>', 'by what to sum', UsageGroupSchema).default(UsageGroup.AGENT, 'agent'))
+    .action((options: FilterOptions & { by: UsageGroup }) => printTotals(context, options));
+}
+
+function printTotals(context: CliContext, options: FilterOptions & { by: UsageGroup }): Promise<void> {
   return withGate(context, async (gate) => {
     const project = await projectOf(gate, options);
     const filter = await filterOf(gate, options, project);

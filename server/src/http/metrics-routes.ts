@@ -33,20 +33,18 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
   app.get('/metrics', { onRequest: authorize }, async (_request, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   );
-  app.get(
-    '/v1/metrics',
-    { onRequest: authorize, errorHandler: async (...failed) => forbid(...failed) },
-    (_request, reply) => reply.send(summary(options.throughput)),
+  app.get('/v1/metrics', { onRequest: authorize, errorHandler: forbid }, (_request, reply) =>
+    reply.send(summary(options.throughput)),
   );
 }
 
 /** Programs written for the model server that this replaces expect 403 and this body, whatever was wrong with the credential. */
-function forbid(thrown: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function forbid(thrown: Error, request: FastifyRequest, reply: FastifyReply): void {
   const error = PortcullisError.from(thrown);
-  if (error.status !== 401 && error.status !== 403) return sendRefusal(error, request, reply);
+  if (error.status !== 401 && error.status !== 403) return void sendRefusal(error, request, reply);
   noteRefusal(request.access, error);
   const body = { detail: 'Forbidden', status: 403, code: 'insufficient_scope', request_id: request.id };
-  return reply.code(403).type('application/problem+json').send(JSON.stringify(body));
+  void reply.code(403).type('application/problem+json').send(JSON.stringify(body));
 }
 
 function summary(throughput: ThroughputMeter): Record<string, unknown> {

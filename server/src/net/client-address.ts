@@ -57,6 +57,18 @@ export function clientAddress(
   return client;
 }
 
+/**
+ * Reads client addresses behind these proxies.
+ * @param proxies address ranges
+ * @throws PortcullisError invalid_argument
+ */
+export function createAddressReader(
+  proxies: readonly string[],
+): (socketAddress: string | undefined, forwardedFor: string | undefined) => string {
+  const ranges = proxies.map(parseAddressRange);
+  return (socketAddress, forwardedFor) => clientAddress(socketAddress, forwardedFor, ranges);
+}
+
 /** What failures and limits are counted by: an IPv4 address itself, of an IPv6 one the /64, which is what one host is given. */
 export function addressPrefix(address: string): string {
   const parsed = parseAddress(address);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import type { Pool } from 'pg';
+import { PortcullisError } from '../base/errors.ts';
 import { migrationConnectMs, migrationLockMs, migrationStatementMs, migrationWaitMs } from '../base/limits.ts';
 import { isUnavailable } from './errors.ts';
 import { grantAppRole } from './grants.ts';

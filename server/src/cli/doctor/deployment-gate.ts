@@ -29,7 +29,15 @@ export function ownOf({ own }: Subject): Throwaway {
   return own;
 }
 
-/** @throws Error naming what was asked, and what came instead */
-export function expectStatus(what: string, { status }: { readonly status: number }, ...wanted: number[]): void {
-  if (!wanted.includes(status)) throw new Error(`${what} was answered ${status} instead of ${wanted.join(' or ')}`);
+interface Answered {
+  readonly status: number;
+  readonly text?: string;
+}
+
+/** @throws Error naming what was asked, what came instead, and how that was explained */
+export function expectStatus(what: string, { status, text }: Answered, ...wanted: number[]): void {
+  if (wanted.includes(status)) return;
+  const explained = /"(?:message|detail)"\s*:\s*"([^"]{1,200})/.exec(text ?? '')?.[1];
+  const because = explained === undefined ? '' : `: ${explained}`;
+  throw new Error(`${what} was answered ${status} instead of ${wanted.join(' or ')}${because}`);
 }

@@ -26,7 +26,7 @@ export const surfaceGates: readonly DeploymentGate[] = [
       const state = JSON.parse(answer.text) as Record<string, string>;
       const parts = Object.entries(state).filter(([name]) => name !== 'timestamp');
       const said = parts.map(([name, value]) => `${name} ${value}`).join(', ');
-      if (answer.status !== 200) throw new Error(`not ready: ${said}`);
+      if (answer.status !== 200 || state['server'] !== 'ok') throw new Error(`not ready: ${said}`);
       return said;
     },
   },

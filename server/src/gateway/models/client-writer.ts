@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { unreadBodyMs } from '../../base/limits.ts';
 import type { Exchange } from './exchange.ts';
 
 /** Writes to the client and obeys its pace: a client that does not read stops us, until a deadline or its leaving ends the call. */
@@ -18,4 +19,19 @@ export async function write(exchange: Exchange, parts: readonly Buffer[], signal
 export function end(exchange: Exchange, bytes: Buffer | string | null): void {
   if (bytes !== null) exchange.access.bytesOut += Buffer.byteLength(bytes);
   exchange.response.end(bytes ?? undefined);
+}
+
+/**
+ * Ends an answer whose request was not read to its end. Closing at once would reset the connection under a client that
+ * still sends, and take the answer away from it (RFC 9112, 9.6): for a short time the rest is read and thrown away.
+ */
+export function endUnread({ request, response, access }: Exchange, bytes: string): void {
+  access.bytesOut += Buffer.byteLength(bytes);
+  response.write(bytes);
+  const close = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(close, unreadBodyMs);
+  request.once('close', close).resume();
 }

@@ -4,7 +4,7 @@ import type { AttemptOutcome } from '../../budget/model.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';
 import type { Dialect } from '../../llm/dialect.ts';
 import type { Call } from './call.ts';
-import { end } from './client-writer.ts';
+import { end, endUnread } from './client-writer.ts';
 import type { Exchange } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { refusalAnswer, wire } from './wire.ts';
@@ -50,10 +50,13 @@ export function answerError(exchange: Exchange, dialect: Dialect, error: Portcul
   const { request, response, requestId } = exchange;
   if (response.destroyed) return;
   const { headers, body } = refusalAnswer(dialect, error, requestId);
-  // The rest of a body that was not read to its end would be taken for the next request on this connection.
-  const closing = request.complete ? {} : { connection: 'close' };
-  response.writeHead(error.status, { ...headers, ...refusalHeaders(error), ...closing });
-  end(exchange, body);
+  if (request.complete) {
+    response.writeHead(error.status, { ...headers, ...refusalHeaders(error) });
+    return end(exchange, body);
+  }
+  // The rest of the body would be taken for the next request on this connection.
+  response.writeHead(error.status, { ...headers, ...refusalHeaders(error), connection: 'close' });
+  endUnread(exchange, body);
 }
 
 function noteError({ access }: Exchange, error: PortcullisError): void {
