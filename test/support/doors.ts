@@ -1,5 +1,5 @@
-import { request } from 'node:http';
-import type { IncomingHttpHeaders } from 'node:http';
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { vi } from 'vitest';
 
@@ -57,7 +57,8 @@ export const control: Door = {
   headers: json,
   body: '{}',
   sentence: (body) => body.message,
-  code: (body) => body.details[0].debug.code,
+  // What was refused before the door was found is a problem.
+  code: (body) => body.details?.[0].debug.code ?? body.code,
 };
 
 export const metrics: Door = {
@@ -112,6 +113,21 @@ export function knock(baseUrl: string, door: Door, headers: Knock['headers'] = {
     path,
     headers: { ...door.headers, ...headers },
     ...(body === undefined ? {} : { body }),
+  });
+}
+
+/** Writes these very bytes, one after the other, and gives back whatever comes until the other side closes. */
+export function talk(baseUrl: string, ...parts: readonly (string | Buffer)[]): Promise<string> {
+  const { hostname, port } = new URL(baseUrl);
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname);
+    let heard = '';
+    socket.setEncoding('latin1');
+    socket.on('data', (chunk: string) => (heard += chunk));
+    // A server that refuses may close before it has read everything.
+    socket.on('error', () => undefined);
+    socket.once('close', () => resolve(heard));
+    for (const part of parts) socket.write(part);
   });
 }
 

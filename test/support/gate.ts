@@ -125,6 +125,41 @@ export class TestGate {
     return { agentId: agent.id, keyId: made.key.id, secret: made.secret };
   }
 
+  /** Makes a lifetime budget. @returns its id */
+  async budget({ name, unit, limit, selector = {}, mode = 'ENFORCE' }: NewBudget): Promise<string> {
+    const { budget } = await this.api<{ budget: { id: string } }>('BudgetService/CreateBudget', {
+      name,
+      selector,
+      unit: `BUDGET_UNIT_${unit}`,
+      window: 'BUDGET_WINDOW_LIFETIME',
+      timeZone: 'UTC',
+      mode: `BUDGET_MODE_${mode}`,
+      ...(limit !== null && { limitAmount: limit.toString() }),
+    });
+    return budget.id;
+  }
+
+  /** Where a budget stands. @throws Error when there is none of that name */
+  async standing(name: string): Promise<Standing> {
+    interface Status {
+      readonly budget: { readonly name: string };
+      readonly standing: {
+        readonly postedAmount: string;
+        readonly heldAmount: string;
+        readonly remainingAmount?: string;
+      };
+    }
+    const { budgets = [] } = await this.api<{ budgets?: Status[] }>('BudgetService/ListBudgets', { pageSize: 500 });
+    const found = budgets.find(({ budget }) => budget.name === name);
+    if (!found) throw new Error(`there is no budget "${name}"`);
+    const { postedAmount, heldAmount, remainingAmount } = found.standing;
+    return {
+      posted: BigInt(postedAmount),
+      held: BigInt(heldAmount),
+      remaining: remainingAmount === undefined ? null : BigInt(remainingAmount),
+    };
+  }
+
   /** All rows of the ledger, newest first. */
   async ledger(): Promise<LedgerRow[]> {
     const rows: LedgerRow[] = [];
@@ -159,6 +194,22 @@ export class TestGate {
     );
     return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
   }
+}
+
+/** A budget as the control API makes it; amounts are nano-USD, tokens or requests. */
+export interface NewBudget {
+  readonly name: string;
+  readonly unit: 'USD' | 'TOKENS' | 'REQUESTS';
+  /** Null only counts. */
+  readonly limit: bigint | null;
+  readonly selector?: object;
+  readonly mode?: 'ENFORCE' | 'DRY_RUN';
+}
+
+export interface Standing {
+  readonly posted: bigint;
+  readonly held: bigint;
+  readonly remaining: bigint | null;
 }
 
 /** A row of the ledger, as the control API shows it; what is zero or absent is left out. */

@@ -8,6 +8,14 @@ import { bearer, control, modelCall, self } from './requests.ts';
 
 const certificateDaysMin = 14;
 
+const securityHeaders: readonly (readonly [name: string, wanted: RegExp])[] = [
+  ['content-security-policy', /default-src 'none'/],
+  ['x-content-type-options', /^nosniff$/],
+  ['x-frame-options', /./],
+  ['referrer-policy', /./],
+  ['cross-origin-resource-policy', /./],
+];
+
 /** What a deployment shows to whoever finds it. */
 export const surfaceGates: readonly DeploymentGate[] = [
   {
@@ -33,18 +41,16 @@ export const surfaceGates: readonly DeploymentGate[] = [
   {
     name: 'security headers',
     check: async ({ api }) => {
-      const { headers } = await probe(api.url, { path: '/readyz' });
-      const wanted: readonly (readonly [string, RegExp])[] = [
-        ['content-security-policy', /default-src 'none'/],
-        ['x-content-type-options', /^nosniff$/],
-        ['x-frame-options', /./],
-        ['referrer-policy', /./],
-        ['cross-origin-resource-policy', /./],
-      ];
-      const missing = wanted.filter(([name, pattern]) => !pattern.test(String(headers[name] ?? '')));
-      if (missing.length > 0) throw new Error(`missing or weak: ${missing.map(([name]) => name).join(', ')}`);
-      if (headers['x-powered-by'] !== undefined) throw new Error('x-powered-by names the software');
-      return `${wanted.length} headers`;
+      for (const [where, request] of [
+        ['/readyz', { path: '/readyz' }],
+        ['the control API', control(self)],
+      ] as const) {
+        const { headers } = await probe(api.url, request);
+        const weak = securityHeaders.filter(([name, wanted]) => !wanted.test(String(headers[name] ?? '')));
+        if (weak.length > 0) throw new Error(`${where} lacks ${weak.map(([name]) => name).join(', ')}`);
+        if (headers['x-powered-by'] !== undefined) throw new Error(`${where} names its software in x-powered-by`);
+      }
+      return `${securityHeaders.length} headers on /readyz and the control API`;
     },
   },
   {

@@ -1,0 +1,178 @@
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { LedgerRow, TestGate } from './support/gate.ts';
+import type { MockUpstream } from './support/mock-upstream/client.ts';
+import type { ScriptInput } from './support/mock-upstream/script.ts';
+import { type RawAnswer, ask, doors, post, startGateWithMock } from './support/models.ts';
+
+/** However a provider fails, the client hears of it in its dialect, and the books say what it can have cost. */
+
+let gate: TestGate;
+let mock: MockUpstream;
+let stop: () => Promise<void>;
+let secret: string;
+
+beforeAll(async () => {
+  ({ gate, mock, stop } = await startGateWithMock());
+  ({ secret } = await gate.agent('unlucky'));
+  await gate.budget({ name: 'all', unit: 'USD', limit: 10n ** 12n });
+});
+
+afterAll(() => stop());
+beforeEach(() => mock.reset());
+
+let calls = 0;
+
+/** Makes one call of a scripted model, and returns its answer with its one row of the ledger. */
+async function call(
+  client: keyof typeof doors,
+  provider: string,
+  script: ScriptInput,
+  rest: object,
+): Promise<{ answer: RawAnswer; row: LedgerRow }> {
+  const requestId = `fault-${calls++}`;
+  const model = `${provider}-hasty-${requestId}`;
+  await mock.script({ ...script, model });
+  const headers = { authorization: `Bearer ${secret}`, 'x-request-id': requestId };
+  const answer = await post(gate, doors[client].path, ask(model, rest), headers);
+  return { answer, row: await gate.ledgerRow(requestId) };
+}
+
+/** The one error event that ends a stream; throws where it is not the end, or not the only one. */
+function errorEvent(client: keyof typeof doors, { body }: RawAnswer): { code: string; message: string } {
+  const events = body.toString().split('\n\n').slice(0, -1);
+  const errors = events.filter((event) => event.includes('"error":{'));
+  const last = events.at(-1) ?? '';
+  if (errors.length !== 1 || errors[0] !== last) throw new Error(`no single error at the end of: ${body.toString()}`);
+  const [, name, data = ''] = /^(?:event: (\w+)\n)?data: (.*)$/s.exec(last) ?? [];
+  const { error } = JSON.parse(data) as { error: { code: string; message: string; details: { error_code: string } } };
+  if (client === 'chat') return error;
+  expect(name).toBe('error');
+  return { ...error, code: error.details.error_code };
+}
+
+const combinations = (['anthropic', 'chat'] as const).flatMap((client) =>
+  (['claude', 'gpt'] as const).map((provider) => ({ client, provider })),
+);
+
+describe.each(combinations)('a $client client of $provider, whose answer', ({ client, provider }) => {
+  const streams: [string, ScriptInput, code: string, outcome: string, message: RegExp][] = [
+    ['is cut after its head', { cutAfter: 0 }, 'upstream_error', 'FAILED', /connection|before the answer was complete/],
+    ['is cut', { cutAfter: 4 }, 'upstream_error', 'FAILED', /connection|before the answer was complete/],
+    ['stalls', { stallAfter: 4 }, 'deadline_exceeded', 'TIMEOUT', /Nothing moved/],
+    ['is broken', { malformedAt: 4 }, 'upstream_error', 'FAILED', /JSON|malformed|translated|protocol/],
+  ];
+
+  test.each(streams)('%s in mid-stream, gets an error event', async (_name, script, code, outcome, message) => {
+    const { answer, row } = await call(
+      client,
+      provider,
+      { tokens: 20, tokensPerSecond: 200, ...script },
+      { stream: true },
+    );
+    expect(answer.status).toBe(200);
+    expect(answer.body.toString()).not.toContain('[DONE]');
+    const error = errorEvent(client, answer);
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(message);
+    expect(row).toMatchObject({ outcome: `ATTEMPT_OUTCOME_${outcome}`, errorClass: code, streamed: true });
+    await expectEstimate(row);
+  });
+
+  const plain: [string, ScriptInput, status: number, code: string, outcome: string][] = [
+    ['is cut', { cutAfter: 1 }, 502, 'upstream_error', 'FAILED'],
+    ['stalls', { stallAfter: 1 }, 504, 'deadline_exceeded', 'TIMEOUT'],
+    ['is broken', { malformedAt: 1 }, 502, 'upstream_error', 'FAILED'],
+    ['never comes', { never: true }, 504, 'deadline_exceeded', 'TIMEOUT'],
+    ['is a reset', { reset: true }, 502, 'upstream_error', 'FAILED'],
+    ['is no JSON', { reply: { status: 200, chunks: ['hello'] } }, 502, 'upstream_error', 'FAILED'],
+    [
+      'is a redirect',
+      { reply: { status: 302, headers: { location: '/x' }, chunks: [] } },
+      502,
+      'upstream_error',
+      'FAILED',
+    ],
+  ];
+
+  test.each(plain)('%s, gets an HTTP error', async (_name, script, status, code, outcome) => {
+    for (const stream of [false, true]) {
+      if (stream && !(script.never || script.reset || script.reply)) continue;
+      const { answer, row } = await call(client, provider, script, { stream });
+      expect(answer.status).toBe(status);
+      expect(JSON.parse(answer.body.toString())).toMatchObject({ request_id: answer.headers['x-request-id'] });
+      expect(answer.body.toString()).not.toContain(new URL(mock.url).port);
+      expect(row).toMatchObject({ outcome: `ATTEMPT_OUTCOME_${outcome}`, errorClass: code });
+      await expectEstimate(row);
+    }
+  });
+
+  test('is refused, is charged nothing', async () => {
+    const { row } = await call(client, provider, { error: 500 }, {});
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'http_500', costNanousd: '0' });
+    expect(row.provenance).toBe('PROVENANCE_MEASURED');
+  });
+
+  test('breaks off only after its end, gets it whole', async () => {
+    // So many events are an answer of three words.
+    const events = provider === 'claude' ? 9 : 7;
+    for (const script of [{ cutAfter: events }, { stallAfter: events }]) {
+      const { answer, row } = await call(client, provider, { ...script, tokens: 3 }, { stream: true });
+      expect(answer.body.toString()).toMatch(/message_stop|\[DONE\]/);
+      expect(answer.body.toString()).not.toContain('"error"');
+      expect(row.outcome).toBe('ATTEMPT_OUTCOME_SUCCESS');
+    }
+  });
+});
+
+/** Money may have been spent: the row says no less than the provider charged, and that it is not measured. */
+async function expectEstimate(row: LedgerRow): Promise<void> {
+  expect(row.provenance).toBe('PROVENANCE_ESTIMATED');
+  const seen = await mock.requests();
+  const billed = seen.at(-1)?.billed;
+  expect(Number(row.outputTokens)).toBeGreaterThanOrEqual(billed?.output ?? 0);
+  expect(Number(row.inputTokens)).toBeGreaterThanOrEqual(billed?.input ?? 0);
+  expect(BigInt(row.costNanousd ?? '0')).toBeGreaterThan(0n);
+}
+
+test('a provider that cannot be reached costs nothing', async () => {
+  const closed = createServer().listen(0, '127.0.0.1');
+  await new Promise((listening) => closed.once('listening', listening));
+  const { port } = closed.address() as { port: number };
+  await new Promise((done) => closed.close(done));
+  const { gate: other, stop: stopOther } = await startGateWithMock({
+    yaml: JSON.stringify({
+      providers: {
+        gone: {
+          kind: 'openai-compatible',
+          base_url: `http://127.0.0.1:${port}/v1`,
+          allow_private: true,
+          price: { input: 1, output: 1 },
+        },
+      },
+      models: { '*': { targets: [{ provider: 'gone' }] } },
+    }),
+  });
+  try {
+    const { secret: key } = await other.agent('a');
+    await other.budget({ name: 'all', unit: 'USD', limit: 10n ** 12n });
+    const headers = { authorization: `Bearer ${key}`, 'x-request-id': 'gone-1' };
+    const answer = await post(other, doors.chat.path, ask('any'), headers);
+    expect(answer.status).toBe(502);
+    expect(answer.body.toString()).not.toContain(String(port));
+    const row = await other.ledgerRow('gone-1');
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'upstream_error', costNanousd: '0' });
+    expect(row).not.toHaveProperty('connectMs');
+    expect(await other.holds()).toEqual({ released: 1 });
+    expect(await other.standing('all')).toMatchObject({ posted: 0n, held: 0n });
+  } finally {
+    await stopOther();
+  }
+});
+
+test('afterwards no hold is open, and what was spent is what the rows say', async () => {
+  expect((await gate.holds()).held).toBeUndefined();
+  const rows = await gate.ledger();
+  const spent = rows.reduce((sum, { costNanousd }) => sum + BigInt(costNanousd ?? '0'), 0n);
+  expect(await gate.standing('all')).toEqual({ posted: spent, held: 0n, remaining: 10n ** 12n - spent });
+});
