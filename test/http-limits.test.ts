@@ -98,7 +98,7 @@ describe('what is no request, or no proper one, is answered in 4xx with an id, a
     ['a folded header', () => `GET /healthz HTTP/1.1\r\nhost: localhost\r\n folded: x\r\n\r\n`, 400],
     ['two lengths', () => head(messages, { 'content-length': '5\r\ncontent-length: 6' }), 400],
     ['length and chunks at once', () => head(messages, { 'content-length': '5', 'transfer-encoding': 'chunked' }), 400],
-    ['no Host', () => 'GET /metrics HTTP/1.1\r\n\r\n', 400],
+    ['no Host', () => 'GET /metrics HTTP/1.1\r\n\r\n', 421],
     ['no Host in HTTP/1.0', () => 'GET /metrics HTTP/1.0\r\n\r\n', 421],
   ])('%s', async (_what, bytes, status) => {
     const heard = await talk(

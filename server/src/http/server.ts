@@ -51,6 +51,8 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     return503OnClosing: false,
     http: {
       maxHeaderSize: headerBytesMax,
+      // Ours says more, and in our shape.
+      requireHostHeader: false,
       headersTimeout: headerTimeoutMs,
       connectionsCheckingInterval: timeoutCheckMs,
     },
