@@ -204,6 +204,19 @@ test.each(['claude-slow', 'gpt-slow'])('an abort by the SDK ends the call to %s'
   await expect.poll(async () => (await gate.holds()).held).toBeUndefined();
 });
 
+test("Anthropic's beta client, which Claude Code uses, gets its messages and its beta headers through", async () => {
+  await mock.reset();
+  const message = await anthropic.beta.messages.create({
+    model: 'claude-1',
+    max_tokens: 50,
+    betas: ['context-1m-2025-08-07'],
+    messages: [{ role: 'user', content: 'hello' }],
+  });
+  expect(message.stop_reason).toBe('end_turn');
+  const [seen] = await mock.requests();
+  expect(new Map(seen?.headers).get('anthropic-beta')).toBe('context-1m-2025-08-07');
+});
+
 test('each SDK lists the models in the shape that it knows', async () => {
   const byAnthropic = await anthropic.models.list();
   const byOpenai = await openai.models.list();

@@ -1,4 +1,5 @@
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, type Server, connect, createServer } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { LedgerRow, TestGate } from './support/gate.ts';
 import type { MockUpstream } from './support/mock-upstream/client.ts';
@@ -125,6 +126,10 @@ describe.each(combinations)('a $client client of $provider, whose answer', ({ cl
   });
 });
 
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
 /** Money may have been spent: the row says no less than the provider charged, and that it is not measured. */
 async function expectEstimate(row: LedgerRow): Promise<void> {
   expect(row.provenance).toBe('PROVENANCE_ESTIMATED');
@@ -135,39 +140,80 @@ async function expectEstimate(row: LedgerRow): Promise<void> {
   expect(BigInt(row.costNanousd ?? '0')).toBeGreaterThan(0n);
 }
 
-test('a provider that cannot be reached costs nothing', async () => {
-  const closed = createServer().listen(0, '127.0.0.1');
-  await new Promise((listening) => closed.once('listening', listening));
-  const { port } = closed.address() as { port: number };
-  await new Promise((done) => closed.close(done));
-  const { gate: other, stop: stopOther } = await startGateWithMock({
-    yaml: JSON.stringify({
+describe('a provider that cannot be reached', () => {
+  /** Takes connections and says nothing, so that no TLS handshake ends. */
+  const mute = createServer().listen(0, '127.0.0.1');
+  let other: TestGate;
+  let stopOther: () => Promise<void>;
+  let headers: Record<string, string>;
+
+  beforeAll(async () => {
+    const closed = createServer().listen(0, '127.0.0.1');
+    await once(closed, 'listening');
+    const shared = { kind: 'openai-compatible', allow_private: true, price: { input: 1, output: 1 } };
+    const yaml = JSON.stringify({
       providers: {
-        gone: {
-          kind: 'openai-compatible',
-          base_url: `http://127.0.0.1:${port}/v1`,
-          allow_private: true,
-          price: { input: 1, output: 1 },
-        },
+        closed: { ...shared, base_url: `http://127.0.0.1:${portOf(closed)}/v1` },
+        mute: { ...shared, base_url: `https://127.0.0.1:${portOf(mute)}/v1` },
+        hidden: { ...shared, base_url: 'https://localtest.invalid/v1', allow_private: false },
       },
-      models: { '*': { targets: [{ provider: 'gone' }] } },
-    }),
-  });
-  try {
-    const { secret: key } = await other.agent('a');
+      models: Object.fromEntries(['closed', 'mute', 'hidden'].map((name) => [name, { targets: [{ provider: name }] }])),
+    });
+    await new Promise((done) => closed.close(done));
+    ({ gate: other, stop: stopOther } = await startGateWithMock({ yaml, env: { MODEL_CONNECT_MS: '1000' } }));
+    headers = { authorization: `Bearer ${(await other.agent('a')).secret}` };
     await other.budget({ name: 'all', unit: 'USD', limit: 10n ** 12n });
-    const headers = { authorization: `Bearer ${key}`, 'x-request-id': 'gone-1' };
-    const answer = await post(other, doors.chat.path, ask('any'), headers);
-    expect(answer.status).toBe(502);
-    expect(answer.body.toString()).not.toContain(String(port));
-    const row = await other.ledgerRow('gone-1');
-    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'upstream_error', costNanousd: '0' });
-    expect(row).not.toHaveProperty('connectMs');
-    expect(await other.holds()).toEqual({ released: 1 });
-    expect(await other.standing('all')).toMatchObject({ posted: 0n, held: 0n });
-  } finally {
+  });
+
+  afterAll(async () => {
     await stopOther();
-  }
+    mute.close();
+  });
+
+  test.each([
+    ['closed', 502, 'upstream_error', 'FAILED'],
+    ['mute', 504, 'deadline_exceeded', 'TIMEOUT'],
+    ['hidden', 502, 'upstream_error', 'FAILED'],
+  ])('(%s) costs nothing', async (model, status, code, outcome) => {
+    const answer = await post(other, doors.chat.path, ask(model), { ...headers, 'x-request-id': model });
+    expect(answer.status).toBe(status);
+    expect(answer.body.toString()).toMatch(/could not be reached/);
+    expect(answer.body.toString()).not.toMatch(/127\.0\.0\.1|invalid/);
+    const row = await other.ledgerRow(model);
+    expect(row).toMatchObject({ outcome: `ATTEMPT_OUTCOME_${outcome}`, errorClass: code, costNanousd: '0' });
+    expect(row).not.toHaveProperty('connectMs');
+  });
+
+  test('does not keep a kill switch waiting, and costs nothing then either', async () => {
+    const answer = post(other, doors.chat.path, ask('mute'), { ...headers, 'x-request-id': 'killed' });
+    await expect.poll(async () => (await other.holds()).held).toBe(1);
+    const kill = { scope: 'KILL_SCOPE_EVERYTHING', reason: 'stop' };
+    await other.api('PolicyService/EngageKillSwitch', kill);
+    expect((await answer).body.toString()).toContain('"code":"killed"');
+    expect(await other.ledgerRow('killed')).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_KILLED', costNanousd: '0' });
+    expect((await other.holds()).held).toBeUndefined();
+    expect(await other.standing('all')).toMatchObject({ posted: 0n, held: 0n });
+  });
+});
+
+test('a client that does not read its stream is given up after the idle deadline', async () => {
+  await mock.script({ model: 'claude-hasty-flood', tokens: 400_000 });
+  const { hostname, port } = new URL(gate.url);
+  const body = ask('claude-hasty-flood', { stream: true, max_tokens: 400_000 });
+  const head = [
+    `POST ${doors.anthropic.path} HTTP/1.1`,
+    'host: localhost',
+    `authorization: Bearer ${secret}`,
+    'content-type: application/json',
+    `content-length: ${body.length}`,
+    'x-request-id: flood',
+  ];
+  const socket = connect({ host: hostname, port: Number(port) });
+  socket.pause().write(`${head.join('\r\n')}\r\n\r\n${body}`);
+  const row = await gate.ledgerRow('flood');
+  expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_TIMEOUT', errorClass: 'deadline_exceeded' });
+  await mock.until((requests) => requests.every(({ outcome }) => outcome === 'client_aborted'));
+  socket.destroy();
 });
 
 test('afterwards no hold is open, and what was spent is what the rows say', async () => {

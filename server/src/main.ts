@@ -12,7 +12,7 @@ import { systemClock } from './base/clock.ts';
 import { PortcullisError } from './base/errors.ts';
 import { RateLimiter } from './base/gcra.ts';
 import { bucketsMax, instanceBeatMs } from './base/limits.ts';
-import { type Logger, createLogger, logDestination } from './base/log.ts';
+import { type Logger, createLogger, logDestination, withoutRedaction } from './base/log.ts';
 import { type Metrics, createMetrics } from './base/metrics.ts';
 import { Stops } from './base/stops.ts';
 import { BudgetIndex } from './budget/budget-index.ts';
@@ -118,7 +118,7 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
 
   let draining = false;
   const app = await createHttpServer({
-    log,
+    log: withoutRedaction(log),
     metrics,
     publicUrl: options.PUBLIC_URL,
     allowedHosts: options.ALLOWED_HOSTS,

@@ -71,10 +71,11 @@ export class TestGate {
       },
     });
     this.#process = child;
+    const before = this.output.length;
     this.url = await new Promise<string>((found, failed) => {
       const read = (chunk: Buffer) => {
         this.output += chunk.toString();
-        const match = /listens on (http:\S+)/.exec(this.output.slice(this.output.lastIndexOf('listens on')));
+        const match = /listens on (http:\S+)\n/.exec(this.output.slice(before));
         if (match?.[1]) found(match[1]);
       };
       child.stdout?.on('data', read);

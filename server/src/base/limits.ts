@@ -18,6 +18,8 @@ export const requestTimeoutMs = 60_000;
 export const keepAliveIdleMs = 60_000;
 // How long the rest of a refused body is read and thrown away (gateway/models/client-writer.ts)
 export const unreadBodyMs = 2_000;
+// How long a client may take nothing of an answer that is written to its end
+export const unreadAnswerMs = 30_000;
 export const readinessMs = 2_000;
 
 // Lists

@@ -1,3 +1,5 @@
+import { mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import pino, { type DestinationStream, type Logger, destination as openDestination } from 'pino';
 import { PortcullisError } from './errors.ts';
 
@@ -28,17 +30,27 @@ export function scrub(text: string): string {
   return text.replace(secretPattern, '$1[redacted]');
 }
 
+// A write to the system for every line would cost a model call more than its scan and its checks together. What is
+// buffered goes out by itself, and when the process ends; `kill -9` can lose this much of the log (the ledger never waits).
+const buffered = { sync: false, minLength: 8_192, periodicFlush: 100 };
+
 /**
  * Where lines go: a file, else a standard stream.
  * @throws PortcullisError invalid_argument when the file cannot be written
  */
 export function logDestination(file: string | null, descriptor: 1 | 2): DestinationStream {
   try {
-    return openDestination(file === null ? { dest: descriptor } : { dest: file, mkdir: true });
+    return openDestination({ ...buffered, dest: file === null ? descriptor : openLogFile(file) });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new PortcullisError('invalid_argument', `The log cannot be written: ${reason}.`, { cause });
   }
+}
+
+// Opened here, so that one that cannot be written is known before anything is started.
+function openLogFile(file: string): number {
+  mkdirSync(dirname(file), { recursive: true });
+  return openSync(file, 'a');
 }
 
 /** JSON lines to standard output, or to `destination` (a file, or a buffer in tests). */
@@ -57,4 +69,9 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     },
   };
   return destination ? pino(options, destination) : pino(options);
+}
+
+/** A logger for lines that are made field by field and hold nothing to redact: looking for it would cost more than writing them. */
+export function withoutRedaction(log: Logger): Logger {
+  return log.child({}, { redact: [] });
 }

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 /** One option of the environment: its name, meaning and rules in one place. `docs/reference/config.md` and `.env.example` come from here. */
@@ -38,6 +39,12 @@ const list = z.string().transform((value) =>
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 );
+const origins = list.refine((all) => all.every((origin) => URL.parse(origin)?.origin === origin), {
+  error: 'write origins like https://app.example.com, without a path',
+});
+const addressRanges = list.refine((all) => all.every(isAddressRange), {
+  error: 'write addresses or ranges like 10.0.0.0/8',
+});
 const count = (min: number, max: number) =>
   z
     .string()
@@ -56,6 +63,11 @@ const address = z.string().transform((value, context) => {
   }
   return { host: match[1] ?? match[2] ?? '', port };
 });
+function isAddressRange(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  const width = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
+  return width > 0 && more.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= width));
+}
 const url = z.url({ protocol: /^https?$/, error: 'write an http or https URL' }).nullable();
 const postgresUrl = z
   .string()
@@ -93,13 +105,13 @@ export const options = {
   ),
   ALLOWED_ORIGINS: option(
     listeners,
-    list,
+    origins,
     '',
     'Browser origins that may call the API (CORS), separated by commas. None by default.',
   ),
   TRUSTED_PROXIES: option(
     listeners,
-    list,
+    addressRanges,
     '',
     'Addresses or CIDR ranges of proxies whose X-Forwarded-For is believed.',
   ),

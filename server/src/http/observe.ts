@@ -39,7 +39,9 @@ function conclude(
   // The models door counts bytes itself; elsewhere the lengths that were declared are what was read and written.
   access.bytesIn ||= declaredLength(request.headers['content-length']);
   access.bytesOut ||= declaredLength(raw.getHeader('content-length'));
-  if (request.principal) access.decision ??= 'allow';
+  if (status === clientClosedStatus) access.code ??= 'client_closed';
+  // A caller who is known, and whom nobody refused.
+  if (access.subject !== null) access.decision ??= 'allow';
   metrics.httpRequests.inc({ method, route, status });
   metrics.httpDuration.observe({ route }, latencyMs / 1000);
   metrics.httpRequestBytes.inc({ route }, access.bytesIn);

@@ -67,6 +67,7 @@ export class ControlFeed {
     const age = this.ageMs();
     if (age <= this.#maxAgeMs) return null;
     return new PortcullisError('unavailable', 'The gate cannot read its control state, so it lets nothing through.', {
+      retryAfterS: Math.ceil(controlRetryMsMax / 1000),
       internal: `control state is ${Math.round(age)} ms old, the limit is ${this.#maxAgeMs} ms`,
     });
   }

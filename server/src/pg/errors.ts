@@ -7,6 +7,7 @@ const otherUnavailableStates = new Set([
   '25006', // read_only_sql_transaction: a standby took the address
   '25P03', // idle_in_transaction_session_timeout
   '3D000', // the database does not exist
+  '55000', // the database takes no connections (ALLOW_CONNECTIONS false, as before it is dropped)
   '55P03', // lock_timeout
   '57014', // statement_timeout
 ]);

@@ -44,7 +44,8 @@ export function createMockServer(recordFile: string | null): Server {
     const outcome = await play({ response, record, gone: gone.signal }, decision.performance, decision.script).catch(
       (error: unknown) => {
         // A server that no longer listens is being stopped, and ended the connection itself.
-        if (gone.signal.aborted) return server.listening ? ('client_aborted' as const) : ('cut' as const);
+        if (gone.signal.aborted || isBrokenConnection(error))
+          return server.listening ? ('client_aborted' as const) : ('cut' as const);
         throw error;
       },
     );
@@ -88,6 +89,11 @@ export function createMockServer(recordFile: string | null): Server {
         return answer(404, { error: `no such command: ${operation}` });
     }
   }
+}
+
+/** A write may fail before the socket tells that the client has gone. */
+function isBrokenConnection(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'write';
 }
 
 /** The exact bytes of the body; not complete where the client went away. */

@@ -15,7 +15,7 @@ export class Call {
   readonly endpoint: Endpoint;
   /** A hold owns the ledger row: it is written when the hold ends. */
   held = false;
-  /** A stream was begun and has no ending yet, so an error must end it as an event. */
+  /** The answer is a stream: an error must end it as an event. */
   streaming = false;
   /** Why the client got no answer, or not all of it. */
   error: PortcullisError | null = null;

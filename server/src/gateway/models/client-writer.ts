@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { unreadBodyMs } from '../../base/limits.ts';
+import { unreadAnswerMs, unreadBodyMs } from '../../base/limits.ts';
 import type { Exchange } from './exchange.ts';
 
 /** Writes to the client and obeys its pace: a client that does not read stops us, until a deadline or its leaving ends the call. */
@@ -15,10 +15,11 @@ export async function write(exchange: Exchange, parts: readonly Buffer[], signal
   }
 }
 
-/** Ends the answer with its last bytes. */
-export function end(exchange: Exchange, bytes: Buffer | string | null): void {
-  if (bytes !== null) exchange.access.bytesOut += Buffer.byteLength(bytes);
-  exchange.response.end(bytes ?? undefined);
+/** Ends the answer with its last bytes; the connection of a client that does not take them is closed in the end. */
+export function end({ response, access }: Exchange, bytes: Buffer | string | null): void {
+  if (bytes !== null) access.bytesOut += Buffer.byteLength(bytes);
+  response.setTimeout(unreadAnswerMs);
+  response.end(bytes ?? undefined);
 }
 
 /**

@@ -25,14 +25,20 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
   const ending: Buffer[] = [];
   const pass = async (frames: readonly SseFrame[]) => {
     const passing: Buffer[] = [];
-    for (const frame of frames) {
-      const bytes = relay.push(frame);
-      if (relay.failed) call.streaming = false;
-      else overrun.check(frame.data);
-      if (bytes !== null) (relay.complete ? ending : passing).push(relay.failed ? provider.scrub(bytes) : bytes);
-      if (relay.failed) break;
+    try {
+      for (const frame of frames) {
+        const bytes = relay.push(frame);
+        if (relay.failed) {
+          // The error event is the ending then, and nothing else is.
+          ending.splice(0, Infinity, ...(bytes ? [provider.scrub(bytes)] : []));
+          return;
+        }
+        overrun.check(frame.data);
+        if (bytes !== null) (relay.complete ? ending : passing).push(bytes);
+      }
+    } finally {
+      if (passing.length > 0) await write(call.exchange, passing, call.signal);
     }
-    if (passing.length > 0) await write(call.exchange, passing, call.signal);
   };
   const frames = new SseFrames();
   try {
@@ -52,7 +58,10 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
     outcome: relay.failed ? 'failed' : 'success',
     errorClass: relay.failed ? 'upstream_error' : null,
     progress,
-    finish: () => end(call.exchange, Buffer.concat(ending)),
+    finish: () => {
+      if (relay.failed) call.exchange.access.code = 'upstream_error';
+      end(call.exchange, Buffer.concat(ending));
+    },
   };
 }
 

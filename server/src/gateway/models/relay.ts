@@ -11,7 +11,7 @@ export interface StreamRelay extends Consumption {
   push(frame: SseFrame): Buffer | null;
   /** The ending has begun: what `push` returns from now on waits until the money is settled. */
   readonly complete: boolean;
-  /** What `push` returned last was an error event: nothing may follow it. */
+  /** What `push` returned last was the error event that ends the stream. */
   readonly failed: boolean;
   /** The upstream ended. @returns what is still to write @throws PortcullisError upstream_error when it was cut */
   end(): Buffer | null;
