@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import type { Call } from './call.ts';
 import { end } from './client-writer.ts';
 
@@ -18,6 +17,8 @@ const asText = { disallowedSpecial: new Set<string>() };
  * @throws PortcullisError the reason of the abort, when the call must end
  */
 export async function countLocally(call: Call, body: Buffer): Promise<void> {
+  // Its tables are large, and most gates never need them.
+  const { countTokens } = await import('gpt-tokenizer/encoding/o200k_base');
   let tokens = 0;
   let slices = 0;
   for (const text of strings(JSON.parse(body.toString()))) {
