@@ -1,4 +1,8 @@
+import { Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AgentService } from '../server/src/gen/portcullis/v1/agent_pb.ts';
+import { ErrorInfoSchema } from '../server/src/gen/portcullis/v1/error_pb.ts';
 import { formatApiKey, generateApiKey, parseApiKey } from '../server/src/identity/api-key.ts';
 import { queryAsOwner } from './support/database.ts';
 import {
@@ -128,6 +132,17 @@ it('all doors say the same sentence to a stranger', async () => {
   expect(sentences.size).toBe(1);
 });
 
+it('a gRPC-Web client is refused in its own protocol, with the same sentence and its details', async () => {
+  const transport = createGrpcWebTransport({ baseUrl: gate.url, httpVersion: '1.1' });
+  const refused = await createClient(AgentService, transport)
+    .listAgents({})
+    .catch((error: unknown) => ConnectError.from(error));
+  if (!(refused instanceof ConnectError)) throw new Error('it was let in');
+  const { json } = await come(control, {});
+  expect([refused.code, refused.rawMessage]).toEqual([Code.Unauthenticated, control.sentence(json)]);
+  expect(refused.findDetails(ErrorInfoSchema)).toMatchObject([{ code: 'unauthenticated', final: true }]);
+});
+
 describe('a key of one project in another', () => {
   let inA: Awaited<ReturnType<TestGate['agent']>>;
   let keyOfB: string;
@@ -225,22 +240,21 @@ describe('failed credentials', () => {
     const keys = await Promise.all(
       Array.from({ length: 60 }, async (_, n) => (await gate.agent(`neighbour ${n}`)).secret),
     );
-    let looping = true;
-    let refused = 0;
+    const loop = { ends: false, refused: 0 };
     const stale = (async () => {
       const wrong = { ...from, ...bearer(formatApiKey(generateApiKey())) };
-      while (looping) {
+      while (!loop.ends) {
         expect([401, 429]).toContain((await knock(gate.url, messages, wrong)).status);
-        refused++;
+        loop.refused++;
       }
     })();
-    await eventually(() => expect(refused).toBeGreaterThan(10));
+    await eventually(() => expect(loop.refused).toBeGreaterThan(10));
     const statuses: number[] = [];
     for (let round = 0; round < 3; round++) {
       const answers = await Promise.all(keys.map((key) => knock(gate.url, messages, { ...from, ...bearer(key) })));
       statuses.push(...answers.map(({ status }) => status));
     }
-    looping = false;
+    loop.ends = true;
     await stale;
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
     expect(statuses).toHaveLength(180);

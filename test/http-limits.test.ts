@@ -202,3 +202,14 @@ describe('rates', () => {
     }
   });
 });
+
+it('an X-Forwarded-For that no proxy of ours wrote changes nothing: strangers are counted by their socket', async () => {
+  const statuses: number[] = [];
+  for (let i = 0; i < 30; i++) {
+    const headers = { authorization: `Bearer wrong-${i}`, 'x-forwarded-for': `203.0.113.${i}` };
+    statuses.push((await knock(gate.url, messages, headers)).status);
+  }
+  expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(15);
+  expect((await knock(gate.url, messages, key)).status).toBe(200);
+  expect(gate.log).not.toContain('203.0.113.');
+});

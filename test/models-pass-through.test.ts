@@ -294,3 +294,10 @@ test('count_tokens is answered here for a provider that does not offer it', asyn
   await gate.ledgerRow((await post(gate, doors.chat.path, ask('none'), bearer())).headers['x-request-id'] as string);
   expect((await gate.ledger()).filter(({ requestId }) => requestId.startsWith('local-'))).toEqual([]);
 });
+
+test('no credential of all these calls is in the log', () => {
+  expect(gate.log).toContain('"path":"/v1/messages"');
+  for (const credential of [secret, ...Object.values(providerKeys)]) {
+    expect(gate.log + gate.output).not.toContain(credential);
+  }
+});

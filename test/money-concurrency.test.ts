@@ -69,7 +69,8 @@ test('two gates on one database share a budget of money to the last call', async
   // Each call costs what was held for it, so that what is given back by one cannot admit another.
   const { worst, input } = await worstCaseOf(agentId, secret);
   await mock.script({ model: doors.anthropic.model, tokens: 50, usage: { input, output: 50 } });
-  await gate.budget({ name: 'shared', unit: 'USD', limit: worst * 100n + worst - 1n, selector: { agentId } });
+  const shared = await gate.budget({ name: 'shared', unit: 'USD', limit: 0n, selector: { agentId } });
+  await replica.setLimit(shared, worst * 100n + worst - 1n);
   const { path, model } = doors.anthropic;
   const answers = await Promise.all(
     Array.from({ length: 300 }, (_, i) =>
@@ -83,7 +84,8 @@ test('two gates on one database share a budget of money to the last call', async
 
 test('two gates share a budget of requests in every dialect and way of answering', async () => {
   const { agentId, secret } = await gate.agent('three');
-  await gate.budget({ name: 'both', unit: 'REQUESTS', limit: 100n, selector: { agentId } });
+  const both = await gate.budget({ name: 'both', unit: 'REQUESTS', limit: 0n, selector: { agentId } });
+  await replica.setLimit(both, 100n);
   expect(countByStatus(await burst([gate, replica], 400, secret))).toEqual({ 200: 100, 429: 300 });
   expect(await mock.requests()).toHaveLength(100);
   expect(await gate.standing('both')).toEqual({ posted: 100n, held: 0n, remaining: 0n });

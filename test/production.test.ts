@@ -29,10 +29,7 @@ function safe(change: Record<string, string | undefined> = {}): Record<string, s
     HTTP_ADDR: '127.0.0.1:0',
     ...change,
   };
-  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined)) as Record<
-    string,
-    string
-  >;
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined));
 }
 
 /** Starts what must not start. @returns what it said, a line each */

@@ -48,7 +48,7 @@ describe('the first start', () => {
   });
 
   it('prints a curl that works as pasted', async () => {
-    const answer = JSON.parse(await paste(snippet('curl').replace('curl ', 'curl -sS ')));
+    const answer = JSON.parse(await paste(snippet('curl')));
     expect(answer).toMatchObject({ type: 'message', content: [{ text: '[simulated] You said: Hello' }] });
   });
 
@@ -64,6 +64,15 @@ describe('the first start', () => {
       const stream = new Anthropic().messages.stream({ model: "sim", max_tokens: 50, messages: [{ role: "user", content: "Hi" }] });
       console.log(await stream.finalText());`;
     expect(await paste(`${snippet('Anthropic SDK')}\n${node(script)}`)).toBe('[simulated] You said: Hi\n');
+  });
+
+  it('prints an environment for Claude Code, whose client is the same SDK with a bearer token', async () => {
+    const script = `import Anthropic from "@anthropic-ai/sdk";
+      const answer = await new Anthropic().messages.create({ model: "sim", max_tokens: 50, messages: [{ role: "user", content: "Hi" }] });
+      console.log(answer.content[0].text);`;
+    const command = snippet('Claude Code .*');
+    expect(command).toMatch(/ claude$/);
+    expect(await paste(command.replace(/ claude$/, ` ${node(script)}`))).toBe('[simulated] You said: Hi\n');
   });
 
   it('prints a launcher that works from another directory, on this very gate', async () => {
@@ -89,8 +98,8 @@ it('a second start on the same data is refused in one line, and does the first n
   expect((await knock(place.credentials.url, messages, bearer(place.credentials.agent_key))).status).toBe(200);
 });
 
-/** Opens a stream of a few seconds. @returns its whole text, later */
-async function openStream(): Promise<Promise<string>> {
+/** Opens a stream of two seconds, and waits for its beginning. */
+async function openStream(): Promise<{ readonly whole: Promise<string> }> {
   const { url, agent_key: key } = place.credentials;
   const body = JSON.parse(messages.body ?? '') as object;
   const sent = request(new URL('/v1/messages', url), {
@@ -101,15 +110,16 @@ async function openStream(): Promise<Promise<string>> {
   const [response] = await once(sent, 'response');
   const whole = text(response);
   await once(response, 'data');
-  return whole;
+  return { whole };
 }
 
 describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   let stream: string;
+  let code: number | null;
   let statuses: number[];
 
   beforeAll(async () => {
-    const streaming = await openStream();
+    const { whole } = await openStream();
     const ended = gate.end(signal);
     statuses = [];
     for (;;) {
@@ -120,12 +130,13 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
       statuses.push(status);
       if (status === 0) break;
     }
-    stream = await streaming;
-    expect(await ended).toBe(0);
+    stream = await whole;
+    code = await ended;
   });
 
   it('takes no new work, and lets a stream in flight end complete', () => {
-    expect(statuses.at(-1)).toBe(0);
+    expect(code).toBe(0);
+    expect(statuses.slice(0, -1).every((status) => status === 200 || status === 503)).toBe(true);
     expect(stream).toContain('event: message_stop');
     expect(gate.stderr).toContain('Draining');
     expect(gate.stderr).toContain('Stopped.');

@@ -1,6 +1,5 @@
 /** The composition root: it alone knows everything, wires it by hand, and takes it down in the reverse order. */
 import manifest from '../package.json' with { type: 'json' };
-import type { KeyObject } from 'node:crypto';
 import { basename, join, resolve } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
@@ -89,34 +88,50 @@ async function startGate(config: Config, context: CliContext, notice: (line: str
 }
 
 async function compose(base: Base, context: CliContext): Promise<RunningGate> {
-  const { config, log, metrics, stops } = base;
-  const { options } = config;
+  const { config, log, stops } = base;
   // Before anything is started: a configuration of which nothing can be made is refused at once.
   const firstRouting = createRouting(routesConfig(config, config.file));
-  const database = await openDatabase(base);
-  const { pool, keys, projectId, credentials } = await openStore(base, database);
-  const control = await startControl(base, database.connection);
+  const store = await openStore(base, await openDatabase(base));
+  const { pool } = store;
+  const control = await startControl(base, store.connection);
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
   const { ledger, instance } = await startLedger(base, pool, control.budgets);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
-  const guardOptions: GuardOptions = {
-    authenticator: createAuthenticator(base, tokens, {
-      ...control,
-      pepper: keys.keyPepper,
-      projectId,
-      refusals,
-      uses,
-    }),
-    limiter: new RateLimiter(systemClock, bucketsMax),
-    metrics,
-    assertFresh: () => control.feed.assertFresh(),
-  };
+  const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
   const routing = await watchRoutes(base, context, pool, firstRouting);
   await auditLife(base, pool, instance.id);
 
   let draining = false;
+  const parts = { ...control, store, refusals, ledger, instance, tokens, authenticator, routing };
+  const url = await listenOn(base, await openDoors(base, parts, () => draining), control.flights);
+  return {
+    url,
+    ...store.credentials(url),
+    drain: async () => {
+      draining = true;
+      await stops.run(log);
+    },
+  };
+}
+
+interface Parts extends Control {
+  readonly store: Store;
+  readonly refusals: RefusalAudit;
+  readonly ledger: Ledger;
+  readonly instance: Instance;
+  readonly tokens: JwtVerifier;
+  readonly authenticator: Authenticator;
+  readonly routing: () => Routing;
+}
+
+/** The HTTP server with everything that is served on it. */
+async function openDoors(base: Base, parts: Parts, draining: () => boolean): Promise<FastifyInstance> {
+  const { config, log, metrics } = base;
+  const { options } = config;
+  const { store, feed, refusals, tokens } = parts;
+  const { pool, keys } = store;
   const app = await createHttpServer({
     log: withoutRedaction(log),
     metrics,
@@ -124,47 +139,35 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
     allowedHosts: options.ALLOWED_HOSTS,
     allowedOrigins: options.ALLOWED_ORIGINS,
     clientAddress: createAddressReader(options.TRUSTED_PROXIES),
-    draining: () => draining,
+    draining,
   });
+  const guard: GuardOptions = {
+    authenticator: parts.authenticator,
+    limiter: new RateLimiter(systemClock, bucketsMax),
+    metrics,
+    assertFresh: () => feed.assertFresh(),
+  };
   const throughput = new ThroughputMeter(systemClock);
-  registerHealth(
-    app,
-    readinessChecks({ degraded: config.degraded, db: pool, feed: control.feed, tokens }),
-    () => draining,
-  );
+  registerHealth(app, readinessChecks({ degraded: config.degraded, db: pool, feed, tokens }), draining);
   registerMetrics(app, {
-    ...guardOptions,
+    ...guard,
     refusals,
     throughput,
     rate: { name: 'admin', perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE, exempt: ({ id }) => id === metricsKeyId },
   });
-  registerModels(app, modelGate(base, { ...guardOptions, ...control, ledger, refusals, routing }), throughput);
-  await registerApi(
-    app,
-    guardOptions,
-    { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE },
-    serviceDeps({
-      ...control,
-      pool,
-      log,
-      refusals,
-      serverVersion,
-      clock: systemClock,
-      keyPepper: keys.keyPepper,
-      pageTokens: new PageTokens(keys.pageTokens),
-      databaseNow: () => instance.databaseNow(),
-    }),
-  );
-
-  const url = await listenOn(base, app, control.flights);
-  return {
-    url,
-    ...credentials(url),
-    drain: async () => {
-      draining = true;
-      await stops.run(log);
-    },
-  };
+  registerModels(app, modelGate(base, parts, guard), throughput);
+  const services = serviceDeps({
+    ...parts,
+    pool,
+    log,
+    serverVersion,
+    clock: systemClock,
+    keyPepper: keys.keyPepper,
+    pageTokens: new PageTokens(keys.pageTokens),
+    databaseNow: () => parts.instance.databaseNow(),
+  });
+  await registerApi(app, guard, { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE }, services);
+  return app;
 }
 
 /** The database that the configuration names, or an embedded one, migrated. */
@@ -204,6 +207,7 @@ interface OpenedDatabase {
 }
 
 interface Store {
+  readonly connection: ConnectionOptions;
   readonly pool: Pool;
   readonly keys: DerivedKeys;
   readonly projectId: string;
@@ -229,6 +233,7 @@ async function openStore({ config, log, stops }: Base, database: OpenedDatabase)
   const issueKeys = dataDir !== null && known === null;
   const { projectId, firstKeys } = await bootstrap(pool, keys.keyPepper, { issueKeys });
   return {
+    connection,
     pool,
     keys,
     projectId,
@@ -318,7 +323,7 @@ function createTokenVerifier({ config, log, metrics }: Base, index: IdentityInde
       projectId: projectIdOf(index, project),
     })),
     index,
-    fetchJson: createFetchJson({ allowPrivate: !config.production }),
+    fetchJson: createFetchJson(),
     clock: systemClock,
     onFetch: (result, err) => {
       metrics.jwksFetches.inc({ result });
@@ -337,17 +342,12 @@ function projectIdOf(index: IdentityIndex, name: string): string {
   );
 }
 
-interface AuthParts {
-  readonly feed: ControlFeed;
-  readonly identity: IdentityIndex;
-  readonly pepper: KeyObject;
-  readonly projectId: string;
-  readonly refusals: RefusalAudit;
-  readonly uses: KeyUses;
-}
-
-function createAuthenticator({ config, metrics }: Base, tokens: JwtVerifier, parts: AuthParts): Authenticator {
-  const { feed, identity: index, pepper, projectId, refusals, uses } = parts;
+function createAuthenticator(
+  { config, metrics }: Base,
+  tokens: JwtVerifier,
+  parts: Store & Control & { readonly refusals: RefusalAudit; readonly uses: KeyUses },
+): Authenticator {
+  const { feed, identity: index, keys, projectId, refusals, uses } = parts;
   return new Authenticator({
     refusals,
     clock: systemClock,
@@ -358,7 +358,7 @@ function createAuthenticator({ config, metrics }: Base, tokens: JwtVerifier, par
     verifiers: [
       // First, since an operator's own key may have any form, ours included.
       new StaticCredentials({ projectId, ...configuredCredentials(config) }),
-      new ApiKeyVerifier({ pepper, index, refresh: () => feed.refresh(), uses, clock: systemClock }),
+      new ApiKeyVerifier({ pepper: keys.keyPepper, index, refresh: () => feed.refresh(), uses, clock: systemClock }),
       tokens,
     ],
   });
@@ -375,7 +375,7 @@ async function watchRoutes(
   first: Routing,
 ): Promise<() => Routing> {
   let routing = first;
-  const retired = new Set<Routing>();
+  const retired = new Map<Routing, NodeJS.Timeout>();
   const path = resolve(context.cwd, config.options.CONFIG_FILE);
   const audit = () => auditSystem(pool, 'config.loaded', basename(path), { sha256: configFileDigest(path) });
   const unwatch = watchConfigFile(config, {
@@ -387,17 +387,18 @@ async function watchRoutes(
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
       audit().catch(reporter(log, 'the reload of the configuration'));
       // Calls that were already authorized may still be on their way to it.
-      retired.add(previous);
-      setTimeout(() => {
+      const retire = () => {
         retired.delete(previous);
-        void previous.close();
-      }, oldRoutingKeptMs).unref();
+        previous.close().catch((err: unknown) => log.warn({ err }, 'the connections of the old routes did not close'));
+      };
+      retired.set(previous, setTimeout(retire, oldRoutingKeptMs));
     },
     refuse: (problems) => log.error({ problems }, 'the configuration file does not hold: the old one stays in force'),
   });
   stops.add('routes', () => {
     unwatch();
-    return Promise.all([routing, ...retired].map((each) => each.close()));
+    for (const timer of retired.values()) clearTimeout(timer);
+    return Promise.all([routing, ...retired.keys()].map((each) => each.close()));
   });
   await audit();
   return () => routing;
@@ -416,18 +417,16 @@ function routesConfig({ options }: Config, file: ConfigFile): RoutesConfig {
   };
 }
 
-function modelGate(
-  { config, log }: Base,
-  { routing, ...parts }: GuardOptions & Control & Pick<ModelGate, 'ledger' | 'refusals'> & { routing: () => Routing },
-): ModelGate {
+function modelGate({ config, log }: Base, parts: Parts, guard: GuardOptions): ModelGate {
   const { options } = config;
   return {
     ...parts,
+    ...guard,
     rates: {
       keyPerMinute: options.RATE_LIMIT_MODELS_PER_MINUTE,
       tokenPerMinute: options.RATE_LIMIT_MODELS_TOKEN_PER_MINUTE,
     },
-    routes: () => routing().table,
+    routes: () => parts.routing().table,
     prices: new PriceBook(),
     clock: systemClock,
     log,

@@ -92,7 +92,7 @@ export function send(baseUrl: string, { method = 'GET', path, headers = {}, body
       method,
       path,
       agent: false,
-      headers: Object.fromEntries(given) as Record<string, string | string[]>,
+      headers: Object.fromEntries(given),
     });
     sent.once('error', reject);
     sent.once('response', (response) => {

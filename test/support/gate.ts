@@ -140,6 +140,15 @@ export class TestGate {
     return budget.id;
   }
 
+  /** Changes a budget's limit; when it resolves, this gate knows the budget, whichever made it. */
+  async setLimit(budgetId: string, limit: bigint): Promise<void> {
+    await this.api('BudgetService/UpdateBudget', {
+      budgetId,
+      updateMask: 'limitAmount',
+      limitAmount: limit.toString(),
+    });
+  }
+
   /** Where a budget stands. @throws Error when there is none of that name */
   async standing(name: string): Promise<Standing> {
     interface Status {
@@ -238,6 +247,7 @@ export interface LedgerRow {
   readonly rule?: string;
   readonly connectMs?: number;
   readonly overrun?: boolean;
+  readonly corrects?: string;
   readonly shadowVerdicts?: readonly { readonly budgetId: string; readonly limit: string }[];
 }
 

@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { methodTable } from '../api/methods.ts';
 import { auditActions } from '../audit/actions.ts';
@@ -26,13 +26,15 @@ export async function referencePages(): Promise<Page[]> {
   ];
 }
 
+const root = resolve(import.meta.dirname, '../../..');
+
 export function docsCommand(context: CliContext): Command {
   return new Command('docs')
     .description('write the generated reference pages into the working copy')
     .action(async () => {
       for (const { path, text } of await referencePages()) {
-        await mkdir(dirname(path), { recursive: true });
-        await writeFile(path, text);
+        await mkdir(dirname(join(root, path)), { recursive: true });
+        await writeFile(join(root, path), text);
         context.stdout.write(`${path}\n`);
       }
     });

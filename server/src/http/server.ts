@@ -67,6 +67,8 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     options.metrics.activeConnections.inc();
     socket.once('close', () => options.metrics.activeConnections.dec());
   });
+  // Node would answer an expectation that it does not know by itself; it may as well be ignored (RFC 9110, 10.1.1).
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.decorateRequest('principal', null);
   // The doors read bodies themselves, when they know the caller.
   app.removeAllContentTypeParsers();

@@ -14,7 +14,7 @@ import { requestIdHeader } from './wire.ts';
 export async function deliverStream(context: DeliveryContext): Promise<Delivery> {
   const { call, plan, reserved, upstream, progress } = context;
   const { provider } = plan.target;
-  if (!String(upstream.headers['content-type']).startsWith('text/event-stream')) {
+  if (!/^text\/event-stream\b/i.test(String(upstream.headers['content-type']))) {
     throw new PortcullisError('upstream_error', 'The provider did not answer with a stream.');
   }
   const relay = createRelay(context);
