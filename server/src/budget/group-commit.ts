@@ -26,6 +26,11 @@ export class GroupCommit<T> {
     return true;
   }
 
+  /** Items that wait for their commit. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** Resolves once everything added so far, and while it waits, was committed or given up. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;

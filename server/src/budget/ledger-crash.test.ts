@@ -4,7 +4,7 @@ import { createTestDatabase, testBounds, type TestDatabase } from '../../../test
 import { type FaultyLink, openFaultyLink } from '../../../test/support/faulty-link.ts';
 import { type Gate, counters, makeBudget, openGate, reserve, seedProject, used } from '../../../test/support/ledger.ts';
 import type { Clock } from '../base/clock.ts';
-import { holdGraceMs, instanceDeadMs } from '../base/limits.ts';
+import { holdGraceMs, instanceDeadMs, settleQueueMax } from '../base/limits.ts';
 import { createPool } from '../pg/pool.ts';
 import type { BudgetRecord } from './budget-store.ts';
 import { sweepHolds } from './instances.ts';
@@ -130,6 +130,16 @@ describe('the truth that arrives after the sweeper', () => {
   });
 });
 
+test('a hold in doubt that was booked as a refusal and then posted leaves nothing in the ledger when it is given back', async () => {
+  const hold = await reserve(gate, { usd: 40n, ...alreadyOver });
+  gate.ledger.recordRefusal(used(hold, 0n));
+  await expect.poll(() => ledgerOf(hold.id)).toHaveLength(1);
+  await sweepHolds(db.pool);
+  await gate.ledger.release(hold, used(hold, 0n));
+  expect((await ledgerOf(hold.id)).reduce((sum, row) => sum + row.cost_nanousd, 0n)).toBe(0n);
+  expect(await counters(db.pool, budget.id)).toMatchObject([{ posted: 0n, held: 0n }]);
+});
+
 /** Real time that a test can move on. */
 class ShiftedClock implements Clock {
   aheadMs = 0;
@@ -202,6 +212,17 @@ describe('when the database goes away', () => {
     await far.ledger.stop(10_000);
     expect(await counters(db.pool, budget.id)).toMatchObject([{ posted: 4n, held: 0n }]);
     expect(await ledgerOf(hold.id)).toMatchObject([{ cost_nanousd: 4n, provenance: 'measured' }]);
+  });
+
+  test('a flood of refusals takes no place of a settlement that waits', async () => {
+    const hold = await reserve(far, { usd: 10n });
+    link.cut();
+    const refused = used(hold, 0n);
+    for (let i = 0; i < settleQueueMax + 1_000; i++) far.ledger.recordRefusal({ ...refused, id: `att_flood_${i}` });
+    await expect(far.ledger.settle(hold, used(hold, 4n))).rejects.toThrow('could not be written in time');
+    link.mend();
+    await far.ledger.stop(20_000);
+    expect(await stateOf(hold.id)).toBe('settled');
   });
 
   test('a hold whose commit is in doubt is given back, since the caller was told no', async () => {

@@ -73,7 +73,9 @@ export class SettleLane {
 
   /** Writes a ledger row that no hold belongs to; nobody waits for it. */
   record(ending: EndingRow): void {
-    this.#add(ending, false);
+    // Money comes first: in an outage every call is refused, and their rows must not take the places of settlements.
+    if (this.#lane.waiting >= settleQueueMax / 2) this.#lose();
+    else this.#add(ending, false);
   }
 
   /** Waits until all is written; what cannot be written within `graceMs` is given up. */

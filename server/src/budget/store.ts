@@ -176,7 +176,7 @@ const correctHoldsSql = `
   WITH ${endingInput}, e AS (
     UPDATE holds h SET corrected_at = now()
     FROM input i WHERE h.id = i.hold_id AND h.state = 'posted' AND h.corrected_at IS NULL
-    RETURNING h.id, h.budget_ids, h.window_keys, h.amounts, h.crash_row, i.usd, i.tokens, i.requests, i."row"
+    RETURNING h.id, h.budget_ids, h.window_keys, h.amounts, i.usd, i.tokens, i.requests, i."row"
   ), deltas AS (
     SELECT a.budget_id, a.window_key, 0::bigint AS held, sum(${trueAmount} - a.amount)::bigint AS posted
     FROM e
@@ -191,7 +191,8 @@ const correctHoldsSql = `
   })}
   FROM e
   CROSS JOIN LATERAL json_populate_record(NULL::attempts, e."row") r
-  CROSS JOIN LATERAL json_populate_record(NULL::attempts, e.crash_row) w`;
+  -- What the ledger really says: where a refusal's row was there before, posting added none.
+  JOIN attempts w ON w.id = e.id AND w.corrects IS NULL`;
 
 /**
  * The truth about holds that were posted at their worst case because nobody had ended them in time: counters and

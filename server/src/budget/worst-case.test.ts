@@ -91,6 +91,13 @@ describe('the worst case', () => {
     expect(call(199_937).usd).toBe(200_001n * 7_500n + 100n * 22_500n);
   });
 
+  it('does not believe a context above which the price sheet has a tier: a beta header asks for the longer one', () => {
+    const limits: ModelLimits = { contextTokens: 200_000, maxOutputTokens: 64_000, imageTokens: 4_784 };
+    const worst = worstCase(planned('anthropic', 'claude-sonnet-4-5', { bodyBytes: 900_000 }, { limits }));
+    expect(worst.usage.cacheWrite5m).toBeGreaterThan(900_000);
+    expect(worst.usd).toBeGreaterThan(900_000n * 7_500n);
+  });
+
   it('multiplies the answer by the choices asked for, and takes the cap of the model where none is asked', () => {
     expect(worstCase(planned('openai', 'gpt-4o', { choices: 3 })).usage.output).toBe(300);
     expect(worstCase(planned('openai', 'gpt-4o', { maxOutputTokens: null })).usage.output).toBe(16_384);

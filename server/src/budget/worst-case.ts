@@ -56,8 +56,9 @@ export function worstCase(call: PlannedCall): WorstCase {
   const needy = budgetInNeed(call);
   if (needy) refuseUnbounded(needy, call);
   const overhead = kind === 'anthropic' ? overheads.anthropic : overheads.other;
-  const input = inputTokens(facts, limits, overhead);
-  const output = outputTokens(facts, limits) * facts.choices;
+  const known = { ...limits, contextTokens: knownContext(limits, price) };
+  const input = inputTokens(facts, known, overhead);
+  const output = outputTokens(facts, known) * facts.choices;
   if (!Number.isSafeInteger(input + output)) {
     throw new PortcullisError('invalid_argument', 'max_tokens times n is more than can be counted.', {
       param: 'max_tokens',
@@ -92,6 +93,16 @@ function refuseUnbounded(budget: { readonly name: string }, { facts, limits, kin
   if (maxOutputTokens === null && limits.maxOutputTokens === null) {
     throw refuse('max_tokens', 'set it, or have an operator declare max_output_tokens for this model');
   }
+}
+
+// Anthropic documents one longer context, of a million tokens, which a beta header of the client asks for.
+const longContextTokens = 1_000_000;
+
+/** A length tier that begins where the context is said to end tells that the model can be asked for a longer one. */
+function knownContext({ contextTokens }: ModelLimits, price: Price | null): number | null {
+  if (contextTokens === null) return null;
+  const longer = price?.tiers.some(({ aboveInputTokens }) => aboveInputTokens >= contextTokens) ?? false;
+  return longer ? Math.max(contextTokens, longContextTokens) : contextTokens;
 }
 
 function inputTokens(facts: RequestFacts, limits: ModelLimits, overhead: Overhead): number {
