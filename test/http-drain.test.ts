@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from './support/database.ts';
 import { bearer, eventually, messages, send } from './support/doors.ts';
 import { startGate, type TestGate } from './support/gate.ts';
@@ -38,9 +38,8 @@ async function start(drainMs: string): Promise<void> {
 
 describe('SIGTERM', () => {
   const agent = new Agent({ keepAlive: true });
-  beforeEach(() => start('700'));
-
   it('ends what takes too long with an error of its own, settles it, and exits with 0', async () => {
+    await start('700');
     const response = await openStream('sim-rate-20-tokens-4000', agent);
     const whole = text(response);
     expect(await gate.end()).toBe(0);
@@ -50,6 +49,7 @@ describe('SIGTERM', () => {
   });
 
   it('refuses new work on a connection that is open, in the shape of its door', async () => {
+    await start('30000');
     const one = new Agent({ keepAlive: true, maxSockets: 1 });
     const response = await openStream('sim-rate-100-tokens-40', one);
     const next = request(new URL('/v1/messages', gate.url), {
@@ -70,6 +70,7 @@ describe('SIGTERM', () => {
   });
 
   it('waits for nobody who is idle, half done or silent', async () => {
+    await start('700');
     const { hostname, port } = new URL(gate.url);
     const [idle, half, silent] = [
       connect(Number(port), hostname),
@@ -87,6 +88,7 @@ describe('SIGTERM', () => {
   });
 
   it('is audited, and so are the start and the configuration', async () => {
+    await start('700');
     expect(await gate.end()).toBe(0);
     const { rows } = await database.pool.query<{ action: string; target: string; payload: object }>(
       `SELECT action, target, payload FROM audit_entries WHERE actor_id = 'server' ORDER BY at DESC, id DESC LIMIT 3`,

@@ -206,6 +206,18 @@ test('the switch for a model ends and refuses the calls of that model, and no ot
   expect([await statusOf('claude-1'), await statusOf('gpt-1')]).toEqual([200, 503]);
 });
 
+test('the switch for a model ends a call that only names it as a fallback', async () => {
+  const { secret } = await caller();
+  const before = (await mock.requests()).length;
+  const bearer = { authorization: `Bearer ${secret}`, 'x-request-id': 'fallback' };
+  const body = ask('claude-silent', { stream: true, fallbacks: [{ model: 'claude-spare' }] });
+  const ended = post(gate, doors.anthropic.path, body, bearer);
+  await mock.until((requests) => requests.length > before && (requests.at(-1)?.chunksSent ?? 0) > 2);
+  await engage('MODEL', 'claude-spare');
+  expect((await ended).body.toString()).toContain('"error_code":"killed"');
+  expect(await gate.ledgerRow('fallback')).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_KILLED' });
+});
+
 test("the switch for an agent leaves another agent's calls alone", async () => {
   const [stopped, other] = [await caller(), await caller()];
   const others = await fly(other);

@@ -196,8 +196,7 @@ test('headers for the provider pass, and all others stay', async () => {
   const passing = {
     'anthropic-beta': 'a-2026-01-01,b-2026-02-02',
     'anthropic-version': '2024-10-22',
-    'openai-organization': 'org-1',
-    'openai-project': 'proj-1',
+    'openai-beta': 'assistants=v2',
     'x-stainless-lang': 'js',
     'x-claude-code-session-id': 'session-1',
     'user-agent': 'agent/1.0',
@@ -213,16 +212,54 @@ test('headers for the provider pass, and all others stay', async () => {
     referer: 'http://x/',
     'proxy-authorization': 'Basic abc',
     te: 'trailers',
+    'openai-organization': 'org-1',
+    'openai-project': 'proj-1',
+    'anthropic-organization-id': 'org-1',
+    'anthropic-workspace-id': 'wrkspc-1',
   };
   for (const { path, model } of [doors.anthropic, doors.chat]) {
     await post(gate, path, ask(model), { ...bearer(), ...passing, ...staying });
     const got = headersOf(await seen());
     expect(got).toMatchObject(passing);
     for (const [name, value] of Object.entries(staying)) expect(got[name]).not.toBe(value);
+    expect(Object.keys(got).filter((name) => /organization|project|workspace/.test(name))).toEqual([]);
     expect(Object.keys(got).filter((name) => name.startsWith('x-portcullis'))).toEqual([]);
     await mock.reset();
   }
   expect((await gate.ledger())[0]).toMatchObject({ clientSession: 'session-1', requestId: 'mine-1' });
+});
+
+test.each([
+  ['an answer', 200, false],
+  ['a stream', 200, true],
+  ['a refusal', 403, false],
+] as const)(
+  '%s tells nothing of the account at the provider, and has the request id of the gate',
+  async (_what, status, stream) => {
+    const account = {
+      'anthropic-organization-id': 'org-1',
+      'openai-organization': 'org-1',
+      'openai-project': 'proj-1',
+      'request-id': 'req_theirs',
+      'x-request-id': 'req_theirs',
+      location: 'http://inside/',
+      'www-authenticate': 'Bearer realm="inside"',
+    };
+    for (const [dialect, { path, model }] of Object.entries(doors)) {
+      await mock.script({ model, headers: account, ...(status === 200 ? {} : { error: status }) });
+      const { headers, status: answered } = await post(gate, path, ask(model, { stream }), bearer());
+      expect(answered).toBe(status);
+      for (const name of Object.keys(account).filter((name) => !name.endsWith('request-id')))
+        expect(headers).not.toHaveProperty(name);
+      expect(headers['x-request-id']).toMatch(/^req_(?!theirs)/);
+      expect(headers['request-id']).toBe(dialect === 'anthropic' ? headers['x-request-id'] : undefined);
+    }
+  },
+);
+
+test('a header that may come once counts as absent when it is repeated', async () => {
+  const headers = { ...bearer(), 'x-portcullis-run': ['run_a', 'run_b'] as unknown as string };
+  expect((await post(gate, doors.chat.path, ask('gpt-1'), headers)).status).toBe(200);
 });
 
 describe('a refusal of the provider', () => {
@@ -289,6 +326,7 @@ test('count_tokens is answered here for a provider that does not offer it', asyn
     });
     expect(answer.status).toBe(200);
     expect((JSON.parse(answer.body.toString()) as { input_tokens: number }).input_tokens).toBeGreaterThan(0);
+    expect(answer.headers['request-id']).toBe(`local-${model}`);
   }
   expect(await mock.requests()).toEqual([]);
   await gate.ledgerRow((await post(gate, doors.chat.path, ask('none'), bearer())).headers['x-request-id'] as string);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { translatedBodyBytesMax } from '../server/src/base/limits.ts';
 import type { TestGate } from './support/gate.ts';
 import type { MockUpstream } from './support/mock-upstream/client.ts';
 import { type RawAnswer, ask, doors, post, providerKeys, startGateWithMock } from './support/models.ts';
@@ -73,6 +74,25 @@ describe.each(crossings)('from $client to $provider', ({ client, provider, unkno
       provider === 'claude' ? ['x-api-key', 'anthropic-version'] : ['authorization', 'x-client-request-id'];
     expect(new Set(names)).toEqual(new Set([...ours, ...theirs]));
   });
+});
+
+test('a body that must be parsed may not be as long as one that passes', async () => {
+  const messages = [{ role: 'user', content: 'a'.repeat(translatedBodyBytesMax) }];
+  for (const [client, model] of [
+    ['anthropic', 'gpt-1'],
+    ['chat', 'claude-1'],
+    ['chat', 'sim'],
+    ['anthropic', 'sim'],
+  ] as const) {
+    const answer = await call(client, model, { messages });
+    expect(answer.status).toBe(413);
+    expect(answer.body.toString()).toContain(`larger than ${translatedBodyBytesMax} bytes`);
+  }
+  const headers = { authorization: `Bearer ${secret}` };
+  const counted = await post(gate, '/v1/messages/count_tokens', ask('gpt-1', { messages }), headers);
+  expect(counted.status).toBe(413);
+  expect(await mock.requests()).toEqual([]);
+  expect((await call('chat', 'gpt-1', { messages })).status).toBe(200);
 });
 
 test('an overflow of the context reads as the client of each dialect expects it', async () => {

@@ -87,13 +87,6 @@ describe.each(combinations)('a $client client of $provider, whose answer', ({ cl
     ['never comes', { never: true }, 504, 'deadline_exceeded', 'TIMEOUT'],
     ['is a reset', { reset: true }, 502, 'upstream_error', 'FAILED'],
     ['is no JSON', { reply: { status: 200, chunks: ['hello'] } }, 502, 'upstream_error', 'FAILED'],
-    [
-      'is a redirect',
-      { reply: { status: 302, headers: { location: '/x' }, chunks: [] } },
-      502,
-      'upstream_error',
-      'FAILED',
-    ],
   ];
 
   test.each(plain)('%s, gets an HTTP error', async (_name, script, status, code, outcome) => {
@@ -108,10 +101,27 @@ describe.each(combinations)('a $client client of $provider, whose answer', ({ cl
     }
   });
 
-  test('is refused, is charged nothing', async () => {
-    const { row } = await call(client, provider, { error: 500 }, {});
-    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'http_500', costNanousd: '0' });
+  test.each([400, 429, 503, 529])('is a refusal with status %s, is charged nothing', async (error) => {
+    const { row } = await call(client, provider, { error }, {});
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: `http_${error}`, costNanousd: '0' });
     expect(row.provenance).toBe('PROVENANCE_MEASURED');
+  });
+
+  test.each([500, 502, 504])('is status %s, is charged the worst case: the model may have worked', async (error) => {
+    const { row } = await call(client, provider, { error }, {});
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: `http_${error}` });
+    await expectEstimate(row);
+  });
+
+  test.each([302, 307])('is a redirect (%s), gets an error without it, and is charged nothing', async (status) => {
+    for (const stream of [false, true]) {
+      const reply = { status, headers: { location: '/x' }, chunks: ['over there'] };
+      const { answer, row } = await call(client, provider, { reply }, { stream });
+      expect(answer.status).toBe(502);
+      expect(answer.headers).not.toHaveProperty('location');
+      expect(answer.body.toString()).toContain(`status ${status}`);
+      expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'upstream_error', costNanousd: '0' });
+    }
   });
 
   test('breaks off only after its end, gets it whole', async () => {
@@ -123,6 +133,44 @@ describe.each(combinations)('a $client client of $provider, whose answer', ({ cl
       expect(answer.body.toString()).not.toContain('"error"');
       expect(row.outcome).toBe('ATTEMPT_OUTCOME_SUCCESS');
     }
+  });
+});
+
+test('a translation that is longer than the body is held at its own length', async () => {
+  const turns = Array.from({ length: 200 }, (_, i) => ({ role: i % 2 ? 'assistant' : 'user', content: 'a' }));
+  const messages = [...turns, { role: 'user', content: 'a' }];
+  const { row } = await call('chat', 'claude', { never: true }, { messages });
+  const sent = (await mock.requests()).at(-1)?.bodyBytes ?? Infinity;
+  expect(Number(row.inputTokens)).toBeGreaterThanOrEqual(sent + 16 * messages.length);
+});
+
+describe('the ending of a stream', () => {
+  const events = { 'content-type': 'text/event-stream' };
+  const finish = 'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n';
+  const usage = 'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\n';
+  const stop = 'event: message_stop\ndata: {"type":"message_stop"}\n\n';
+
+  test('of a chat answer keeps no comments back, and ends with its last event', async () => {
+    const reply = { headers: events, chunks: [finish, ': still there\n\n', usage, 'data: [DONE]\n\n', finish, usage] };
+    const { answer, row } = await call('chat', 'gpt', { reply }, { stream: true });
+    expect(answer.body.toString()).toBe(`${finish}data: [DONE]\n\n`);
+    expect(row).toMatchObject({ provenance: 'PROVENANCE_MEASURED', inputTokens: '3', outputTokens: '1' });
+  });
+
+  test('of a message does not wait for what comes after it', async () => {
+    const reply = { headers: events, chunks: [stop, ': still there\n\n', stop] };
+    const { answer } = await call('anthropic', 'claude', { reply, stallAfter: 2 }, { stream: true });
+    expect(answer.body.toString()).toBe(stop);
+    await mock.until((requests) => requests.every(({ outcome }) => outcome !== 'open'));
+  });
+
+  test('that does not come to an end is an error', async () => {
+    const more = `data: {"choices":[],"x":"${'x'.repeat(1024 * 1024)}"}\n\n`;
+    const reply = { headers: events, chunks: [finish, ...Array.from({ length: 9 }, () => more)] };
+    const { answer, row } = await call('chat', 'gpt', { reply }, { stream: true });
+    expect(errorEvent('chat', answer).code).toBe('upstream_error');
+    expect(answer.body.length).toBeLessThan(10_000);
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: 'upstream_error' });
   });
 });
 

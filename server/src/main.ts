@@ -10,7 +10,7 @@ import { auditSystem } from './audit/system.ts';
 import { systemClock } from './base/clock.ts';
 import { PortcullisError } from './base/errors.ts';
 import { RateLimiter } from './base/gcra.ts';
-import { bucketsMax, instanceBeatMs } from './base/limits.ts';
+import { bodyBytesInFlightMax, bucketsMax, instanceBeatMs } from './base/limits.ts';
 import { type Logger, createLogger, logDestination, withoutRedaction } from './base/log.ts';
 import { type Metrics, createMetrics } from './base/metrics.ts';
 import { Stops } from './base/stops.ts';
@@ -274,6 +274,7 @@ async function startControl({ config, log, metrics, stops }: Base, connection: C
       maxPerCaller: options.CALLS_IN_FLIGHT_PER_KEY_MAX,
       queueMax: options.CALLS_IN_FLIGHT_MAX,
       queueWaitMs: 1_000,
+      bodyBytesMax: bodyBytesInFlightMax,
     },
     (subject) => {
       const kill = kills.killedBy(subject, systemClock.now());

@@ -28,7 +28,13 @@ export class Program {
     });
     this.process.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString()));
     this.process.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
-    this.exited = once(this.process, 'close').then(([code]) => code as number | null);
+    // A test that fails must not leave it behind.
+    const kill = () => this.process.kill('SIGKILL');
+    process.once('exit', kill);
+    this.exited = once(this.process, 'close').then(([code]) => {
+      process.off('exit', kill);
+      return code as number | null;
+    });
   }
 
   get output(): string {

@@ -238,7 +238,7 @@ test('a kill switch is in force here when its answer is there, and audited with 
     expireTime: timestampFromMs(Date.now() + 3_600_000),
   });
   expect(killSwitch).toMatchObject({ scope: KillScope.AGENT, value: agent.id, projectId: ours, reason: 'It loops.' });
-  const subject = { projectId: ours, agentId: agent.id, personId: null, keyId: null, runId: null, model: null };
+  const subject = { projectId: ours, agentId: agent.id, personId: null, keyId: null, runId: null, models: [] };
   expect(api.kills.killedBy(subject, Date.now())?.id).toBe(killSwitch!.id);
   expect((await client.listKillSwitches({})).killSwitches).toEqual([killSwitch]);
   await client.releaseKillSwitch({ killSwitchId: killSwitch!.id });

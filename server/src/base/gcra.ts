@@ -16,6 +16,9 @@ export interface RateVerdict {
   readonly resetS: number;
 }
 
+// Times are fractions of milliseconds, whose sums are off by a hair: without this a call that is just due would be refused.
+const toleranceMs = 0.001;
+
 /**
  * Rate limits by the generic cell rate algorithm (ITU-T I.371): one number per key, the theoretical arrival time, gives
  * true refill and burst with no window edges. Bounded: a full store drops only buckets that are full again (they hold
@@ -44,11 +47,11 @@ export class RateLimiter {
     const arrival = Math.max(known ?? now, now);
     const next = arrival + interval;
     const earliest = next - interval * rate.burst;
-    if (earliest > now) {
+    if (earliest > now + toleranceMs) {
       return { allowed: false, remaining: 0, retryAfterS: (earliest - now) / 1000, resetS: (arrival - now) / 1000 };
     }
     this.#arrivals.set(key, next);
-    const remaining = Math.floor((now - earliest) / interval);
+    const remaining = Math.max(0, Math.floor((now - earliest + toleranceMs) / interval));
     return { allowed: true, remaining, retryAfterS: 0, resetS: (next - now) / 1000 };
   }
 

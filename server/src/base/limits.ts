@@ -5,6 +5,10 @@
 
 // Requests (design: "The gate", Limits)
 export const modelBodyBytesMax = 32 * 1024 * 1024;
+// A body that must be parsed whole, since its model speaks another dialect or is simulated
+export const translatedBodyBytesMax = 4 * 1024 * 1024;
+// Request bodies of all model calls in flight of a process
+export const bodyBytesInFlightMax = 512 * 1024 * 1024;
 export const urlBytesMax = 8 * 1024;
 export const headerBytesMax = 16 * 1024;
 export const jsonDepthMax = 64;
@@ -86,6 +90,12 @@ export const refusalGroupsMax = 256;
 export const sseEventBytesMax = 8 * 1024 * 1024;
 export const upstreamErrorBytesMax = 1024 * 1024;
 export const upstreamAnswerBytesMax = 64 * 1024 * 1024;
+
+// Requests as they are read (llm/): names of members, the fields read whole, other models that they name, stop sequences
+export const jsonNameBytesMax = 1024;
+export const smallFieldBytesMax = 64 * 1024;
+export const otherModelsMax = 16;
+export const stopSequencesMax = 16;
 
 // Translated answers (llm/): arguments of tool calls held back at a time, and the calls of one answer
 export const toolArgumentsCharsMax = 8 * 1024 * 1024;

@@ -26,11 +26,11 @@ const facts: RequestFacts = {
   messageCount: 0,
   toolCount: 0,
   builtInTools: 0,
-  media: { images: 0, imagesLowDetail: 0, documents: 0, documentBytes: 0, inlineBytes: 0 },
+  media: { images: 0, documents: 0, inlineBytes: 0 },
   serverTools: [],
   unbounded: [],
   longCacheTtl: false,
-  serviceTier: null,
+  mayReason: false,
 };
 
 function planned(
@@ -79,7 +79,7 @@ describe('the worst case', () => {
 
   it('is never more than the context, which is also the worst of a document', () => {
     expect(haiku({ bodyBytes: 5_000_000 }).usage.cacheWrite5m).toBe(200_000);
-    const media = { ...facts.media, documents: 1, documentBytes: 10, inlineBytes: 14 };
+    const media = { ...facts.media, documents: 1, inlineBytes: 14 };
     expect(haiku({ media }).usage.cacheWrite5m).toBe(200_000);
   });
 

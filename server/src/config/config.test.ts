@@ -1,14 +1,17 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig } from './config.ts';
 
 const strong = 'Zq8vN2xW5rT7yU4iO9pL3kJ6hG1fD0sA';
 const safe = { NODE_ENV: 'production', SECRETS_KEY: strong, DATABASE_URL: 'postgres://portcullis@db/portcullis' };
 
+const root = mkdtempSync(join(tmpdir(), 'portcullis-config-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
 function folder(files: Record<string, string> = {}): string {
-  const path = mkdtempSync(join(tmpdir(), 'portcullis-config-'));
+  const path = mkdtempSync(join(root, 'case-'));
   for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
   return path;
 }

@@ -6,7 +6,7 @@ import type { ServiceDeps } from '../api/deps.ts';
 import { registerServices } from '../api/routes.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
-import { closeIfUnread } from './refusal.ts';
+import { discardBody } from './refusal.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -32,7 +32,7 @@ export async function registerApi(
         await admitCaller(guardOptions, rate, request, reply);
       } catch (thrown) {
         request.refusal = PortcullisError.from(thrown);
-        closeIfUnread(request, reply);
+        await discardBody(request, reply);
       }
     });
     await scope.register(fastifyConnectPlugin, {

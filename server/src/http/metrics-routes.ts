@@ -4,7 +4,7 @@ import type { Metrics } from '../base/metrics.ts';
 import { requireScope } from '../identity/permission.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
-import { noteRefusal, sendRefusal } from './refusal.ts';
+import { noteRefusal } from './refusal.ts';
 import type { ThroughputMeter } from './throughput.ts';
 
 export interface MetricsRoutesOptions extends GuardOptions {
@@ -41,7 +41,7 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
 /** Programs written for the model server that this replaces expect 403 and this body, whatever was wrong with the credential. */
 function forbid(thrown: Error, request: FastifyRequest, reply: FastifyReply): void {
   const error = PortcullisError.from(thrown);
-  if (error.status !== 401 && error.status !== 403) return void sendRefusal(error, request, reply);
+  if (error.status !== 401 && error.status !== 403) throw error;
   noteRefusal(request.access, error);
   const body = { detail: 'Forbidden', status: 403, code: 'insufficient_scope', request_id: request.id };
   void reply.code(403).type('application/problem+json').send(JSON.stringify(body));

@@ -23,8 +23,12 @@ export function observe(request: FastifyRequest, reply: FastifyReply, options: O
     raw.socket.remoteAddress ?? '',
     typeof forwardedFor === 'string' ? forwardedFor : undefined,
   );
-  // 'close' comes after a whole answer and after a client that went away alike.
-  reply.raw.once('close', () => conclude(request, reply, performance.now() - receivedAt, options));
+  // 'finish' comes after a whole answer, 'close' alone when the client went away before.
+  const end = () => {
+    reply.raw.off('finish', end).off('close', end);
+    conclude(request, reply, performance.now() - receivedAt, options);
+  };
+  reply.raw.once('finish', end).once('close', end);
 }
 
 function conclude(
@@ -40,8 +44,8 @@ function conclude(
   access.bytesIn ||= declaredLength(request.headers['content-length']);
   access.bytesOut ||= declaredLength(raw.getHeader('content-length'));
   if (status === clientClosedStatus) access.code ??= 'client_closed';
-  // A caller who is known, and whom nobody refused.
-  if (access.subject !== null) access.decision ??= 'allow';
+  // A caller who is known, and of whom no step has said more (Connect refuses messages that it cannot read by itself).
+  if (access.subject !== null) access.decision ??= status < 400 || status === clientClosedStatus ? 'allow' : 'deny';
   metrics.httpRequests.inc({ method, route, status });
   metrics.httpDuration.observe({ route }, latencyMs / 1000);
   metrics.httpRequestBytes.inc({ route }, access.bytesIn);

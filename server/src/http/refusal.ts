@@ -1,21 +1,24 @@
+import { finished } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AccessRecord } from '../base/access-record.ts';
 import { type PortcullisError, errorCodes } from '../base/errors.ts';
+import { unreadBodyMs } from '../base/limits.ts';
 import { refusalHeaders } from '../base/refusal-headers.ts';
 import { refusalAnswer } from '../gateway/models/wire.ts';
 import type { Dialect } from '../llm/dialect.ts';
 
 /** Answers with an error in the shape of the door that was knocked at, and notes it in the access record. */
-export function sendRefusal(error: PortcullisError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export async function sendRefusal(error: PortcullisError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   noteRefusal(request.access, error);
-  closeIfUnread(request, reply);
+  await discardBody(request, reply);
   reply.code(error.status).headers(refusalHeaders(error));
   const dialect = dialectOf(request);
   if (dialect !== null) {
     const { headers, body } = refusalAnswer(dialect, error, request.id);
-    return reply.headers(headers).send(body);
+    await reply.headers(headers).send(body);
+    return;
   }
-  return reply.type('application/problem+json').send(JSON.stringify(problemBody(error, request.id)));
+  await reply.type('application/problem+json').send(JSON.stringify(problemBody(error, request.id)));
 }
 
 /** Tells access log and metrics what the answer tells the caller, and why. */
@@ -26,10 +29,17 @@ export function noteRefusal(access: AccessRecord, error: PortcullisError): void 
   access.internal ??= error.internal ?? null;
 }
 
-/** Whoever is refused before the body was read has no further claim on the connection: the rest is not waited for. */
-export function closeIfUnread({ raw }: FastifyRequest, reply: FastifyReply): void {
-  const hasBody = raw.headers['content-length'] !== undefined || raw.headers['transfer-encoding'] !== undefined;
-  if (hasBody && !raw.complete) reply.header('connection', 'close');
+/**
+ * Reads what is left of a refused body and throws it away, for a short time: to answer and close at once would reset the
+ * connection under a client that still sends, and take the answer away from it (RFC 9112, 9.6).
+ */
+export async function discardBody({ raw }: FastifyRequest, reply: FastifyReply): Promise<void> {
+  raw.resume();
+  try {
+    await finished(raw, { signal: AbortSignal.timeout(unreadBodyMs) });
+  } catch {
+    reply.header('connection', 'close');
+  }
 }
 
 /** The body of an RFC 9457 problem: the shape of errors everywhere without a protocol of its own. */

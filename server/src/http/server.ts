@@ -1,6 +1,6 @@
 import fastifyCors from '@fastify/cors';
 import fastifyHelmet from '@fastify/helmet';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AccessRecord } from '../base/access-record.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
@@ -42,6 +42,11 @@ const probePaths = new Set(['/healthz', '/readyz']);
  */
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
   const malformed = new MalformedRequests(options);
+  const begin = (request: FastifyRequest, reply: FastifyReply) => {
+    observe(request, reply, options);
+    malformed.noteAnswer(request.raw.socket, reply.raw);
+    reply.raw.setHeader('x-request-id', request.id);
+  };
   const app = Fastify({
     logger: false,
     requestTimeout: requestTimeoutMs,
@@ -57,6 +62,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
       connectionsCheckingInterval: timeoutCheckMs,
     },
     clientErrorHandler: (error, socket) => malformed.refuse(error, socket),
+    // A path that cannot be decoded reaches neither hooks nor routes.
+    frameworkErrors: (thrown, request, reply) => {
+      begin(request, reply);
+      sendRefusal(toPortcullisError(thrown), request, reply).catch(() => request.raw.destroy());
+    },
     genReqId: ({ headers }) => {
       const given = headers['x-request-id'];
       return typeof given === 'string' && requestIdPattern.test(given) ? given : newId('req');
@@ -76,9 +86,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
 
   const checkHost = createHostCheck(options);
   app.addHook('onRequest', async (request, reply) => {
-    observe(request, reply, options);
-    malformed.noteAnswer(request.raw.socket, reply.raw);
-    reply.raw.setHeader('x-request-id', request.id);
+    begin(request, reply);
     if (request.url.length > urlBytesMax)
       throw new PortcullisError('invalid_argument', `The URL is longer than ${urlBytesMax} bytes.`);
     if (probePaths.has(pathOf(request.url))) return;

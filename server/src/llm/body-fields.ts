@@ -1,5 +1,5 @@
 import { PortcullisError } from '../base/errors.ts';
-import { modelNameCharsMax } from '../base/limits.ts';
+import { modelNameCharsMax, smallFieldBytesMax } from '../base/limits.ts';
 import { type JsonKind, type Member, type ScannedBody, readBoolean, readNumber, readString } from './json-scan.ts';
 
 /**
@@ -67,9 +67,12 @@ export class BodyFields {
     return this.#member(name, 'array', 'a list')?.count ?? 0;
   }
 
-  /** The whole value of a small field. */
+  /** The whole value of a small field; larger ones are refused, since a request can hold more than is worth parsing. */
   json(name: string): unknown {
     const member = this.#scanned.members.get(name);
+    if (member && member.end - member.start > smallFieldBytesMax) {
+      throw refusal(name, `The field "${name}" may have ${smallFieldBytesMax} bytes at most.`);
+    }
     return member && (JSON.parse(this.#body.toString('utf8', member.start, member.end)) as unknown);
   }
 

@@ -95,6 +95,8 @@ export interface Target {
   readonly model: string;
   /** The most output tokens that the model can give; null when nobody said. */
   readonly maxOutputTokens: number | null;
+  /** A chat server that may know one of the two names of the output limit alone, and is told it by both. */
+  readonly bothOutputLimits?: boolean;
   /** Whether what the target cannot express is refused, or dropped and listed. */
   readonly lossy: 'refuse' | 'allow';
 }

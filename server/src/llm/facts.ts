@@ -1,3 +1,5 @@
+import { PortcullisError } from '../base/errors.ts';
+import { otherModelsMax } from '../base/limits.ts';
 import type { JsonObject } from './conversation.ts';
 import type { ByteRange } from './json-scan.ts';
 import { isJsonObject } from './object-reader.ts';
@@ -13,11 +15,8 @@ export interface ServerTool {
 export interface Media {
   /** Of any source: what bounds an image's tokens is the provider's maximum for one, not its bytes. */
   readonly images: number;
-  /** Those of `images` that are asked for in low detail. */
-  readonly imagesLowDetail: number;
-  /** Documents that are in the body as base64 (PDF, say), and their decoded size. Plain text ones are text. */
+  /** Documents that are in the body as base64 (PDF, say). Plain text ones are text. */
   readonly documents: number;
-  readonly documentBytes: number;
   /** How many bytes of the body are base64 of images and documents: the others bound the tokens of its text. */
   readonly inlineBytes: number;
 }
@@ -50,7 +49,8 @@ export interface RequestFacts {
   readonly unbounded: readonly string[];
   /** Cache entries may be written at a lifetime that is dearer than the usual one. */
   readonly longCacheTtl: boolean;
-  readonly serviceTier: string | null;
+  /** The model may generate tokens that are paid for and not shown, so that the bytes of an answer do not bound them. */
+  readonly mayReason: boolean;
 }
 
 const unboundedMax = 20;
@@ -61,27 +61,34 @@ export class CostFacts {
   readonly otherModels: string[] = [];
   readonly unbounded: string[] = [];
   builtInTools = 0;
-  readonly media = { images: 0, imagesLowDetail: 0, documents: 0, documentBytes: 0, inlineBytes: 0 };
+  readonly media = { images: 0, documents: 0, inlineBytes: 0 };
 
   /** `field` can cost without bound. */
   addUnbounded(field: string): void {
     if (this.unbounded.length < unboundedMax) this.unbounded.push(field);
   }
 
-  addOtherModel(model: unknown): void {
-    if (typeof model === 'string') this.otherModels.push(model);
+  /** @throws PortcullisError invalid_argument, naming `field`, for one model too many: each is authorized by itself */
+  addOtherModel(model: unknown, field: string): void {
+    if (typeof model !== 'string') return;
+    if (this.otherModels.length === otherModelsMax) {
+      throw new PortcullisError(
+        'invalid_argument',
+        `A request may name ${otherModelsMax} other models at most, and "${field}" names one more.`,
+        { param: field },
+      );
+    }
+    this.otherModels.push(model);
   }
 
   /** `inline` is the image as text of the body, if it is there. */
-  addImage(inline: unknown, lowDetail: boolean): void {
+  addImage(inline: unknown): void {
     this.media.images++;
-    if (lowDetail) this.media.imagesLowDetail++;
     if (typeof inline === 'string') this.media.inlineBytes += inline.length;
   }
 
   addDocument(base64: string): void {
     this.media.documents++;
-    this.media.documentBytes += Math.floor((base64.length * 3) / 4);
     this.media.inlineBytes += base64.length;
   }
 }

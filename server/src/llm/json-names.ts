@@ -1,7 +1,11 @@
+import { jsonNameBytesMax } from '../base/limits.ts';
 import { refuseBody, stringText } from './json-text.ts';
 
 /** Up to so many names, an object's duplicates are looked for byte by byte; beyond, in a set. */
 const linearMax = 32;
+
+/** Longer names are looked for in a set too: byte by byte, a prefix that they share would be read once for each. */
+const linearBytesMax = 64;
 
 /** The names that fields have in these APIs. */
 const plainName = /^\w*$/;
@@ -31,12 +35,14 @@ export class MemberNames {
   /**
    * Notes the name [start, end) in the object of `mark`. Nearly all objects are short and their names plain: bytes are
    * compared. Many names, or an escaped one, give the object a set of unescaped names: returned, and to be given again.
-   * @throws PortcullisError invalid_argument for a duplicate, a lone surrogate, or an escape in a name of letters, digits
-   * and underscores: no writer of JSON puts one there, and V8 itself (14.6) misreads such a name after an object whose
-   * name in the same place has those very bytes unescaped, so that one request could blind JSON.parse to a field of the next.
+   * @throws PortcullisError invalid_argument for a name that is too long, a duplicate, a lone surrogate, or an escape in a
+   * name of letters, digits and underscores: no writer of JSON puts one there, and V8 itself (14.6) misreads such a name
+   * after an object whose name in the same place has those very bytes unescaped, so that one request could blind
+   * JSON.parse to a field of the next.
    */
   claim(mark: number, start: number, end: number, escaped: boolean, known: Set<string> | null): Set<string> | null {
-    if (known === null && !escaped && this.#length - mark < linearMax) {
+    if (end - start > jsonNameBytesMax) refuseBody(`a name may have ${jsonNameBytesMax} bytes at most`, start);
+    if (known === null && !escaped && end - start <= linearBytesMax && this.#length - mark < linearMax) {
       for (let i = mark; i < this.#length; i++) if (this.#equal(i, start, end)) this.#refuse(start, end, false);
       this.#starts[this.#length] = start;
       this.#ends[this.#length++] = end;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../base/errors.ts';
-import { jsonDepthMax, jsonMembersMax } from '../base/limits.ts';
+import { jsonDepthMax, jsonMembersMax, jsonNameBytesMax } from '../base/limits.ts';
 import { editBody, readBoolean, readNumber, readString, scanObject } from './json-scan.ts';
 
 const scan = (body: Buffer | string) => scanObject(Buffer.from(body), { depthMax: jsonDepthMax });
@@ -27,6 +27,8 @@ const differentials: readonly (readonly [string, Buffer | string, RegExp])[] = [
   ['the empty name twice', '{"":1,"":2}', /"" stands twice/],
   ['__proto__ twice', '{"__proto__":1,"__proto__":2}', /"__proto__" stands twice/],
   ['a block type named twice', '{"messages":[{"type":"text","type":"image"}]}', /"type" stands twice/],
+  ['a long name twice', `{"${'n'.repeat(99)}":1,"a":2,"${'n'.repeat(99)}":3}`, /"n{64}" stands twice/],
+  ['a name that is too long', `{"${'n'.repeat(jsonNameBytesMax + 1)}":1}`, /1024 bytes at most.*byte 2/],
   ['a duplicate after forty names', `{${names(40)},"n7":1}`, /"n7" stands twice/],
   ['a duplicate that is escaped after forty', String.raw`{${names(40)},"\u006e7":1}`, /"n7" stands twice/],
   ['a byte order mark', '\uFEFF{"model":"a"}', /byte order mark.*byte 0/],
@@ -85,6 +87,7 @@ describe('what parsers read differently', () => {
   });
 
   it.each([
+    ['long names that share their start', `{"${'n'.repeat(jsonNameBytesMax)}":1,"${'n'.repeat(99)}":1}`],
     ['names that differ in case', '{"model":"a","Model":"b"}'],
     ['one name in two objects', '{"a":{"x":1},"b":{"x":1},"x":1}'],
     ['64 levels', `${'{"a":'.repeat(64)}1${'}'.repeat(64)}`],

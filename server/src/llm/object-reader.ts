@@ -72,8 +72,11 @@ export class ObjectReader {
     return value;
   }
 
-  strings(name: string): string[] {
-    return this.list(name).map((value, i) => {
+  /** A list of at most `max` strings. */
+  strings(name: string, max: number): string[] {
+    const list = this.list(name);
+    if (list.length > max) throw this.malformed(name, `a list of ${max} at most`);
+    return list.map((value, i) => {
       if (typeof value !== 'string') throw this.malformed(`${name}[${i}]`, 'a string');
       return value;
     });

@@ -52,7 +52,6 @@ export interface StreamTranslator {
   readonly usage: Usage | null;
   /** Bytes of all that the model generated so far, also of what stayed behind: bounds its tokens from above. */
   readonly outputBytes: number;
-  readonly dropped: readonly string[];
 }
 
 /**
@@ -81,14 +80,7 @@ export function translateRequest(request: {
     stream: (options) => {
       const answerLosses = new Losses(target.lossy, 'answer');
       const encoder = caller.createEncoder({ createdS: nowS(), includeUsage: options.includeUsage });
-      return new Translator(
-        provider.createDecoder(answerLosses),
-        encoder,
-        answerLosses,
-        names,
-        target,
-        options.requestId,
-      );
+      return new Translator(provider.createDecoder(answerLosses), encoder, names, target, options.requestId);
     },
   };
 }
@@ -124,22 +116,13 @@ function nowS(): number {
 class Translator implements StreamTranslator {
   readonly #decoder: StreamDecoder;
   readonly #encoder: StreamEncoder;
-  readonly #losses: Losses;
   readonly #names: LegalNames;
   readonly #target: Target;
   readonly #requestId: string;
 
-  constructor(
-    decoder: StreamDecoder,
-    encoder: StreamEncoder,
-    losses: Losses,
-    names: LegalNames,
-    target: Target,
-    requestId: string,
-  ) {
+  constructor(decoder: StreamDecoder, encoder: StreamEncoder, names: LegalNames, target: Target, requestId: string) {
     this.#decoder = decoder;
     this.#encoder = encoder;
-    this.#losses = losses;
     this.#names = names;
     this.#target = target;
     this.#requestId = requestId;
@@ -171,10 +154,6 @@ class Translator implements StreamTranslator {
 
   get outputBytes(): number {
     return this.#decoder.outputBytes;
-  }
-
-  get dropped(): readonly string[] {
-    return this.#losses.names;
   }
 
   #write(events: readonly StreamEvent[]): string {

@@ -18,9 +18,11 @@ export class TurnBuilder {
   readonly #turns: GrowingTurn[] = [];
   /** Calls of the newest assistant turn that have no result yet. */
   #unanswered = new Set<string>();
+  /** The newest turn has text. */
+  #hasText = false;
 
   system(blocks: readonly TextBlock[]): void {
-    this.#turn('system').blocks.push(...blocks);
+    this.#append(this.#turn('system').blocks, blocks);
   }
 
   assistant(blocks: readonly AssistantBlock[], path: string): void {
@@ -32,7 +34,7 @@ export class TurnBuilder {
   }
 
   user(blocks: readonly TextBlock[]): void {
-    this.#turn('user').blocks.push(...blocks);
+    this.#append(this.#turn('user').blocks, blocks);
   }
 
   /** @throws PortcullisError when the result answers no call, or stands where no provider accepts it. */
@@ -45,7 +47,7 @@ export class TurnBuilder {
           'send the call with its result, or leave both out.',
       );
     }
-    if (turn.blocks.some(({ type }) => type === 'text')) {
+    if (this.#hasText) {
       throw refused(path, `the tool result for ${quoted(block.callId)} must come before the text of its turn.`);
     }
     turn.blocks.push(block);
@@ -53,6 +55,12 @@ export class TurnBuilder {
 
   get turns(): readonly Turn[] {
     return this.#turns;
+  }
+
+  /** One by one: so many blocks as a body can hold do not fit in the arguments of one `push`. */
+  #append(growing: TextBlock[] | (TextBlock | ToolResultBlock)[], blocks: readonly TextBlock[]): void {
+    for (const block of blocks) growing.push(block);
+    this.#hasText ||= blocks.length > 0;
   }
 
   #call(id: string, path: string): void {
@@ -67,6 +75,7 @@ export class TurnBuilder {
     if (role === 'assistant' || last?.role !== 'assistant') this.#unanswered = new Set();
     const turn = { role, blocks: [] } as GrowingTurn as Extract<GrowingTurn, { role: R }>;
     this.#turns.push(turn);
+    this.#hasText = false;
     return turn;
   }
 }

@@ -17,8 +17,6 @@ export interface UsageWatcher {
    * usage is missing. Reasoning that a provider hides or shortens is paid for and not in it.
    */
   readonly outputBytes: number;
-  /** Why the model stopped, in the dialect's own word. */
-  readonly stopReason: string | null;
   /** Events that had to be parsed and are not JSON. */
   readonly malformed: number;
 }

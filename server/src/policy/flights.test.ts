@@ -10,9 +10,15 @@ const subject: CallSubject = {
   personId: null,
   keyId: 'key_a',
   runId: null,
-  model: null,
+  models: [],
 };
-const roomy: FlightLimits = { maxPerProcess: 100, maxPerCaller: 100, queueMax: 0, queueWaitMs: 1000 };
+const roomy: FlightLimits = {
+  maxPerProcess: 100,
+  maxPerCaller: 100,
+  queueMax: 0,
+  queueWaitMs: 1000,
+  bodyBytesMax: 1000,
+};
 const stop = new PortcullisError('killed', 'Stopped.');
 
 interface Call {
@@ -54,12 +60,25 @@ describe('a call in flight', () => {
   });
 
   test('stops at its next check when its model becomes known and is stopped', async () => {
-    const flights = new Flights(roomy, (s) => (s.model === 'dear' ? stop : null));
+    const flights = new Flights(roomy, (s) => (s.models.includes('dear') ? stop : null));
     const flight = await call(flights).flight;
     flight.update({ runId: 'run_a' });
-    expect(() => flight.update({ model: 'dear' })).toThrow(stop);
-    expect(flight.subject).toEqual({ ...subject, runId: 'run_a', model: 'dear' });
+    expect(() => flight.update({ models: ['cheap', 'dear'] })).toThrow(stop);
+    expect(flight.subject).toEqual({ ...subject, runId: 'run_a', models: ['cheap', 'dear'] });
     expect(flights.sweep()).toBe(1);
+  });
+
+  test('takes room for its body, refused when the process has no more, and gives it back when it ends', async () => {
+    const flights = new Flights({ ...roomy, bodyBytesMax: 10 }, () => null);
+    const [one, two] = [await call(flights).flight, await call(flights).flight];
+    one.takeBytes(4);
+    one.takeBytes(4);
+    two.takeBytes(2);
+    expect(() => two.takeBytes(1)).toThrow(expect.objectContaining({ code: 'unavailable' }));
+    one.end();
+    one.end();
+    two.takeBytes(8);
+    expect(() => two.takeBytes(1)).toThrow('try again shortly');
   });
 
   test('is not aborted after it ended', async () => {
@@ -125,7 +144,13 @@ describe('concurrency', () => {
   });
 
   test('never passes its limits and loses no place, whatever the order of events', async () => {
-    const limits: FlightLimits = { maxPerProcess: 3, maxPerCaller: 2, queueMax: 2, queueWaitMs: 60_000 };
+    const limits: FlightLimits = {
+      maxPerProcess: 3,
+      maxPerCaller: 2,
+      queueMax: 2,
+      queueWaitMs: 60_000,
+      bodyBytesMax: 0,
+    };
     const event = fc.record({ kind: fc.constantFrom('enter', 'end', 'leave', 'stop'), pick: fc.nat(20) });
     await fc.assert(
       fc.asyncProperty(fc.array(event, { maxLength: 60 }), async (events) => {

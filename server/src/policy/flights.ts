@@ -15,6 +15,8 @@ export interface FlightLimits {
   /** Calls that may wait for a place in the process. */
   readonly queueMax: number;
   readonly queueWaitMs: number;
+  /** Bytes of request bodies that the calls in flight of this process hold together. */
+  readonly bodyBytesMax: number;
 }
 
 export interface FlightPlan {
@@ -49,6 +51,7 @@ export class Flights {
   readonly #perCaller = new Map<string, number>();
   /** Places taken, including those just handed to a waiting call that has not resumed yet. */
   #taken = 0;
+  #bodyBytes = 0;
 
   constructor(limits: FlightLimits, stopReason: StopReason) {
     this.#limits = limits;
@@ -79,10 +82,14 @@ export class Flights {
       this.#uncountCaller(plan.caller);
       throw error;
     }
-    const flight: Flight = new Flight(plan, this.#stopReason, () => {
-      this.#flights.delete(flight);
-      this.#uncountCaller(plan.caller);
-      this.#freePlace();
+    const flight: Flight = new Flight(plan, this.#stopReason, {
+      takeBytes: (bytes) => this.#takeBytes(bytes),
+      leave: (bytes) => {
+        this.#flights.delete(flight);
+        this.#bodyBytes -= bytes;
+        this.#uncountCaller(plan.caller);
+        this.#freePlace();
+      },
     });
     this.#flights.add(flight);
     try {
@@ -133,6 +140,15 @@ export class Flights {
     else this.#perCaller.delete(caller);
   }
 
+  #takeBytes(bytes: number): void {
+    if (this.#bodyBytes + bytes > this.#limits.bodyBytesMax) {
+      throw new PortcullisError('unavailable', 'The gate holds as many request bodies as it can: try again shortly.', {
+        retryAfterS: 1,
+      });
+    }
+    this.#bodyBytes += bytes;
+  }
+
   #waitForPlace(plan: FlightPlan): Promise<void> {
     if (plan.gone.aborted) throw clientGone();
     if (this.#waiting.size >= this.#limits.queueMax) throw overloaded();
@@ -166,20 +182,29 @@ export class Flights {
   }
 }
 
+/** What a flight has of the process: room for its body, and its place. */
+interface Room {
+  /** @throws PortcullisError unavailable */
+  readonly takeBytes: (bytes: number) => void;
+  /** Gives back the place, and so many bytes. */
+  readonly leave: (bytes: number) => void;
+}
+
 /** One call in flight. */
 export class Flight {
   readonly #plan: FlightPlan;
   readonly #stopReason: StopReason;
-  readonly #onEnd: () => void;
+  readonly #room: Room;
   #subject: CallSubject;
+  #bodyBytes = 0;
   #stopped: PortcullisError | null = null;
   #ended = false;
 
   /** Made by {@link Flights.enter} alone. */
-  constructor(plan: FlightPlan, stopReason: StopReason, onEnd: () => void) {
+  constructor(plan: FlightPlan, stopReason: StopReason, room: Room) {
     this.#plan = plan;
     this.#stopReason = stopReason;
-    this.#onEnd = onEnd;
+    this.#room = room;
     this.#subject = plan.subject;
   }
 
@@ -188,7 +213,7 @@ export class Flight {
   }
 
   /** Adds what became known after the call entered, and checks again. */
-  update(known: Partial<Pick<CallSubject, 'runId' | 'model'>>): void {
+  update(known: Partial<Pick<CallSubject, 'runId' | 'models'>>): void {
     this.#subject = { ...this.#subject, ...known };
     this.check();
   }
@@ -207,11 +232,17 @@ export class Flight {
     return true;
   }
 
-  /** Gives the place back. Ending twice does nothing. */
+  /** Takes room for so many more bytes of the body, until the flight ends. @throws PortcullisError unavailable */
+  takeBytes(bytes: number): void {
+    this.#room.takeBytes(bytes);
+    this.#bodyBytes += bytes;
+  }
+
+  /** Gives the place back, and the room of its body. Ending twice does nothing. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#onEnd();
+    this.#room.leave(this.#bodyBytes);
   }
 }
 

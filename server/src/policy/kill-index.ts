@@ -27,14 +27,14 @@ export class KillIndex implements ControlPart {
 
   /** The switch that stops such a call at that time, the widest first; null: none does. */
   killedBy(subject: CallSubject, nowMs: number): KillSwitch | null {
-    const { projectId, agentId, keyId, runId, model } = subject;
+    const { projectId, agentId, keyId, runId, models } = subject;
     return (
       this.#at('everything', null, '', nowMs) ??
       this.#at('project', projectId, projectId, nowMs) ??
       this.#at('agent', projectId, agentId, nowMs) ??
       this.#at('key', projectId, keyId, nowMs) ??
       this.#at('run', projectId, runId, nowMs) ??
-      this.#byModel(projectId, model, nowMs)
+      this.#byModel(projectId, models, nowMs)
     );
   }
 
@@ -51,11 +51,11 @@ export class KillIndex implements ControlPart {
     return kill && isInForce(kill, nowMs) ? kill : null;
   }
 
-  #byModel(projectId: string, model: string | null, nowMs: number): KillSwitch | null {
+  #byModel(projectId: string, models: readonly string[], nowMs: number): KillSwitch | null {
     const patterns = this.#models.get(projectId);
-    if (model === null || !patterns) return null;
+    if (!patterns) return null;
     for (const kill of patterns.values()) {
-      if (matchesWildcard(kill.value, model) && isInForce(kill, nowMs)) return kill;
+      if (isInForce(kill, nowMs) && models.some((model) => matchesWildcard(kill.value, model))) return kill;
     }
     return null;
   }

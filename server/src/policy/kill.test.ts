@@ -73,7 +73,7 @@ const alice = operator('prj_a', 'policy:write');
 const admin = operator('prj_a', 'admin');
 
 function subject(known: Partial<CallSubject>): CallSubject {
-  return { projectId: 'prj_a', agentId: null, personId: null, keyId: null, runId: null, model: null, ...known };
+  return { projectId: 'prj_a', agentId: null, personId: null, keyId: null, runId: null, models: [], ...known };
 }
 
 async function engage(request: Partial<EngageRequest>, by = alice) {
@@ -104,10 +104,13 @@ async function audited(target: string): Promise<string[]> {
 
 describe('a kill switch', () => {
   test('ends a registered flight at the next sweep and refuses the next, until it is released', async () => {
-    const flights = new Flights({ maxPerProcess: 9, maxPerCaller: 9, queueMax: 0, queueWaitMs: 0 }, (of) => {
-      const kill = kills.killedBy(of, Date.now());
-      return kill && killError(kill);
-    });
+    const flights = new Flights(
+      { maxPerProcess: 9, maxPerCaller: 9, queueMax: 0, queueWaitMs: 0, bodyBytesMax: 0 },
+      (of) => {
+        const kill = kills.killedBy(of, Date.now());
+        return kill && killError(kill);
+      },
+    );
     feed.onApplied(() => flights.sweep());
     const ended = Promise.withResolvers<Error>();
     const plan = { caller: 'key', subject: subject({ agentId: 'agt_a1' }), gone: new AbortController().signal };
@@ -195,7 +198,7 @@ function naive(engaged: readonly KillSwitch[], of: CallSubject, now: number): Se
     if (projectId !== of.projectId) return false;
     const named = { project: of.projectId, agent: of.agentId, key: of.keyId, run: of.runId };
     if (scope !== 'model') return named[scope] === value;
-    return of.model !== null && new RegExp(`^${value.replaceAll('*', '.*')}$`).test(of.model);
+    return of.models.some((model) => new RegExp(`^${value.replaceAll('*', '.*')}$`).test(model));
   };
   const inForce = engaged.filter((kill) => kill.expiresAt === null || kill.expiresAt > now);
   return new Set(inForce.filter(stops).map(({ id }) => id));
@@ -213,7 +216,7 @@ test('the index agrees with a naive model after any engages and releases', async
   const call = fc.record({
     projectId: fc.constantFrom(...projects),
     agentId: fc.constantFrom(null, ...agents),
-    model: fc.constantFrom(null, 'm', 'mx', 'mxy', 'x', 'y'),
+    models: fc.array(fc.constantFrom('m', 'mx', 'mxy', 'x', 'y'), { maxLength: 2 }),
     inMs: fc.constantFrom(0, 1_500_000, 2_500_000),
   });
   await fc.assert(

@@ -23,6 +23,6 @@ export interface CallSubject {
   readonly personId: string | null;
   readonly keyId: string | null;
   readonly runId: string | null;
-  /** The public name that was asked for; null until the body was read. */
-  readonly model: string | null;
+  /** The public names that were asked for, fallbacks included; empty until the body was read. */
+  readonly models: readonly string[];
 }

@@ -54,7 +54,7 @@ export class RunService {
     }
     const { projectId } = request;
     const agentId = agentOf(by, request.agentId);
-    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, model: null };
+    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, models: [] };
     const kill = this.#kills.killedBy(subject, this.#clock.now());
     if (kill) throw killError(kill);
     if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {

@@ -22,7 +22,7 @@ export async function admit(gate: ModelGate, call: Call, principal: Principal): 
       personId: principal.personId,
       keyId: principal.keyId,
       runId: principal.runId,
-      model: null,
+      models: [],
     },
     abort: call.abort,
     gone: call.signal,

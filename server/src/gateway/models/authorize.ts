@@ -59,7 +59,7 @@ export async function authorize(
     exchange.access.runId = run.id;
     call.note({ runId: run.id, workflow: run.workflow });
   }
-  for (const model of [...facts.otherModels, facts.model]) flight.update({ runId: run?.id ?? null, model });
+  flight.update({ runId: run?.id ?? null, models: [facts.model, ...facts.otherModels] });
 
   const route = gate.routes().resolve(facts.model);
   call.note({ route: route.name });

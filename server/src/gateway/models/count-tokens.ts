@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Call } from './call.ts';
 import { end } from './client-writer.ts';
+import { requireParsable } from './prepare.ts';
+import { requestIdHeader } from './wire.ts';
 
 // The tokenizer takes time quadratic in the length of an unbroken run of letters, and the text is a stranger's. Cutting
 // it costs a token at most at each cut.
@@ -14,9 +16,10 @@ const asText = { disallowedSpecial: new Set<string>() };
 /**
  * Answers count_tokens here, for providers that do not: every string of the request through one public tokenizer. No
  * tokenizer but the model's own is exact; this one tells a client how full a context is.
- * @throws PortcullisError the reason of the abort, when the call must end
+ * @throws PortcullisError payload_too_large, or the reason of the abort, when the call must end
  */
 export async function countLocally(call: Call, body: Buffer): Promise<void> {
+  requireParsable(body);
   // Its tables are large, and most gates never need them.
   const { countTokens } = await import('gpt-tokenizer/encoding/o200k_base');
   let tokens = 0;
@@ -30,11 +33,13 @@ export async function countLocally(call: Call, body: Buffer): Promise<void> {
   }
   const answer = JSON.stringify({ input_tokens: tokens });
   call.note({ outcome: 'success' });
-  call.exchange.response.writeHead(200, {
+  const { endpoint, exchange } = call;
+  exchange.response.writeHead(200, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(answer),
+    ...requestIdHeader(endpoint.dialect, exchange.requestId),
   });
-  end(call.exchange, answer);
+  end(exchange, answer);
 }
 
 function* strings(value: unknown): Iterable<string> {

@@ -1,4 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { GrowingBuffer } from '../../base/growing-buffer.ts';
 import { upstreamAnswerBytesMax, upstreamErrorBytesMax } from '../../base/limits.ts';
 import { parseExactJson } from '../../llm/exact-json.ts';
 import { translateError } from '../../llm/translate.ts';
@@ -26,10 +27,10 @@ export async function deliverAnswer(context: DeliveryContext): Promise<Delivery>
     progress,
     finish: () => {
       exchange.response.writeHead(upstream.status, {
-        ...requestIdHeader(endpoint.dialect, exchange.requestId),
         ...(plan.translation ? { 'content-type': 'application/json' } : responseHeaders(upstream.headers)),
         ...droppedHeader([...(plan.translation?.dropped ?? []), ...(translated?.dropped ?? [])]),
         'content-length': bytes.length,
+        ...requestIdHeader(endpoint.dialect, exchange.requestId),
       });
       end(exchange, bytes);
     },
@@ -44,7 +45,6 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
   const { call, plan, upstream, progress } = context;
   const { endpoint, exchange } = call;
   const { provider } = plan.target;
-  progress.refused = true;
   const body = provider.scrub(await collect(context, upstreamErrorBytesMax));
   const answer = plan.translation
     ? translateError({ from: plan.dialectOut, to: endpoint.dialect, status: upstream.status, body: body.toString() })
@@ -63,9 +63,9 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
       const bytes = Buffer.from(answer.body);
       exchange.response.writeHead(answer.status, {
         'content-type': 'application/json',
-        ...requestIdHeader(endpoint.dialect, exchange.requestId),
         ...(plan.translation ? retryHeaders(upstream.headers) : responseHeaders(upstream.headers)),
         'content-length': bytes.length,
+        ...requestIdHeader(endpoint.dialect, exchange.requestId),
       });
       end(exchange, bytes);
     },
@@ -73,16 +73,14 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
 }
 
 async function collect({ upstream, arrived }: DeliveryContext, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const body = new GrowingBuffer();
   for await (const chunk of upstream.body) {
     arrived();
-    size += chunk.length;
-    if (size > bytesMax)
+    if (body.length + chunk.length > bytesMax)
       throw new PortcullisError('upstream_error', `The provider's answer is larger than ${bytesMax} bytes.`);
-    chunks.push(chunk);
+    body.push(chunk);
   }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+  return body.bytes();
 }
 
 function parse(body: Buffer, parseJson: (text: string) => unknown): unknown {

@@ -1,4 +1,6 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { GrowingBuffer } from '../../base/growing-buffer.ts';
+import { sseEventBytesMax } from '../../base/limits.ts';
 import { type SseFrame, SseFrames } from '../../net/sse.ts';
 import { end, write } from './client-writer.ts';
 import type { Delivery, DeliveryContext } from './forward.ts';
@@ -22,7 +24,15 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
   begin(context);
 
   const overrun = new OverrunWatch(reserved, relay);
-  const ending: Buffer[] = [];
+  let ending = new GrowingBuffer();
+  const hold = (bytes: Buffer) => {
+    ending.push(bytes);
+    if (ending.length > sseEventBytesMax)
+      throw new PortcullisError(
+        'upstream_error',
+        `The provider's answer has more than ${sseEventBytesMax} bytes of ending.`,
+      );
+  };
   const pass = async (frames: readonly SseFrame[]) => {
     const passing: Buffer[] = [];
     try {
@@ -30,11 +40,15 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
         const bytes = relay.push(frame);
         if (relay.failed) {
           // The error event is the ending then, and nothing else is.
-          ending.splice(0, Infinity, ...(bytes ? [provider.scrub(bytes)] : []));
+          ending = new GrowingBuffer();
+          if (bytes !== null) ending.push(provider.scrub(bytes));
           return;
         }
         overrun.check(frame.data);
-        if (bytes !== null) (relay.complete ? ending : passing).push(bytes);
+        if (bytes !== null && !relay.complete) passing.push(bytes);
+        // A frame without data is a comment, which keeps a connection alive: held back it serves nobody.
+        if (bytes !== null && relay.complete && frame.data !== '') hold(bytes);
+        if (relay.ended) return;
       }
     } finally {
       if (passing.length > 0) await write(call.exchange, passing, call.signal);
@@ -45,14 +59,14 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
     for await (const chunk of upstream.body) {
       context.arrived();
       await pass(frames.push(chunk));
-      if (relay.failed) break;
+      if (relay.failed || relay.ended) break;
     }
-    if (!relay.failed) await pass(frames.end().frames);
+    if (!relay.failed && !relay.ended) await pass(frames.end().frames);
     const rest = relay.end();
-    if (rest !== null) ending.push(rest);
+    if (rest !== null) hold(rest);
   } catch (error) {
     // What breaks after the end of an answer takes nothing from it.
-    if (!relay.complete) throw error;
+    if (!relay.complete || ending.length > sseEventBytesMax) throw error;
   }
   return {
     outcome: relay.failed ? 'failed' : 'success',
@@ -60,7 +74,7 @@ export async function deliverStream(context: DeliveryContext): Promise<Delivery>
     progress,
     finish: () => {
       if (relay.failed) call.exchange.access.code = 'upstream_error';
-      end(call.exchange, Buffer.concat(ending));
+      end(call.exchange, ending.bytes());
     },
   };
 }
@@ -77,11 +91,11 @@ function createRelay({ call, plan }: DeliveryContext): StreamRelay {
 function begin({ call, plan, upstream }: DeliveryContext): void {
   const { response, requestId } = call.exchange;
   response.writeHead(200, {
-    ...requestIdHeader(call.endpoint.dialect, requestId),
     ...(plan.translation ? droppedHeader(plan.translation.dropped) : responseHeaders(upstream.headers)),
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache',
     'x-accel-buffering': 'no',
+    ...requestIdHeader(call.endpoint.dialect, requestId),
   });
   response.flushHeaders();
   call.streaming = true;

@@ -14,6 +14,6 @@ export interface Exchange {
 
 /** The value of a header that may come once; a repeated one counts as absent. */
 export function header(exchange: Exchange, name: string): string | undefined {
-  const value = exchange.request.headers[name];
-  return typeof value === 'string' ? value : undefined;
+  const values = exchange.request.headersDistinct[name];
+  return values?.length === 1 ? values[0] : undefined;
 }

@@ -27,7 +27,7 @@ export interface Progress {
   connectMs: number | null;
   /** From the write to the first byte of the answer's body. */
   firstTokenMs: number | null;
-  /** The provider refused the request, so it bills nothing. */
+  /** The provider's status says that it did no work, so it bills nothing. */
   refused: boolean;
   /** Null while there is no answer. */
   answer: Consumption | null;
@@ -89,7 +89,11 @@ export async function forward(
       progress.firstTokenMs ??= clock.monotonic() - written;
     };
     const context = { call, plan, reserved, upstream, progress, arrived };
-    if (upstream.status >= 400) return await deliverRefusal(context);
+    const { status } = upstream;
+    progress.refused = didNoWork(status);
+    if (status >= 400 && status < 600) return await deliverRefusal(context);
+    if (status < 200 || status >= 300)
+      throw new PortcullisError('upstream_error', `The provider answered with status ${status}, which is no answer.`);
     return plan.streamed ? await deliverStream(context) : await deliverAnswer(context);
   } catch (thrown) {
     const error = PortcullisError.from(thrown);
@@ -99,6 +103,11 @@ export async function forward(
   } finally {
     deadline.stop();
   }
+}
+
+/** Redirects, refusals and overload. Any other 5xx may be from a proxy, while the model worked on. */
+function didNoWork(status: number): boolean {
+  return (status >= 300 && status < 500) || status === 503 || status === 529;
 }
 
 const outcomes: Readonly<Partial<Record<string, AttemptOutcome>>> = {

@@ -1,10 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { UpstreamHeaders } from './provider.ts';
 
-// The open lists of both dialects: what clients send for the provider's eyes. All else stays here, above all
-// credentials, cookies, forwarding headers and our own.
-const requestPrefixes = ['anthropic-', 'openai-', 'x-stainless-', 'x-claude-'];
-const requestNames = new Set(['user-agent', 'accept', 'x-app']);
+// The lists of both dialects: what clients send for the provider's eyes. All else stays here, above all credentials,
+// cookies, forwarding headers, our own, and what selects the organization or project that is billed.
+const requestPrefixes = ['x-stainless-', 'x-claude-'];
+const requestNames = new Set([
+  'user-agent',
+  'accept',
+  'x-app',
+  'anthropic-version',
+  'anthropic-beta',
+  'anthropic-dangerous-direct-browser-access',
+  'openai-beta',
+]);
 
 /** The client's headers that go to the provider. */
 export function requestHeaders(headers: IncomingHttpHeaders): Record<string, string> {
@@ -27,14 +35,21 @@ const hopByHop = [
   'transfer-encoding',
   'upgrade',
 ];
-// The body is framed anew here; cookies and policies of the provider's site are not the gate's; the request id is ours.
+// The body is framed anew here; cookies, policies and addresses of the provider's site are not the gate's, nor is its
+// account there the caller's; the request id is ours.
 const notOurs = [
   'content-length',
   'set-cookie',
   'strict-transport-security',
   'alt-svc',
   'server',
+  'location',
+  'www-authenticate',
   'x-request-id',
+  'request-id',
+  'anthropic-organization-id',
+  'openai-organization',
+  'openai-project',
   'content-security-policy',
   'access-control-allow-origin',
 ];

@@ -26,7 +26,7 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
     call.identified(principal, gate.clock.now());
     const flight = await admit(gate, call, principal);
     try {
-      const body = await receive(call);
+      const body = await receive(call, flight);
       const plan = await authorize(gate, call, principal, flight, body);
       if (plan.kind === 'count_locally') return await countLocally(call, body);
       const reserved = await reserve(gate, call, plan);

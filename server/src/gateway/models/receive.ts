@@ -1,15 +1,18 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { GrowingBuffer } from '../../base/growing-buffer.ts';
 import { modelBodyBytesMax } from '../../base/limits.ts';
+import type { Flight } from '../../policy/flights.ts';
 import type { Call } from './call.ts';
 
 /**
  * Reads the body, counting bytes as they come: a Content-Length is only a promise, and a chunked body has none. A body
  * past the limit is refused without reading on, and so is one whose call is aborted meanwhile.
- * @throws PortcullisError payload_too_large, invalid_argument (wrong type, truncated), or the reason of the abort
+ * @throws PortcullisError payload_too_large, invalid_argument (wrong type, truncated), unavailable (no room
+ * for more bodies), or the reason of the abort
  */
-export function receive({ exchange, signal }: Call): Promise<Buffer> {
+export function receive({ exchange, signal }: Call, flight: Flight): Promise<Buffer> {
   const { request, access } = exchange;
-  const chunks: Buffer[] = [];
+  const body = new GrowingBuffer();
   return new Promise<Buffer>((resolve, reject) => {
     if (!/^application\/json\b/i.test(request.headers['content-type'] ?? ''))
       throw new PortcullisError('invalid_argument', 'The body must be JSON: send Content-Type: application/json.');
@@ -20,10 +23,15 @@ export function receive({ exchange, signal }: Call): Promise<Buffer> {
 
     const read = (chunk: Buffer) => {
       access.bytesIn += chunk.length;
-      if (access.bytesIn > modelBodyBytesMax) finish(() => reject(tooLarge()));
-      else chunks.push(chunk);
+      try {
+        if (access.bytesIn > modelBodyBytesMax) throw tooLarge();
+        flight.takeBytes(chunk.length);
+        body.push(chunk);
+      } catch (error) {
+        finish(() => reject(error));
+      }
     };
-    const whole = () => finish(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    const whole = () => finish(() => resolve(body.bytes()));
     const broken = (cause: unknown) => finish(() => reject(truncated(cause)));
     const aborted = () => finish(() => reject(signal.reason as PortcullisError));
     const finish = (settle: () => void) => {

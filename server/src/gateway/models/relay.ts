@@ -11,6 +11,8 @@ export interface StreamRelay extends Consumption {
   push(frame: SseFrame): Buffer | null;
   /** The ending has begun: what `push` returns from now on waits until the money is settled. */
   readonly complete: boolean;
+  /** The event came that ends a stream of the dialect: nothing after it is part of the answer. */
+  readonly ended: boolean;
   /** What `push` returned last was the error event that ends the stream. */
   readonly failed: boolean;
   /** The upstream ended. @returns what is still to write @throws PortcullisError upstream_error when it was cut */
@@ -28,9 +30,11 @@ export interface PassThroughOptions {
 /** Same dialect on both sides: frames pass byte for byte. */
 export function passThrough({ dialect, choices, hideUsage }: PassThroughOptions): StreamRelay {
   const watcher = wire[dialect].createUsageWatcher(choices);
+  let last = '';
   return {
     push({ event, data, raw }) {
       if (data === '') return raw;
+      last = data;
       watcher.event(event, data);
       if (watcher.malformed > 0 || !looksWhole(data)) {
         throw new PortcullisError('upstream_error', 'The provider sent an event that is not JSON.');
@@ -45,6 +49,10 @@ export function passThrough({ dialect, choices, hideUsage }: PassThroughOptions)
     },
     get complete() {
       return watcher.complete;
+    },
+    get ended() {
+      // A chat answer is complete before its end: usage may follow.
+      return watcher.complete && (dialect === 'anthropic' || last === '[DONE]');
     },
     get failed() {
       return watcher.failed;
@@ -64,6 +72,9 @@ export function translated(translator: StreamTranslator): StreamRelay {
     push: ({ event, data }) => (data === '' ? null : bytesOf(translator.push({ event, data }))),
     end: () => bytesOf(translator.end()),
     get complete() {
+      return translator.finished;
+    },
+    get ended() {
       return translator.finished;
     },
     get failed() {

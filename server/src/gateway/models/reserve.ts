@@ -27,10 +27,12 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan): Prom
   if (price === null) refuseUnknownPrice(budgets, plan);
   const known = gate.prices.limits(provider.kind, modelServed);
   const limits = { ...known, maxOutputTokens: declared.maxOutputTokens ?? known.maxOutputTokens };
+  // A translation can be longer than what it is of.
+  const bodyBytes = Math.max(facts.bodyBytes, plan.body.length);
   const worst =
     call.endpoint.operation === 'count_tokens'
       ? freeOfCharge
-      : worstCase({ kind: provider.kind, facts, price, limits, budgets });
+      : worstCase({ kind: provider.kind, facts: { ...facts, bodyBytes }, price, limits, budgets });
   call.note({ priceVersion: price?.version ?? null });
   try {
     const { attempt } = call;

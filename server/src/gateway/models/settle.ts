@@ -1,5 +1,6 @@
 import { cost } from '../../budget/cost.ts';
 import type { Attempt, WorstCase } from '../../budget/model.ts';
+import type { RequestFacts } from '../../llm/facts.ts';
 import { noUsage } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
@@ -20,7 +21,7 @@ export async function settle(
   { outcome, errorClass, progress }: Delivery,
 ): Promise<void> {
   const billable = progress.connectMs !== null && !progress.refused;
-  const { usage, provenance } = billable ? amounts(progress, hold.worst) : nothing;
+  const { usage, provenance } = billable ? amounts(progress, hold.worst, plan.facts) : nothing;
   call.note({
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
@@ -40,13 +41,14 @@ type Amounts = Pick<Attempt, 'usage' | 'provenance'>;
 
 const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
 
-function amounts({ answer }: Progress, worst: WorstCase): Amounts {
+function amounts({ answer }: Progress, worst: WorstCase, { mayReason }: RequestFacts): Amounts {
   if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
   const { usage, complete, outputBytes } = answer;
   if (usage !== null && complete) return { usage, provenance: 'measured' };
-  // A token is a byte at least, so no more can have been generated than came through; what the provider said of an
-  // answer that it did not end is from before its end.
-  const most = worst.bounded ? Math.min(worst.usage.output, outputBytes) : outputBytes;
+  // A token is a byte at least, so no more can have been said than came through, but a model may think unseen. What the
+  // provider told of an answer that it did not end is from before its end.
+  const said = worst.bounded ? Math.min(worst.usage.output, outputBytes) : outputBytes;
+  const most = mayReason ? Math.max(worst.usage.output, said) : said;
   const output = Math.max(usage?.output ?? 0, most);
   return { usage: { ...(usage ?? worst.usage), output }, provenance: 'estimated' };
 }

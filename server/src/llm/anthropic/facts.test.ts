@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
-import { jsonDepthMax } from '../../base/limits.ts';
+import { jsonDepthMax, otherModelsMax, smallFieldBytesMax } from '../../base/limits.ts';
 import { scanObject } from '../json-scan.ts';
 import { readFacts } from './facts.ts';
 
@@ -36,11 +36,11 @@ describe('plain facts', () => {
       messageCount: 1,
       toolCount: 1,
       builtInTools: 0,
-      media: { images: 0, imagesLowDetail: 0, documents: 0, documentBytes: 0, inlineBytes: 0 },
+      media: { images: 0, documents: 0, inlineBytes: 0 },
       serverTools: [],
       unbounded: [],
       longCacheTtl: false,
-      serviceTier: null,
+      mayReason: false,
     });
   });
 
@@ -83,6 +83,8 @@ describe('plain facts', () => {
     [{ ...base, tools: 'all' }, 'tools'],
     [{ ...base, service_tier: 1 }, 'service_tier'],
     [{ ...base, mcp_servers: {} }, 'mcp_servers'],
+    [{ ...base, fallbacks: Array.from({ length: otherModelsMax + 1 }, () => ({ model: 'a' })) }, 'fallbacks'],
+    [{ ...base, fallbacks: [{ model: 'a'.repeat(smallFieldBytesMax) }] }, 'fallbacks'],
     [{ ...base, tools: [{ type: 'web_search_20260318', name: 'web_search', max_uses: '5' }] }, 'tools[0].max_uses'],
     [
       {
@@ -110,10 +112,21 @@ describe('plain facts', () => {
   });
 });
 
+it.each([
+  [undefined, false],
+  [null, false],
+  [{ type: 'disabled' }, false],
+  [{ type: 'enabled', budget_tokens: 1024 }, true],
+  [{ type: 'adaptive' }, true],
+  ['disabled', true],
+])('with thinking %j, that the model may reason is %s', (thinking, mayReason) => {
+  expect(factsOf({ ...base, thinking }).mayReason).toBe(mayReason);
+});
+
 describe('media', () => {
   const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'A'.repeat(400) } };
   const pdf = { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: 'A'.repeat(800) } };
-  const both = { images: 1, imagesLowDetail: 0, documents: 1, documentBytes: 600, inlineBytes: 1200 };
+  const both = { images: 1, documents: 1, inlineBytes: 1200 };
 
   it('is counted in messages, in tool results and in documents of blocks', () => {
     expect(withContent(image, pdf).media).toEqual(both);

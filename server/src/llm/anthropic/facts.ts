@@ -35,7 +35,7 @@ const serverTool = /^(web_search|web_fetch|code_execution|tool_search_tool|advis
 
 const fieldNames = nameSet(`
   model messages system tools stream max_tokens service_tier speed inference_geo fallbacks mcp_servers thread
-  compaction context_management container
+  compaction context_management container thinking
 `);
 
 /**
@@ -56,7 +56,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     messageCount: fields.length('messages'),
     toolCount: fields.length('tools'),
     longCacheTtl: hasLongTtl(scanned),
-    serviceTier: fields.string('service_tier'),
+    mayReason: mayReason(fields),
   };
   readSettings(fields, costs);
   if (!hasOnlyTypes(scanned, textBodyTypes)) {
@@ -71,6 +71,12 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
   return { ...facts, builtInTools, media, serverTools, otherModels, unbounded };
 }
 
+/** Thinking may be summarized, redacted or left out of what comes through. */
+function mayReason(fields: BodyFields): boolean {
+  const thinking = fields.json('thinking');
+  return fields.has('thinking') && !(isJsonObject(thinking) && thinking['type'] === 'disabled');
+}
+
 /** Settings that cost more than the model's list price says, or that make the provider do more than one call's work. */
 function readSettings(fields: BodyFields, costs: CostFacts): void {
   if (!['auto', 'standard_only', null].includes(fields.string('service_tier'))) costs.addUnbounded('service_tier');
@@ -80,7 +86,7 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
   if (fields.length('mcp_servers') > 0) costs.addUnbounded('mcp_servers');
   if (fields.has('fallbacks')) {
     costs.addUnbounded('fallbacks');
-    eachObject(fields.json('fallbacks'), 'fallbacks', ({ model }) => costs.addOtherModel(model));
+    eachObject(fields.json('fallbacks'), 'fallbacks', ({ model }) => costs.addOtherModel(model, 'fallbacks'));
   }
   const thread = fields.json('thread');
   if (fields.has('thread') && !(isJsonObject(thread) && thread['type'] === 'create')) costs.addUnbounded('thread');
@@ -102,7 +108,7 @@ function readContent(content: unknown, path: string, costs: CostFacts): void {
 function readBlock(block: Record<string, unknown>, path: string, costs: CostFacts): void {
   const { type, source, tool } = block;
   if (type === 'image') {
-    costs.addImage(isJsonObject(source) && source['type'] === 'base64' ? source['data'] : null, false);
+    costs.addImage(isJsonObject(source) && source['type'] === 'base64' ? source['data'] : null);
   } else if (type === 'document') {
     readDocument(source, `${path}.source`, costs);
   } else if (type === 'container_upload') {
@@ -139,7 +145,7 @@ function readTool(tool: Record<string, unknown>, path: string, costs: CostFacts)
   } else if (serverTool.test(type)) {
     costs.builtInTools++;
     costs.serverTools.push({ type, maxUses: maxUses as number | null });
-    costs.addOtherModel(tool['model']);
+    costs.addOtherModel(tool['model'], `${path}.model`);
     if (tool['model'] !== undefined) costs.addUnbounded(`${path}.model`);
   } else {
     costs.addUnbounded(path);

@@ -196,6 +196,7 @@ describe('a Messages request', () => {
     ['model', { model: '' }],
     ['stream', { stream: 'yes' }],
     ['stop_sequences[1]', { stop_sequences: ['a', 1] }],
+    ['stop_sequences', { stop_sequences: Array(17).fill('a') }],
     ['tool_choice.type', { tool_choice: { type: 'sometimes' } }],
     ['tools[0].input_schema', { tools: [{ name: 'f' }] }],
     ['messages[1].content[0].input', { messages: [asked, { role: 'assistant', content: [{ ...call, input: '{}' }] }] }],

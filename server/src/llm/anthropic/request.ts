@@ -1,4 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { stopSequencesMax } from '../../base/limits.ts';
 import type {
   AssistantBlock,
   Conversation,
@@ -32,7 +33,7 @@ export function parseRequest(json: unknown, losses: Losses): Conversation {
     toolChoice: parseToolChoice(body),
     temperature: body.optionalNumber('temperature'),
     topP: body.optionalNumber('top_p'),
-    stop: body.strings('stop_sequences'),
+    stop: body.strings('stop_sequences', stopSequencesMax),
     maxOutputTokens,
     stream: body.optionalBoolean('stream') ?? false,
     streamUsage: true,

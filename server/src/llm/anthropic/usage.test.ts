@@ -75,7 +75,7 @@ const delta = (content: object): Event => {
 
 describe('a stream', () => {
   it('has reported nothing before it starts', () => {
-    expect(watch(['ping', { type: 'ping' }])).toMatchObject({ complete: false, failed: false, stopReason: null });
+    expect(watch(['ping', { type: 'ping' }])).toMatchObject({ complete: false, failed: false });
     expect(watch().usage()).toBeNull();
   });
 
@@ -88,7 +88,7 @@ describe('a stream', () => {
       cacheWrite5m: 10,
       cacheWrite1h: 20,
     });
-    expect(watcher).toMatchObject({ complete: true, failed: false, stopReason: 'end_turn', malformed: 0 });
+    expect(watcher).toMatchObject({ complete: true, failed: false, malformed: 0 });
   });
 
   it('is right at the end where it was wrong at the start', () => {

@@ -61,7 +61,6 @@ const toolResult = /"content_block"\s*:\s*\{\s*"type"\s*:\s*"\w+_tool_result"/;
 
 class MessageWatcher implements UsageWatcher {
   outputBytes = 0;
-  stopReason: string | null = null;
   malformed = 0;
   failed = false;
   #stopped = false;
@@ -91,12 +90,9 @@ class MessageWatcher implements UsageWatcher {
         if (isJsonObject(message)) this.#update(message['usage']);
         break;
       }
-      case 'message_delta': {
-        const { usage, delta } = this.#parse(data);
-        this.#update(usage);
-        if (isJsonObject(delta) && typeof delta['stop_reason'] === 'string') this.stopReason = delta['stop_reason'];
+      case 'message_delta':
+        this.#update(this.#parse(data)['usage']);
         break;
-      }
       case 'message_stop':
         this.#stopped = true;
         break;

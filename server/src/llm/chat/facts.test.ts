@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
-import { jsonDepthMax } from '../../base/limits.ts';
+import { jsonDepthMax, otherModelsMax, smallFieldBytesMax } from '../../base/limits.ts';
 import { editBody, scanObject } from '../json-scan.ts';
-import { readFacts, usageRequestEdit } from './facts.ts';
+import { outputLimitEdit, readFacts, usageRequestEdit } from './facts.ts';
 
 const scan = (body: Buffer) => scanObject(body, { depthMax: jsonDepthMax });
 
@@ -44,7 +44,7 @@ describe('plain facts', () => {
       toolCount: 1,
       media: { images: 0, documents: 0 },
       unbounded: [],
-      serviceTier: null,
+      mayReason: true,
     });
   });
 
@@ -73,6 +73,13 @@ describe('plain facts', () => {
     [{ ...base, n: 1.5 }, 'n'],
     [{ ...base, n: '100' }, 'n'],
     [{ ...base, max_tokens: -1 }, 'max_tokens'],
+    [{ ...base, max_tokens: 0 }, 'max_tokens'],
+    [{ ...base, max_completion_tokens: 0 }, 'max_completion_tokens'],
+    [{ ...base, n_Predict: 9 }, 'n_Predict'],
+    [{ ...base, reasoning_effort: 0 }, 'reasoning_effort'],
+    [{ ...base, models: Array(otherModelsMax + 1).fill('a') }, 'models'],
+    [{ ...base, models: ['a'.repeat(smallFieldBytesMax)] }, 'models'],
+    [{ ...base, modalities: Array(smallFieldBytesMax).fill('text') }, 'modalities'],
     [{ ...base, max_completion_tokens: '10' }, 'max_completion_tokens'],
     [{ ...base, stream: 'yes' }, 'stream'],
     [{ ...base, stream_options: [] }, 'stream_options'],
@@ -93,7 +100,7 @@ describe('plain facts', () => {
 describe('media', () => {
   const url = `data:image/png;base64,${'A'.repeat(400)}`;
 
-  it('counts images, with those of low detail and the bytes that they take in the body', () => {
+  it('counts images, and the bytes that they take in the body', () => {
     const facts = withParts(
       { type: 'image_url', image_url: { url, detail: 'low' } },
       { type: 'image_url', image_url: { url: 'https://x.test/a.png' } },
@@ -101,9 +108,7 @@ describe('media', () => {
     );
     expect(facts.media).toEqual({
       images: 2,
-      imagesLowDetail: 1,
       documents: 0,
-      documentBytes: 0,
       inlineBytes: url.length,
     });
     expect(facts.unbounded).toEqual([]);
@@ -116,7 +121,7 @@ describe('media', () => {
 
   it('counts files that are in the body', () => {
     const facts = withParts({ type: 'file', file: { filename: 'a.pdf', file_data: 'A'.repeat(400) } });
-    expect(facts.media).toMatchObject({ documents: 1, documentBytes: 300, inlineBytes: 400 });
+    expect(facts.media).toMatchObject({ documents: 1, inlineBytes: 400 });
   });
 
   it('does not take the arguments or schemas of functions for media', () => {
@@ -150,6 +155,13 @@ describe('what has no bound', () => {
     ['plugins', [{ id: 'web' }], 'plugins'],
     ['preset', 'dear', 'preset'],
     ['search_parameters', { mode: 'auto' }, 'search_parameters'],
+    ['n_predict', -1, 'n_predict'],
+    ['n_cmpl', 8, 'n_cmpl'],
+    ['max_new_tokens', 9, 'max_new_tokens'],
+    ['best_of', 8, 'best_of'],
+    ['use_beam_search', true, 'use_beam_search'],
+    ['chat_template', '{{ x * 9 }}', 'chat_template'],
+    ['mm_processor_kwargs', { max_pixels: 9 }, 'mm_processor_kwargs'],
   ])('is named: %s %j', (name, value, field) => {
     expect(factsOf({ ...base, [name]: value }).unbounded).toEqual([field]);
   });
@@ -183,10 +195,43 @@ describe('more facts', () => {
     expect(factsOf({ ...base, models: ['a', 'b'] }).otherModels).toEqual(['a', 'b']);
   });
 
+  it('say that the model may reason unless it is told not to', () => {
+    expect(factsOf({ ...base, reasoning_effort: 'low' }).mayReason).toBe(true);
+    expect(factsOf({ ...base, reasoning_effort: null }).mayReason).toBe(true);
+    expect(factsOf({ ...base, reasoning_effort: 'none' }).mayReason).toBe(false);
+  });
+
   it('see a cache lifetime that costs more', () => {
     const part = (ttl: string) => ({ type: 'text', text: 'x', prompt_cache_breakpoint: { mode: 'explicit', ttl } });
     expect(withParts(part('30m')).longCacheTtl).toBe(false);
     expect(withParts(part('12h')).longCacheTtl).toBe(true);
+  });
+});
+
+describe('stating the output limit by both its names', () => {
+  it.each([
+    ['{"model":"a","max_tokens":5} ', '{"model":"a","max_tokens":5,"max_completion_tokens":5} '],
+    ['{"max_completion_tokens": 7 ,"n":1}', '{"max_completion_tokens": 7 ,"n":1,"max_tokens":7}'],
+    ['{"max_tokens":null,"max_completion_tokens":7}', '{"max_tokens":7,"max_completion_tokens":7}'],
+    ['{"max_tokens":5,"max_completion_tokens":7}', null],
+    ['{"max_tokens":null}', null],
+    ['{"model":"a"}', null],
+  ])('changes %s to %s', (before, after) => {
+    const body = Buffer.from(before);
+    const edit = outputLimitEdit(body, scan(body));
+    expect(edit && editBody(body, [edit]).toString()).toBe(after);
+  });
+
+  it('goes together with asking for usage', () => {
+    const body = Buffer.from('{"max_tokens":5}');
+    const edits = [usageRequestEdit(body, scan(body)), outputLimitEdit(body, scan(body))].filter(
+      (edit) => edit !== null,
+    );
+    expect(JSON.parse(editBody(body, edits).toString())).toEqual({
+      max_tokens: 5,
+      stream_options: { include_usage: true },
+      max_completion_tokens: 5,
+    });
   });
 });
 

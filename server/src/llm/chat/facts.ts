@@ -20,13 +20,22 @@ const textBodyTypes: ReadonlySet<string> = textParts.union(
 /** Names under which a part may hold something that is not text, even where a lenient server lets it omit its type. */
 const mediaNames = nameSet('image_url input_audio file audio_url video_url');
 
-/** Settings that are priced by themselves or do more than one call's work, at OpenAI or at servers that speak as it does. */
-const unboundedFields = ['prediction', 'plugins', 'preset', 'search_parameters'];
+/**
+ * Settings that are priced by themselves or do more than one call's work, at OpenAI or at servers that speak as it does;
+ * those by which servers (llama.cpp, vLLM, TGI) let a request overrule its own `max_tokens` and `n`, or how its text and
+ * images become a prompt.
+ */
+const unboundedFields = nameSet(`
+  prediction plugins preset search_parameters
+  n_predict n_cmpl max_new_tokens best_of use_beam_search chat_template mm_processor_kwargs
+`);
+
+const outputLimitNames = ['max_completion_tokens', 'max_tokens'] as const;
 
 const fieldNames = nameSet(`
   model models messages tools functions stream stream_options n max_tokens max_completion_tokens modalities
-  service_tier web_search_options ${unboundedFields.join(' ')}
-`);
+  service_tier web_search_options reasoning_effort
+`).union(unboundedFields);
 
 /**
  * Reads the facts of a Chat Completions request. Most bodies hold text and functions alone, as the scan has seen, and are
@@ -50,7 +59,8 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     messageCount: fields.length('messages'),
     toolCount: fields.length('tools') + fields.length('functions'),
     longCacheTtl: hasLongTtl(scanned),
-    serviceTier: fields.string('service_tier'),
+    // Most models reason unless told not to, and most servers hide it.
+    mayReason: fields.string('reasoning_effort') !== 'none',
   };
   readSettings(fields, costs);
   if (!hasOnlyTypes(scanned, textBodyTypes) || scanned.sightings.keys().some((name) => mediaNames.has(name))) {
@@ -64,7 +74,8 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
 
 /** Servers differ in which of the two they obey, and some know one alone: the larger bounds them all. */
 function maxOutputTokens(fields: BodyFields): number | null {
-  const limits = [fields.integer('max_completion_tokens', 0), fields.integer('max_tokens', 0)];
+  // Some take 0 for no limit.
+  const limits = outputLimitNames.map((name) => fields.integer(name, 1));
   const given = limits.filter((limit) => limit !== null);
   return given.length > 0 ? Math.max(...given) : null;
 }
@@ -78,7 +89,7 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
   for (const name of unboundedFields) if (fields.has(name)) costs.addUnbounded(name);
   if (fields.length('models') > 0) {
     costs.addUnbounded('models');
-    for (const model of fields.json('models') as unknown[]) costs.addOtherModel(model);
+    for (const model of fields.json('models') as unknown[]) costs.addOtherModel(model, 'models');
   }
 }
 
@@ -103,8 +114,7 @@ function readPart(part: JsonObject, path: string, costs: CostFacts): void {
 
 function readImage(image: unknown, costs: CostFacts): void {
   const url = isJsonObject(image) ? image['url'] : image;
-  const inline = typeof url === 'string' && url.startsWith('data:') ? url : null;
-  costs.addImage(inline, isJsonObject(image) && image['detail'] === 'low');
+  costs.addImage(typeof url === 'string' && url.startsWith('data:') ? url : null);
 }
 
 function readFile(file: unknown, path: string, costs: CostFacts): void {
@@ -118,6 +128,22 @@ function readTool(tool: JsonObject, path: string, costs: CostFacts): void {
   const type = tool['type'] ?? 'function';
   if (typeof type !== 'string') throw wrongType(`${path}.type`, 'a string');
   if (type !== 'function' && type !== 'custom') costs.serverTools.push({ type, maxUses: null });
+}
+
+/**
+ * The edit that states an output limit by its other name too, for servers that may know one name alone and would let the
+ * model write on; null where the request has none, or has both. It can be made together with `usageRequestEdit`.
+ */
+export function outputLimitEdit(body: Buffer, { members }: ScannedBody): BodyEdit | null {
+  const given = outputLimitNames.filter((name) => (members.get(name)?.kind ?? 'null') !== 'null');
+  const limit = members.get(given[0] ?? '');
+  const missing = outputLimitNames.find((name) => !given.includes(name));
+  if (limit === undefined || missing === undefined) return null;
+  const json = body.toString('latin1', limit.start, limit.end);
+  const absent = members.get(missing);
+  if (absent) return { start: absent.start, end: absent.end, json };
+  const at = body.lastIndexOf('}');
+  return { start: at, end: at, json: `,"${missing}":${json}` };
 }
 
 /**

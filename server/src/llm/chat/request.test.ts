@@ -162,6 +162,7 @@ describe('a Chat Completions request', () => {
       { messages: [asked, { role: 'assistant', tool_calls: [{ ...call('x'), id: null }] }] },
     ],
     ['max_tokens', { max_tokens: 5, max_completion_tokens: 6 }],
+    ['stop', { stop: Array(17).fill('a') }],
     ['max_completion_tokens', { max_completion_tokens: 1.5 }],
     ['user', { user: 'a', safety_identifier: 'b' }],
     [
@@ -201,6 +202,11 @@ describe('writing a Chat Completions request', () => {
   test('keeps the limit within what the target gives, and sets none that nobody asked for', () => {
     expect(write({ maxOutputTokens: 10 }, { maxOutputTokens: 5 }).max_completion_tokens).toBe(5);
     expect(write({ maxOutputTokens: null }, { maxOutputTokens: 5 }).max_completion_tokens).toBeUndefined();
+    expect(write({ maxOutputTokens: 10 }).max_tokens).toBeUndefined();
+    expect(write({ maxOutputTokens: 10 }, { bothOutputLimits: true })).toMatchObject({
+      max_completion_tokens: 10,
+      max_tokens: 10,
+    });
   });
 
   test('gives each tool result its own message, marks a failed one, and keeps arguments letter by letter', () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { stopSequencesMax } from '../../base/limits.ts';
 import type {
   AssistantBlock,
   Conversation,
@@ -75,7 +76,7 @@ function parseMessages(body: ObjectReader, losses: Losses): Pick<Conversation, '
       case 'system':
       case 'developer': {
         const blocks = parseContent(message, path, losses);
-        if (turns.turns.length === 0) system.push(...blocks);
+        if (turns.turns.length === 0) for (const block of blocks) system.push(block);
         else turns.system(blocks);
         break;
       }
@@ -204,7 +205,7 @@ function parseToolChoice(body: ObjectReader, losses: Losses): ToolChoice {
 
 function parseStop(body: ObjectReader): string[] {
   const stop = body.any('stop');
-  return typeof stop === 'string' ? [stop] : body.strings('stop');
+  return typeof stop === 'string' ? [stop] : body.strings('stop', stopSequencesMax);
 }
 
 /** The older `max_tokens` and its successor mean the same. */
@@ -255,6 +256,7 @@ export function writeRequest(conversation: Conversation, target: Target): string
     ...(topP !== null && { top_p: topP }),
     ...(stop.length > 0 && { stop }),
     ...(limit !== null && { max_completion_tokens: limit }),
+    ...(limit !== null && target.bothOutputLimits && { max_tokens: limit }),
     ...(user !== null && { user: writeUserName(user) }),
     ...(stream && { stream, stream_options: { include_usage: true } }),
   });

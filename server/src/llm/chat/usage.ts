@@ -45,7 +45,6 @@ const deltaEnvelope = '{"content":""}'.length;
 
 class ChunkWatcher implements UsageWatcher {
   outputBytes = 0;
-  stopReason: string | null = null;
   malformed = 0;
   failed = false;
   readonly #choices: number;
@@ -82,7 +81,6 @@ class ChunkWatcher implements UsageWatcher {
     if (error) this.failed = true;
     for (const choice of Array.isArray(choices) ? choices : []) {
       if (!isJsonObject(choice) || typeof choice['finish_reason'] !== 'string') continue;
-      this.stopReason = choice['finish_reason'];
       if (this.#finished.size < this.#choices) this.#finished.add(choice['index'] ?? 0);
     }
   }

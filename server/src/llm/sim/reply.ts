@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { toolCallsPerAnswerMax } from '../../base/limits.ts';
 import type { Answer, AssistantBlock, Conversation, TextBlock, Tool, ToolCallBlock, Turn } from '../conversation.ts';
 import { noUsage } from '../usage.ts';
 import { schemaValue } from './schema-value.ts';
@@ -18,7 +19,11 @@ export function tokensOf(text: string): number {
  */
 export function reply(conversation: Conversation, tokens: number | null, requestId: string): Answer {
   const id = createHash('sha256').update(requestId).digest('hex').slice(0, 24);
-  const calls = chooseTools(conversation).map((tool, n) => call(tool, `call_${id}_${n}`));
+  const tools = chooseTools(conversation);
+  const argumentsOf = new Map([...new Set(tools)].map((tool) => [tool, JSON.stringify(schemaValue(tool.schema))]));
+  const calls = tools.map((tool, n): ToolCallBlock => {
+    return { type: 'tool_call', id: `call_${id}_${n}`, name: tool.name, argumentsJson: argumentsOf.get(tool) ?? '{}' };
+  });
   const text = tokens === null ? say(conversation, calls) : filler(tokens);
   const limited = limit([{ type: 'text', text: mark + text }, ...calls], conversation);
   const usage = { ...noUsage, input: inputTokens(conversation), output: sum(limited.blocks.map(blockTokens)) };
@@ -42,16 +47,13 @@ function filler(tokens: number): string {
 /** The tools to call: those that the newest user text names, as the tool choice allows. */
 function chooseTools({ turns, tools, toolChoice }: Conversation): Tool[] {
   if (toolChoice.mode === 'none') return [];
-  if (toolChoice.mode === 'tool') return tools.filter(({ name }) => name === toolChoice.name);
-  const asked = [...newestText(turns).matchAll(/\b(?:use the tool|call)\s+["'`]?([\w.:-]*\w)/gi)]
-    .map(([, name]) => tools.find((tool) => tool.name === name))
-    .filter((tool) => tool !== undefined);
+  if (toolChoice.mode === 'tool') return tools.filter(({ name }) => name === toolChoice.name).slice(0, 1);
+  const offered = new Map(tools.map((tool) => [tool.name, tool]));
+  const named = newestText(turns).matchAll(/\b(?:use the tool|call)\s+["'`]?([\w.:-]*\w)/gi);
+  const found = named.map(([, name = '']) => offered.get(name)).filter((tool) => tool !== undefined);
+  const asked = found.take(toolCallsPerAnswerMax).toArray();
   const chosen = asked.length === 0 && toolChoice.mode === 'required' ? tools.slice(0, 1) : asked;
   return toolChoice.parallel ? chosen : chosen.slice(0, 1);
-}
-
-function call({ name, schema }: Tool, id: string): ToolCallBlock {
-  return { type: 'tool_call', id, name, argumentsJson: JSON.stringify(schemaValue(schema)) };
 }
 
 /** Ends the answer at the first stop sequence, and at the caller's limit: text is cut there, a call is whole or absent. */

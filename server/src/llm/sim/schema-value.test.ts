@@ -65,3 +65,26 @@ describe('the value made for a JSON Schema', () => {
     expect(schemaValue({ type: 'object', properties: {} })).toEqual({});
   });
 });
+
+const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+
+test.each([
+  ['lists', { type: 'array', minItems: 20, items: { $ref: '#' } }],
+  [
+    'members',
+    {
+      type: 'object',
+      required: names,
+      properties: Object.fromEntries(names.map((name) => [name, { $ref: '#' }])),
+    },
+  ],
+  ['parts', { allOf: Array.from({ length: 50 }, () => ({ $ref: '#' })) }],
+  [
+    'texts',
+    { type: 'array', minItems: 20, items: { type: 'array', minItems: 20, items: { type: 'string', minLength: 1000 } } },
+  ],
+  ['constants', { type: 'array', minItems: 20, items: { const: 'x'.repeat(1_000_000) } }],
+  ['names', { type: 'object', required: ['x'.repeat(1_000_000), 'y'] }],
+])('a schema that would give a vast value gives a small one: %s', (_what, schema) => {
+  expect(JSON.stringify(schemaValue(schema)).length).toBeLessThan(100_000);
+});

@@ -5,6 +5,14 @@ import { isJsonObject } from '../object-reader.ts';
 const depthMax = 12;
 const itemsMax = 20;
 
+/**
+ * What one value may take: schemas looked at, names, and characters that the schema gives. Without it a schema that refers
+ * to itself twice would grow by powers.
+ */
+const effortMax = 10_000;
+const listMax = 1_000;
+const refCharsMax = 1_000;
+
 const formats: Readonly<Record<string, string>> = {
   date: '2000-01-01',
   time: '00:00:00Z',
@@ -21,22 +29,38 @@ const formats: Readonly<Record<string, string>> = {
  * Not every schema can be met this way (`pattern`, `not`); a tool then sees what a real model's mistake looks like.
  */
 export function schemaValue(schema: JsonObject): unknown {
-  return value(schema, schema, 0);
+  return value(schema, new Root(schema), 0);
 }
 
-function value(schema: unknown, root: JsonObject, depth: number): unknown {
-  if (!isJsonObject(schema) || depth > depthMax) return null;
+/** The whole schema, and the effort that is left. */
+class Root {
+  readonly schema: JsonObject;
+  #left = effortMax;
+
+  constructor(schema: JsonObject) {
+    this.schema = schema;
+  }
+
+  /** @returns whether there was so much left */
+  spend(effort: number): boolean {
+    this.#left -= effort;
+    return this.#left >= 0;
+  }
+}
+
+function value(schema: unknown, root: Root, depth: number): unknown {
+  if (!isJsonObject(schema) || depth > depthMax || !root.spend(1)) return null;
   const whole = resolve(schema, root, depth);
-  if ('const' in whole) return whole['const'];
-  if (Array.isArray(whole['enum'])) return whole['enum'][0];
-  if ('default' in whole) return whole['default'];
+  if ('const' in whole) return given(whole['const'], root);
+  if (Array.isArray(whole['enum'])) return given(whole['enum'][0], root);
+  if ('default' in whole) return given(whole['default'], root);
   switch (typeOf(whole)) {
     case 'object':
       return objectValue(whole, root, depth);
     case 'array':
       return arrayValue(whole, root, depth);
     case 'string':
-      return stringValue(whole);
+      return stringValue(whole, root);
     case 'integer':
       return numberValue(whole, 1);
     case 'number':
@@ -48,17 +72,23 @@ function value(schema: unknown, root: JsonObject, depth: number): unknown {
   }
 }
 
+/** A value that the schema gives itself. */
+function given(json: unknown, root: Root): unknown {
+  return root.spend(JSON.stringify(json)?.length ?? 0) ? json : null;
+}
+
 /** The schema with its reference followed, its first alternative taken, and the parts of `allOf` put together. */
-function resolve(schema: JsonObject, root: JsonObject, depth: number): JsonObject {
+function resolve(schema: JsonObject, root: Root, depth: number): JsonObject {
   const { $ref: ref, anyOf, oneOf, allOf, ...own } = schema;
   const first = [anyOf, oneOf].filter(Array.isArray).map((list: readonly unknown[]) => list[0]);
-  const parts = [
-    ...(typeof ref === 'string' ? [lookUp(ref, root)] : []),
-    ...first,
-    ...(Array.isArray(allOf) ? allOf : []),
-  ];
+  const parts = [...(typeof ref === 'string' ? [lookUp(ref, root)] : []), ...first, ...listOf(allOf)];
   if (depth > depthMax) return own;
-  return parts.filter(isJsonObject).reduce((merged, part) => merge(merged, resolve(part, root, depth + 1)), own);
+  let merged: JsonObject = own;
+  for (const part of parts.filter(isJsonObject)) {
+    if (!root.spend(1 + Object.keys(objectOf(merged['properties'])).length)) break;
+    merged = merge(merged, resolve(part, root, depth + 1));
+  }
+  return merged;
 }
 
 function merge(a: JsonObject, b: JsonObject): JsonObject {
@@ -75,9 +105,9 @@ function merge(a: JsonObject, b: JsonObject): JsonObject {
 }
 
 /** Follows a reference inside the schema itself (RFC 6901). */
-function lookUp(ref: string, root: JsonObject): unknown {
-  if (!ref.startsWith('#')) return null;
-  let found: unknown = root;
+function lookUp(ref: string, root: Root): unknown {
+  if (!ref.startsWith('#') || ref.length > refCharsMax) return null;
+  let found: unknown = root.schema;
   for (const step of ref.slice(1).split('/').slice(1)) {
     const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
     found = isJsonObject(found) ? found[key] : null;
@@ -91,23 +121,25 @@ function typeOf(schema: JsonObject): unknown {
   return type ?? ('properties' in schema ? 'object' : 'items' in schema ? 'array' : 'string');
 }
 
-function objectValue(schema: JsonObject, root: JsonObject, depth: number): JsonObject {
+function objectValue(schema: JsonObject, root: Root, depth: number): JsonObject {
   const properties = objectOf(schema['properties']);
   const names = listOf(schema['required']).filter((name) => typeof name === 'string');
+  if (!root.spend(names.join('').length)) return {};
   return Object.fromEntries(names.map((name) => [name, value(properties[name] ?? {}, root, depth + 1)]));
 }
 
-function arrayValue(schema: JsonObject, root: JsonObject, depth: number): unknown[] {
+function arrayValue(schema: JsonObject, root: Root, depth: number): unknown[] {
   const length = Math.min(numberOf(schema['minItems']) ?? 0, itemsMax);
+  if (!root.spend(length)) return [];
   const prefix = listOf(schema['prefixItems']);
   return Array.from({ length }, (_, i) => value(prefix[i] ?? schema['items'] ?? {}, root, depth + 1));
 }
 
-function stringValue(schema: JsonObject): string {
+function stringValue(schema: JsonObject, root: Root): string | null {
   const known = typeof schema['format'] === 'string' ? formats[schema['format']] : undefined;
   if (known !== undefined) return known;
   const text = 'simulated'.padEnd(Math.min(numberOf(schema['minLength']) ?? 0, 1000), '.');
-  return text.slice(0, numberOf(schema['maxLength']) ?? text.length);
+  return root.spend(text.length) ? text.slice(0, numberOf(schema['maxLength']) ?? text.length) : null;
 }
 
 function numberValue(schema: JsonObject, wholeStep: number | null): number {
@@ -128,5 +160,5 @@ function objectOf(json: unknown): JsonObject {
 }
 
 function listOf(json: unknown): readonly unknown[] {
-  return Array.isArray(json) ? json : [];
+  return Array.isArray(json) ? json.slice(0, listMax) : [];
 }

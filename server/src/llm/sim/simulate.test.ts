@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { toolCallsPerAnswerMax } from '../../base/limits.ts';
 import { type Dialect, dialects } from '../dialect.ts';
 import { Losses } from '../losses.ts';
 import { readAnthropicStream } from '../testing/anthropic-grammar.ts';
@@ -159,6 +160,7 @@ describe('the tools of the simulated model', () => {
   test.each([
     ['Please use the tool search.', ['search']],
     ['call `fs.read`, then call search!', ['fs.read', 'search']],
+    ['call search and call search', ['search', 'search']],
     ['call nothing', []],
     ['recall search', []],
     ['search', []],
@@ -175,6 +177,10 @@ describe('the tools of the simulated model', () => {
       'fs.read',
     ]);
     expect(called(say('call search, call fs.read', { parallel_tool_calls: false }))).toEqual(['search']);
+  });
+
+  test('are called so many times at most, however often the text asks', () => {
+    expect(called(say('call search. '.repeat(1000), { max_tokens: 100_000 }))).toHaveLength(toolCallsPerAnswerMax);
   });
 
   test('are left uncalled where the call does not fit in max_tokens', () => {

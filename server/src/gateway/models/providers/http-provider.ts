@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher } from 'undici';
 import { PortcullisError } from '../../../base/errors.ts';
+import { unreadBodyMs } from '../../../base/limits.ts';
 import type { ProviderType } from '../../../budget/model.ts';
 import { guardedLookup, isPrivateHost } from '../../../net/egress.ts';
 import type { Provider, UpstreamAnswer, UpstreamRequest } from '../provider.ts';
@@ -119,12 +120,23 @@ async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   }
 }
 
-async function* readable(answer: Dispatcher.ResponseData, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* readable({ body }: Dispatcher.ResponseData, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
   try {
-    for await (const chunk of answer.body) yield chunk as Buffer;
+    for await (const chunk of body.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
   } catch (error) {
     throw upstreamFailure(error, name, signal, true);
+  } finally {
+    if (!body.closed) drain(body);
   }
+}
+
+/** A reader that has its answer leaves before the last bytes of the framing: after them the connection serves again. */
+function drain(body: Dispatcher.ResponseData['body']): void {
+  const timer = setTimeout(() => body.destroy(), unreadBodyMs);
+  body
+    .once('close', () => clearTimeout(timer))
+    .on('error', () => undefined)
+    .resume();
 }
 
 /** Names what went wrong, without the upstream's address. */
