@@ -154,11 +154,10 @@ describe('a key of one project in another', () => {
     runOfA = run.id;
     const { project } = await gate.api<{ project: { id: string } }>('ProjectService/CreateProject', { name: 'b' });
     const inB = { projectId: project.id };
-    const { agent } = await gate.api<{ agent: { id: string } }>('AgentService/CreateAgent', { name: 'of B', ...inB });
+    await gate.api('AgentService/CreateAgent', { name: 'of B', ...inB });
     const made = await gate.api<{ secret: string }>('AgentService/CreateKey', {
       ...inB,
-      kind: 'PRINCIPAL_KIND_AGENT',
-      agentId: agent.id,
+      kind: 'PRINCIPAL_KIND_SERVICE',
       name: 'of B',
       scopes: [...everyScope, 'keys:write', 'runs:read'],
     });

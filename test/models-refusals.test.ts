@@ -207,13 +207,16 @@ test('what a known caller is refused is audited once, and then counted', async (
   const { secret: other, agentId } = await gate.agent('audited', { models: ['nothing'] });
   for (let i = 0; i < 5; i++) await post(gate, doors.chat.path, ask('gpt-1'), bearer(other));
   await expect
-    .poll(async () => {
-      const { rows } = await gate.database.pool.query<{ action: string }>(
-        'SELECT action, target FROM audit_entries WHERE actor_id = $1 ORDER BY action',
-        [agentId],
-      );
-      return rows;
-    })
+    .poll(
+      async () => {
+        const { rows } = await gate.database.pool.query<{ action: string }>(
+          'SELECT action, target FROM audit_entries WHERE actor_id = $1 ORDER BY action',
+          [agentId],
+        );
+        return rows;
+      },
+      { timeout: 10_000 },
+    )
     .toEqual([
       { action: 'call.denied', target: 'key.models' },
       { action: 'key.first_used', target: expect.any(String) },

@@ -1,6 +1,7 @@
 /** The composition root: it alone knows everything, wires it by hand, and takes it down in the reverse order. */
 import manifest from '../package.json' with { type: 'json' };
 import { basename, join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
 import { serviceDeps } from './api/deps.ts';
@@ -386,6 +387,9 @@ async function watchRoutes(
       const previous = routing;
       routing = createRouting(routesConfig(config, file));
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
+      if (!isDeepStrictEqual(file.issuers, config.file.issuers)) {
+        log.warn('the token issuers changed: start this process again to put them into force');
+      }
       audit().catch(reporter(log, 'the reload of the configuration'));
       // Calls that were already authorized may still be on their way to it.
       const retire = () => {

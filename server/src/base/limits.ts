@@ -9,6 +9,7 @@ export const modelBodyBytesMax = 32 * 1024 * 1024;
 export const translatedBodyBytesMax = 4 * 1024 * 1024;
 // Request bodies of all model calls in flight of a process
 export const bodyBytesInFlightMax = 512 * 1024 * 1024;
+export const userAgentCharsMax = 200;
 export const urlBytesMax = 8 * 1024;
 export const headerBytesMax = 16 * 1024;
 export const jsonDepthMax = 64;

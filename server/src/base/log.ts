@@ -50,7 +50,7 @@ export function logDestination(file: string | null, descriptor: 1 | 2): Destinat
 // Opened here, so that one that cannot be written is known before anything is started.
 function openLogFile(file: string): number {
   mkdirSync(dirname(file), { recursive: true });
-  return openSync(file, 'a');
+  return openSync(file, 'a', 0o600);
 }
 
 /** JSON lines to standard output, or to `destination` (a file, or a buffer in tests). */

@@ -23,9 +23,11 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * @throws CliError when there is none, or when the key would cross a network in the clear
  */
 export function findConnection(context: CliContext, givenUrl?: string): Connection {
-  const environment = withDotEnv(context.environment, join(context.cwd, '.env'));
-  const url = givenUrl ?? (environment['PORTCULLIS_URL'] || undefined);
-  const key = keyFrom(environment, context.cwd);
+  // A folder may be a stranger's: its .env says neither where keys go nor which data folder names the gate of a given key.
+  const url = givenUrl ?? (context.environment['PORTCULLIS_URL'] || undefined);
+  const key = keyFrom(context.environment, context.cwd);
+  const environment =
+    key === undefined ? withDotEnv(context.environment, join(context.cwd, '.env')) : context.environment;
   if (url !== undefined && key !== undefined) return { url: checkUrl(url), key };
   const local = localCredentials(environment, context.cwd);
   if (url !== undefined) {

@@ -93,11 +93,25 @@ describe('production', () => {
     ['Basic', { ENABLE_BASIC_AUTH_FALLBACK: 'true' }, /Basic Auth fallback MUST be disabled/],
     ['reflection', { ENABLE_REFLECTION: 'true' }, /reflection/],
     ['a plaintext public URL', { PUBLIC_URL: 'http://gate.example.com' }, /PUBLIC_URL is plaintext/],
+    [
+      'plaintext keys of an issuer',
+      { AUTH_ISSUER: 'https://id.example.com/', AUTH_AUDIENCE: 'p', JWKS_URI: 'http://id.example.com/jwks' },
+      /JWKS_URI is plaintext/,
+    ],
     ['the embedded database', { DATABASE_URL: '' }, /ALLOW_EMBEDDED_IN_PRODUCTION/],
   ])('refuses %s with one clear line', (_what, change, message) => {
     const { problems } = load({ ...safe, ...change });
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(message);
+  });
+
+  it.each(['Production', 'PRODUCTION', 'prod'])('is meant by NODE_ENV=%s too', (NODE_ENV) => {
+    expect(load({ ...safe, NODE_ENV, ENABLE_BASIC_AUTH_FALLBACK: 'true' }).problems).toHaveLength(1);
+  });
+
+  it('refuses a provider whose key would cross a network in the clear', () => {
+    const yaml = 'providers: { a: { kind: openai, api_key: k, base_url: "http://models.example.com/v1" } }';
+    expect(load(safe, yaml).problems).toEqual(['portcullis.yaml: providers.a: base_url is plaintext http.']);
   });
 
   it('accepts plaintext on the loopback, and the embedded database where it is allowed', () => {

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { type Findings, readOptions, withDotEnv } from './environment.ts';
 import { type ConfigFile, fileSchema, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
-import { isStrong, productionProblems } from './production.ts';
+import { isStrong, productionFileProblems, productionProblems } from './production.ts';
 
 /** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
 export interface Config {
@@ -37,6 +37,7 @@ export function loadConfig(processEnvironment: Environment, cwd: string): Config
   }
   findings.problems.push(...issuerProblems(options));
   const file = readFile(resolve(cwd, options.CONFIG_FILE), environment, findings) ?? fileSchema.parse({});
+  if (production) findings.problems.push(...productionFileProblems(file));
   const config: Config = Object.freeze({
     options,
     file,

@@ -8,23 +8,30 @@ export interface ConfiguredIssuer {
   readonly project: string;
   readonly algorithms?: readonly string[];
   readonly requireAtJwt?: boolean;
+  readonly grantAdmin?: boolean;
   readonly clientId?: string;
   readonly maxLifetimeS?: number;
 }
 
-/** The issuer of the environment, if there is one, and those of the file. */
+/**
+ * The issuer of the environment, if there is one, and those of the file. The one of the environment is the operator's own
+ * and may grant `admin`; one of the file is trusted for its project, unless it says `grant_admin`.
+ */
 export function configuredIssuers({ options, file }: Config): ConfiguredIssuer[] {
   const { AUTH_DOMAIN, AUTH_ISSUER, AUTH_AUDIENCE, JWKS_URI } = options;
   const issuer = AUTH_ISSUER ?? (AUTH_DOMAIN === null ? null : `https://${AUTH_DOMAIN}/`);
   const jwksUri = JWKS_URI ?? (AUTH_DOMAIN === null ? null : `https://${AUTH_DOMAIN}/.well-known/jwks.json`);
   const first =
-    issuer === null || jwksUri === null ? [] : [{ issuer, jwksUri, audience: AUTH_AUDIENCE, project: 'default' }];
+    issuer === null || jwksUri === null
+      ? []
+      : [{ issuer, jwksUri, audience: AUTH_AUDIENCE, project: 'default', grantAdmin: true }];
   const others = file.issuers.map((entry) => ({
     issuer: entry.issuer,
     audience: entry.audience,
     jwksUri: entry.jwks_uri,
     project: entry.project,
     requireAtJwt: entry.require_at_jwt,
+    grantAdmin: entry.grant_admin,
     maxLifetimeS: entry.max_lifetime_s,
     ...(entry.algorithms ? { algorithms: entry.algorithms } : {}),
     ...(entry.client_id === undefined ? {} : { clientId: entry.client_id }),

@@ -23,9 +23,12 @@ export function withDotEnv(environment: Environment, path: string): Environment 
 }
 
 function isProductionName(environment: Environment): boolean {
-  return [environment['NODE_ENV'], environment['METTLE_ENVIRONMENT'], environment['ENVIRONMENT']].includes(
-    'production',
-  );
+  return ['NODE_ENV', 'METTLE_ENVIRONMENT', 'ENVIRONMENT'].some((name) => isProductionWord(environment[name] ?? ''));
+}
+
+// Who writes it otherwise means it all the same, and must not get a development gate for it.
+function isProductionWord(value: string): boolean {
+  return /^prod(uction)?$/i.test(value);
 }
 
 /**
@@ -44,16 +47,17 @@ export function readOptions(environment: Environment, findings: Findings): Optio
 
 function withAliases(environment: Environment, findings: Findings): Environment {
   const given: Record<string, string | undefined> = { ...environment };
+  if (isProductionWord(environment['NODE_ENV'] ?? '')) given['NODE_ENV'] = 'production';
   for (const [alias, { name, map }] of Object.entries(optionAliases)) {
     const value = environment[alias];
     if (value === undefined || value === '') continue;
     // METTLE_ENVIRONMENT and ENVIRONMENT only ever switch production on.
-    if (name === 'NODE_ENV' && value !== 'production') continue;
+    if (name === 'NODE_ENV' && !isProductionWord(value)) continue;
     if (given[name] !== undefined && name !== 'NODE_ENV') {
       findings.notes.push(`${alias} is ignored, because ${name} is set.`);
       continue;
     }
-    given[name] = map ? map(value) : value;
+    given[name] = name === 'NODE_ENV' ? 'production' : map ? map(value) : value;
   }
   return given;
 }

@@ -88,6 +88,7 @@ const issuer = z.strictObject({
   require_at_jwt: z.boolean().default(false),
   client_id: z.string().min(1).optional(),
   project: z.string().default('default'),
+  grant_admin: z.boolean().default(false),
   max_lifetime_s: z.number().int().min(60).max(604_800).default(86_400),
 });
 
@@ -101,7 +102,7 @@ export const fileSchema = z
   .superRefine((file, context) => {
     for (const [model, { targets }] of Object.entries(file.models)) {
       for (const [index, { provider: wanted }] of targets.entries()) {
-        if (wanted !== 'sim' && !(wanted in file.providers)) {
+        if (wanted !== 'sim' && !Object.hasOwn(file.providers, wanted)) {
           context.addIssue({
             code: 'custom',
             path: ['models', model, 'targets', index, 'provider'],
@@ -132,7 +133,15 @@ export function parseConfigFile(
     return null;
   }
   const before = findings.problems.length;
-  const data = replaceReferences(document.toJS({ maxAliasCount: 100 }) ?? {}, environment, findings, '');
+  let raw: unknown;
+  try {
+    raw = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    // An alias that leads nowhere, or too many of them.
+    findings.problems.push(`portcullis.yaml: ${error instanceof Error ? error.message : String(error)}.`);
+    return null;
+  }
+  const data = replaceReferences(raw ?? {}, environment, findings, '');
   const parsed = fileSchema.safeParse(data);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {

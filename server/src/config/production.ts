@@ -1,3 +1,4 @@
+import type { ConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
 
 const secretCharsMin = 32;
@@ -27,6 +28,11 @@ export function isStrong(secret: string): boolean {
 /** What production refuses to start on, one line each that says what to do. */
 export function productionProblems(values: OptionValues): string[] {
   const problems: string[] = [];
+  for (const name of ['AUTH_ISSUER', 'JWKS_URI'] as const) {
+    const value = values[name];
+    if (value !== null && isPlaintext(value))
+      problems.push(`${name} is plaintext http: whoever is on the path could sign tokens.`);
+  }
   const strong = ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY', 'AUTH_TOKEN'] as const;
   if (values.SECRETS_KEY === null)
     problems.push('SECRETS_KEY is missing: generate one with `portcullis secrets generate`.');
@@ -41,11 +47,7 @@ export function productionProblems(values: OptionValues): string[] {
   if (values.ENABLE_BASIC_AUTH_FALLBACK)
     problems.push('Basic Auth fallback MUST be disabled in production: unset ENABLE_BASIC_AUTH_FALLBACK.');
   if (values.ENABLE_REFLECTION) problems.push('gRPC reflection must be off in production: unset ENABLE_REFLECTION.');
-  if (
-    values.PUBLIC_URL !== null &&
-    new URL(values.PUBLIC_URL).protocol === 'http:' &&
-    !isLoopback(new URL(values.PUBLIC_URL).hostname)
-  ) {
+  if (values.PUBLIC_URL !== null && isPlaintext(values.PUBLIC_URL)) {
     problems.push('PUBLIC_URL is plaintext http: serve it over https, or keep to loopback.');
   }
   if (values.DATABASE_URL === null && !values.ALLOW_EMBEDDED_IN_PRODUCTION) {
@@ -58,4 +60,22 @@ export function productionProblems(values: OptionValues): string[] {
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** What of the configuration file production refuses: keys of issuers and of providers must not cross a network in the clear. */
+export function productionFileProblems({ issuers, providers }: ConfigFile): string[] {
+  const problems: string[] = [];
+  for (const { issuer, jwks_uri: uri } of issuers) {
+    if (isPlaintext(uri)) problems.push(`portcullis.yaml: issuer ${issuer}: jwks_uri is plaintext http.`);
+  }
+  for (const [name, { base_url: url, allow_private: allowed }] of Object.entries(providers)) {
+    if (url !== undefined && !allowed && isPlaintext(url))
+      problems.push(`portcullis.yaml: providers.${name}: base_url is plaintext http.`);
+  }
+  return problems;
+}
+
+function isPlaintext(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'http:' && !isLoopback(hostname);
 }

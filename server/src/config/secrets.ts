@@ -1,5 +1,6 @@
 import { type KeyObject, createSecretKey, hkdfSync, randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { PortcullisError } from '../base/errors.ts';
 
 /** Keys derived from the master key, one a purpose (HKDF-SHA-256, RFC 5869): knowing one tells nothing of another. */
 export interface DerivedKeys {
@@ -12,17 +13,28 @@ export function deriveKeys(masterKey: string): DerivedKeys {
   return { keyPepper: createSecretKey(derive('api key pepper')), pageTokens: derive('page tokens') };
 }
 
-/** The master key in `path`, made at the first start; readable by its owner alone, and never overwritten. */
+const masterKeyCharsMin = 32;
+
+/**
+ * The master key in `path`, made at the first start; readable by its owner alone, whole or not at all, and never
+ * overwritten.
+ * @throws PortcullisError invalid_argument when the file does not hold a key: everything derived from it would be public
+ */
 export function masterKeyIn(path: string): string {
+  if (!existsSync(path)) makeMasterKey(path);
+  const key = readFileSync(path, 'utf8').trim();
+  if (key.length >= masterKeyCharsMin) return key;
+  throw new PortcullisError('invalid_argument', `${path} is damaged: put it back from a backup.`);
+}
+
+function makeMasterKey(path: string): void {
+  const draft = `${path}.${randomBytes(4).toString('hex')}`;
+  writeFileSync(draft, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx', flush: true });
   try {
-    const file = openSync(path, 'wx', 0o600);
-    try {
-      writeSync(file, `${randomBytes(32).toString('base64url')}\n`);
-    } finally {
-      closeSync(file);
-    }
+    linkSync(draft, path);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  } finally {
+    unlinkSync(draft);
   }
-  return readFileSync(path, 'utf8').trim();
 }

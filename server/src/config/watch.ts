@@ -22,9 +22,9 @@ export function watchConfigFile(config: Config, { environment, cwd, use, refuse 
   const path = config.options.CONFIG_FILE;
   const reload = () => {
     const findings: Findings = { problems: [], notes: [] };
-    const file = reloadConfigFile(config, environment, cwd, findings);
-    if (!file) return refuse(findings.problems);
     try {
+      const file = reloadConfigFile(config, environment, cwd, findings);
+      if (!file) return refuse(findings.problems);
       use(file);
     } catch (error) {
       refuse([error instanceof Error ? error.message : String(error)]);

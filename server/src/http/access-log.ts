@@ -1,4 +1,5 @@
 import type { AccessRecord } from '../base/access-record.ts';
+import { userAgentCharsMax } from '../base/limits.ts';
 import { type Logger, scrub } from '../base/log.ts';
 
 export interface AccessLine {
@@ -34,7 +35,7 @@ export function writeAccessLine(log: Logger, line: AccessLine): void {
     bytes_in: record.bytesIn,
     bytes_out: record.bytesOut,
     ip: line.address,
-    user_agent: scrub(line.userAgent),
+    user_agent: scrub(line.userAgent.slice(0, userAgentCharsMax)),
     model: record.model === null ? undefined : scrub(record.model),
     decision: record.decision ?? undefined,
     code: record.code ?? undefined,

@@ -109,7 +109,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     });
   }
 
-  app.setErrorHandler((thrown, request, reply) => sendRefusal(toPortcullisError(thrown), request, reply));
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toPortcullisError(thrown);
+    if (error.code === 'internal') options.log.error({ err: thrown, request_id: request.id }, 'internal error');
+    return sendRefusal(error, request, reply);
+  });
   app.setNotFoundHandler((request, reply) => {
     const sentence = `There is nothing at ${request.method} ${pathOf(request.url)}.`;
     return sendRefusal(new PortcullisError('not_found', sentence), request, reply);

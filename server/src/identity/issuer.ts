@@ -14,6 +14,8 @@ export interface IssuerOptions {
   readonly algorithms?: readonly string[] | undefined;
   readonly requireAtJwt?: boolean | undefined;
   readonly clientId?: string | null | undefined;
+  /** Whether its tokens may carry `admin` and `admin:read`, which reach every project. */
+  readonly grantAdmin?: boolean | undefined;
   /** From `iat` to `exp`. */
   readonly maxLifetimeS?: number | undefined;
   /** How long the last good keys go on counting while the issuer cannot be reached. */
@@ -24,6 +26,7 @@ export interface IssuerOptions {
 export interface Issuer {
   readonly name: string;
   readonly projectId: string;
+  readonly grantAdmin: boolean;
   readonly rules: TokenRules;
   readonly jwks: Jwks;
 }
@@ -52,5 +55,11 @@ export function prepareIssuer(
   };
   const maxStaleMs = (issuer.maxStaleS ?? 6 * 3600) * 1000;
   const jwks = new Jwks({ uri: issuer.jwksUri, maxStaleMs, fetchJson, clock, onFetch });
-  return { name: issuer.issuer, projectId: issuer.projectId, rules, jwks };
+  return {
+    name: issuer.issuer,
+    projectId: issuer.projectId,
+    grantAdmin: issuer.grantAdmin ?? false,
+    rules,
+    jwks,
+  };
 }

@@ -134,7 +134,7 @@ export class JwtVerifier implements Verifier {
       id: agent?.id ?? `${issuer.name}|${subject}`,
       name: agent?.name ?? subject,
       projectId: issuer.projectId,
-      scopes: agent ? new Set([...scopes].filter((scope) => !scopesNotForAgents.has(scope))) : scopes,
+      scopes: new Set([...scopes].filter((scope) => !withheld(scope, agent !== null, issuer))),
       method: 'jwt',
       agentId: agent?.id ?? null,
       personId: agent?.personId ?? null,
@@ -158,4 +158,10 @@ function verifiedToken(issuer: Issuer, claims: JWTPayload): VerifiedToken {
     scopes: scopesOf(claims),
     expiresAt: (claims.exp ?? 0) * 1000,
   };
+}
+
+/** `admin` crosses projects and an issuer is trusted for one, so its tokens carry it only where the operator said so. */
+function withheld(scope: Scope, isAgent: boolean, issuer: Issuer): boolean {
+  if (isAgent) return scopesNotForAgents.has(scope);
+  return !issuer.grantAdmin && (scope === 'admin' || scope === 'admin:read');
 }

@@ -180,6 +180,14 @@ describe('rotation', () => {
 });
 
 describe('revocation', () => {
+  it('of a key with admin needs admin: a lesser key must not lock every operator out', async () => {
+    const { key } = await create({ kind: 'operator', agentId: null, scopes: ['admin'] });
+    const lesser: Principal = { ...by, scopes: new Set(['keys:write']) };
+    await expect(
+      identity.keys.revoke(lesser, 'req_test', { projectId: by.projectId, id: key.id }),
+    ).rejects.toMatchObject({ code: 'insufficient_scope' });
+  });
+
   it('ends a key for good, is audited once, and may be asked for twice', async () => {
     const { key, text } = await create();
     const revoke = () => identity.keys.revoke(by, 'req_test', { projectId: by.projectId, id: key.id });

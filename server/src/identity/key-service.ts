@@ -11,7 +11,7 @@ import { auditPayload, type IssuedKey, issueKey } from './key-issue.ts';
 import { findKey, selectKeys, setKeyRevoked, setKeySuccessor } from './key-store.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
-import { requireMayGrant } from './permission.ts';
+import { requireMayGrant, requireScope } from './permission.ts';
 import type { KeyRecord } from './records.ts';
 
 /** A key and the one that takes its place. */
@@ -94,6 +94,8 @@ export class KeyService {
     const { projectId, id } = request;
     return controlWrite(this.#pool, async (tx, version) => {
       const key = await requireKey(tx, projectId, id);
+      // Else a lesser key could lock every operator out.
+      if (key.scopes.includes('admin')) requireScope(by, 'admin');
       const revoked = await setKeyRevoked(tx, version, id);
       if (!revoked) return key;
       await appendAudit(tx, {

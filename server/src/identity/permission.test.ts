@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { operatorOf } from '../../../test/support/identity.ts';
 import type { Principal } from './model.ts';
-import { permits, requireMayGrant, requireScope } from './permission.ts';
+import { permits, requireMayGrant, requireScope, scopesNotForAgents } from './permission.ts';
 
 const admin = operatorOf('prj_1');
 const keyMaker: Principal = { ...admin, scopes: new Set(['keys:write', 'models:invoke']) };
@@ -37,4 +37,8 @@ describe('a scope that is missing', () => {
 it('a credential with limits makes no keys, since they would not have them', () => {
   expect(() => requireMayGrant({ ...keyMaker, models: ['claude-*'] }, [])).toThrow('limited');
   expect(() => requireMayGrant({ ...keyMaker, runId: 'run_1' }, [])).toThrow('limited');
+});
+
+it('lets no agent hold what would let it decide on itself', () => {
+  expect([...scopesNotForAgents].toSorted()).toEqual(['admin', 'approvals:decide', 'keys:write', 'policy:write']);
 });

@@ -41,10 +41,15 @@ export function requireMayGrant(by: Principal, granted: readonly Scope[]): void 
 }
 
 /**
- * What no agent may hold. `admin` is among them because it can make keys for anybody, and so would let an agent decide
- * on its own requests after all.
+ * What no agent may hold. With `admin` or `keys:write` it could make a key for anybody, and with `policy:write` raise its
+ * own budget or release its own kill switch: either would let an agent decide on its own requests after all.
  */
-export const scopesNotForAgents: ReadonlySet<Scope> = new Set<Scope>(['admin', 'approvals:decide']);
+export const scopesNotForAgents: ReadonlySet<Scope> = new Set<Scope>([
+  'admin',
+  'keys:write',
+  'policy:write',
+  'approvals:decide',
+]);
 
 function isShared({ method }: Principal): boolean {
   return method === 'static_key' || method === 'legacy_token' || method === 'basic';
