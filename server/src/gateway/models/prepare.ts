@@ -38,7 +38,13 @@ export function prepare(request: Request): Prepared {
       from,
       to,
       body: parseExactJson(body.toString()),
-      target: { model: modelServed, maxOutputTokens: target.maxOutputTokens, lossy: route.lossy },
+      target: {
+        model: modelServed,
+        maxOutputTokens: target.maxOutputTokens,
+        lossy: route.lossy,
+        // Local servers differ in which name of the limit they obey.
+        bothOutputLimits: target.provider.kind === 'openai-compatible',
+      },
     });
     return { body: Buffer.from(translation.body), translation, hideUsage: false };
   }

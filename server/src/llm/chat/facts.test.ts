@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
 import { jsonDepthMax, otherModelsMax, smallFieldBytesMax } from '../../base/limits.ts';
 import { editBody, scanObject } from '../json-scan.ts';
-import { outputLimitEdit, readFacts, usageRequestEdit } from './facts.ts';
+import { readFacts, usageRequestEdit } from './facts.ts';
 
 const scan = (body: Buffer) => scanObject(body, { depthMax: jsonDepthMax });
 
@@ -205,33 +205,6 @@ describe('more facts', () => {
     const part = (ttl: string) => ({ type: 'text', text: 'x', prompt_cache_breakpoint: { mode: 'explicit', ttl } });
     expect(withParts(part('30m')).longCacheTtl).toBe(false);
     expect(withParts(part('12h')).longCacheTtl).toBe(true);
-  });
-});
-
-describe('stating the output limit by both its names', () => {
-  it.each([
-    ['{"model":"a","max_tokens":5} ', '{"model":"a","max_tokens":5,"max_completion_tokens":5} '],
-    ['{"max_completion_tokens": 7 ,"n":1}', '{"max_completion_tokens": 7 ,"n":1,"max_tokens":7}'],
-    ['{"max_tokens":null,"max_completion_tokens":7}', '{"max_tokens":7,"max_completion_tokens":7}'],
-    ['{"max_tokens":5,"max_completion_tokens":7}', null],
-    ['{"max_tokens":null}', null],
-    ['{"model":"a"}', null],
-  ])('changes %s to %s', (before, after) => {
-    const body = Buffer.from(before);
-    const edit = outputLimitEdit(body, scan(body));
-    expect(edit && editBody(body, [edit]).toString()).toBe(after);
-  });
-
-  it('goes together with asking for usage', () => {
-    const body = Buffer.from('{"max_tokens":5}');
-    const edits = [usageRequestEdit(body, scan(body)), outputLimitEdit(body, scan(body))].filter(
-      (edit) => edit !== null,
-    );
-    expect(JSON.parse(editBody(body, edits).toString())).toEqual({
-      max_tokens: 5,
-      stream_options: { include_usage: true },
-      max_completion_tokens: 5,
-    });
   });
 });
 

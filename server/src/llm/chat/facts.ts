@@ -131,22 +131,6 @@ function readTool(tool: JsonObject, path: string, costs: CostFacts): void {
 }
 
 /**
- * The edit that states an output limit by its other name too, for servers that may know one name alone and would let the
- * model write on; null where the request has none, or has both. It can be made together with `usageRequestEdit`.
- */
-export function outputLimitEdit(body: Buffer, { members }: ScannedBody): BodyEdit | null {
-  const given = outputLimitNames.filter((name) => (members.get(name)?.kind ?? 'null') !== 'null');
-  const limit = members.get(given[0] ?? '');
-  const missing = outputLimitNames.find((name) => !given.includes(name));
-  if (limit === undefined || missing === undefined) return null;
-  const json = body.toString('latin1', limit.start, limit.end);
-  const absent = members.get(missing);
-  if (absent) return { start: absent.start, end: absent.end, json };
-  const at = body.lastIndexOf('}');
-  return { start: at, end: at, json: `,"${missing}":${json}` };
-}
-
-/**
  * The edit that makes a stream end with its usage, without which budgets would have to be estimated; null where the
  * request asks for it already.
  */
