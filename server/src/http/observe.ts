@@ -41,7 +41,8 @@ function conclude(
   const route = request.routeOptions.url ?? 'unknown';
   const status = raw.writableFinished ? raw.statusCode : clientClosedStatus;
   // The models door counts bytes itself; elsewhere the lengths that were declared are what was read and written.
-  access.bytesIn ||= declaredLength(request.headers['content-length']);
+  // A length that was only promised is not one that came.
+  if (request.raw.complete) access.bytesIn ||= declaredLength(request.headers['content-length']);
   access.bytesOut ||= declaredLength(raw.getHeader('content-length'));
   if (status === clientClosedStatus) access.code ??= 'client_closed';
   // A caller who is known, and of whom no step has said more (Connect refuses messages that it cannot read by itself).

@@ -17,7 +17,7 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>,
   let broken: Error | undefined;
   try {
     await client.query(begin);
-    const result = await work(client as unknown as Tx);
+    const result = await work(begunOn(client));
     await client.query('COMMIT');
     return result;
   } catch (error) {
@@ -28,6 +28,11 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>,
   } finally {
     client.release(broken);
   }
+}
+
+/** The one place where a client becomes a transaction: after its BEGIN. */
+function begunOn(client: Queryable): Tx {
+  return client as Tx;
 }
 
 /** The channel on which control writes are announced; a poll covers lost notifications. */
