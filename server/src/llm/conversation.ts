@@ -1,3 +1,5 @@
+import type { Capabilities } from './capabilities.ts';
+import type { Dialect } from './dialect.ts';
 import type { Usage } from './usage.ts';
 
 /**
@@ -19,16 +21,87 @@ export interface Conversation {
   readonly stop: readonly string[];
   /** Null: the caller set no limit. */
   readonly maxOutputTokens: number | null;
+  /** Null: the caller leaves it to the model. */
+  readonly reasoning: ReasoningRequest | null;
+  /** Null: free text. */
+  readonly outputFormat: OutputFormat | null;
+  /** How long the answer's text is to be, in dialects that can say it. */
+  readonly verbosity: 'low' | 'medium' | 'high' | null;
+  /** `priority` and its likes cost more: only what both sides offer is mapped. Null: the caller leaves it to the provider. */
+  readonly serviceTier: 'auto' | 'standard' | null;
   readonly stream: boolean;
-  /** Whether the stream is to report usage: always in Anthropic's dialect, by `stream_options` in chat. */
+  /** Whether the stream is to report usage: `stream_options` in chat, always in the other dialects. */
   readonly streamUsage: boolean;
   /** The caller's own opaque name for its end user. */
   readonly user: string | null;
 }
 
+/** Ends a prefix that the provider is asked to cache. */
+export interface CacheMark {
+  /** The usual lifetime of the provider, or its longer and dearer one. */
+  readonly lifetime: 'usual' | 'long';
+}
+
 export interface TextBlock {
   readonly type: 'text';
   readonly text: string;
+  readonly cache?: CacheMark;
+}
+
+export interface ImageBlock {
+  readonly type: 'image';
+  readonly source: Base64Source | UrlSource;
+  /** OpenAI's wish for the resolution; null where nothing was said. */
+  readonly detail: string | null;
+  readonly cache?: CacheMark;
+}
+
+export interface DocumentBlock {
+  readonly type: 'document';
+  readonly source: Base64Source | UrlSource | PlainTextSource;
+  /** A file name, or a title; null where it has none. */
+  readonly title: string | null;
+  readonly cache?: CacheMark;
+}
+
+export interface Base64Source {
+  readonly kind: 'base64';
+  /** For images `image/png` and the like, for documents `application/pdf`. */
+  readonly mediaType: string;
+  readonly data: string;
+}
+
+export interface UrlSource {
+  readonly kind: 'url';
+  readonly url: string;
+}
+
+export interface PlainTextSource {
+  readonly kind: 'text';
+  readonly text: string;
+}
+
+/**
+ * What the model thought. Only the provider that wrote it can use it again, and knows it by its seal; to any other it
+ * is left out (`fit.ts`).
+ */
+export interface ReasoningBlock {
+  readonly type: 'reasoning';
+  /** What was shown of it; empty where the provider hides all. */
+  readonly text: string;
+  /** Null where the provider gave nothing to prove it by. */
+  readonly seal: Seal | null;
+}
+
+/**
+ * What the provider of a reasoning block needs to know it again: a signature, or the reasoning itself, encrypted. Opaque
+ * to us and to the caller, who carries it and may change it: a writer takes from it only the members that it knows.
+ */
+export interface Seal {
+  /** The dialect whose provider made it; it means nothing in any other. */
+  readonly dialect: Dialect;
+  /** The members of the block in that dialect, besides its text. */
+  readonly members: JsonObject;
 }
 
 export interface ToolCallBlock {
@@ -37,17 +110,21 @@ export interface ToolCallBlock {
   readonly name: string;
   /** The arguments as the JSON text that the model wrote; whether it is JSON at all is the model's doing. */
   readonly argumentsJson: string;
+  readonly cache?: CacheMark;
 }
 
 export interface ToolResultBlock {
   readonly type: 'tool_result';
   readonly callId: string;
-  readonly content: readonly TextBlock[];
+  readonly content: readonly ContentBlock[];
   readonly isError: boolean;
+  readonly cache?: CacheMark;
 }
 
-export type UserBlock = TextBlock | ToolResultBlock;
-export type AssistantBlock = TextBlock | ToolCallBlock;
+/** What a person, or a tool, shows the model. */
+export type ContentBlock = TextBlock | ImageBlock | DocumentBlock;
+export type UserBlock = ContentBlock | ToolResultBlock;
+export type AssistantBlock = TextBlock | ReasoningBlock | ToolCallBlock;
 
 export type Turn =
   | { readonly role: 'system'; readonly blocks: readonly TextBlock[] }
@@ -63,6 +140,14 @@ export interface Tool {
   readonly schema: JsonObject;
   /** Whether the provider must hold the model to the schema; null leaves it to the provider. */
   readonly strict: boolean | null;
+  /**
+   * A tool of OpenAI's kind `custom`, whose input is free text. Elsewhere it is a tool with one string, `input`
+   * (`freeform-tools.ts`), and its calls become calls of the custom tool again on the way back.
+   */
+  readonly freeform?: true;
+  /** OpenAI's Responses groups tools. The name begins with that of its group and a dot, so that it is whole elsewhere. */
+  readonly namespace?: string;
+  readonly cache?: CacheMark;
 }
 
 export type ToolChoice =
@@ -71,6 +156,29 @@ export type ToolChoice =
 
 /** What every dialect does when the caller says nothing about tools. */
 export const defaultToolChoice: ToolChoice = { mode: 'auto', parallel: true };
+
+export const reasoningEfforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
+export type ReasoningEffort = (typeof reasoningEfforts)[number];
+
+/** How much the model is to think, and whether it shows it. */
+export interface ReasoningRequest {
+  /** Null where the caller gave a budget, or leaves the amount to the model. `none` switches thinking off. */
+  readonly effort: ReasoningEffort | null;
+  /** Anthropic's way to say it; null where nothing was said. */
+  readonly budgetTokens: number | null;
+  /** Whether a readable form is wanted; null where nothing was said. */
+  readonly show: boolean | null;
+}
+
+/** Structured output: the answer's text is JSON of this schema. */
+export interface OutputFormat {
+  /** OpenAI demands a name; null where the dialect has none. */
+  readonly name: string | null;
+  readonly description: string | null;
+  /** Null: any JSON object (`json_object`). */
+  readonly schema: JsonObject | null;
+  readonly strict: boolean | null;
+}
 
 /** Why the model stopped. `length` covers the caller's limit, the model's limit and the context window. */
 export type StopReason = 'end' | 'length' | 'tool' | 'stop_sequence' | 'refusal';
@@ -89,14 +197,23 @@ export interface Answer {
   readonly usage: Usage | null;
 }
 
+/** What a dialect needs besides the answer to write it: some repeat the request in it. */
+export interface AnswerContext {
+  /** Unix seconds. */
+  readonly createdS: number;
+  /** The request as the caller meant it, under its own names. */
+  readonly request: Conversation;
+}
+
 /** Where a translated request goes. */
 export interface Target {
   /** The provider's own name for the model. */
   readonly model: string;
-  /** The most output tokens that the model can give; null when nobody said. */
-  readonly maxOutputTokens: number | null;
+  readonly capabilities: Capabilities;
   /** A chat server that may know one of the two names of the output limit alone, and is told it by both. */
   readonly bothOutputLimits?: boolean;
+  /** A chat server that refuses fields of OpenAI's that it does not have. */
+  readonly commonFieldsOnly?: boolean;
   /** Whether what the target cannot express is refused, or dropped and listed. */
   readonly lossy: 'refuse' | 'allow';
 }

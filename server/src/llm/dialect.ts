@@ -1,3 +1,3 @@
 /** A model API's wire format. */
-export const dialects = ['anthropic', 'chat'] as const;
+export const dialects = ['anthropic', 'chat', 'responses'] as const;
 export type Dialect = (typeof dialects)[number];

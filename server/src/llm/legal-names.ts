@@ -78,14 +78,14 @@ function legalTurns(turns: readonly Turn[], names: LegalNames): Turn[] {
         return {
           role: 'assistant',
           blocks: turn.blocks.map((block) =>
-            block.type === 'text' ? block : { ...block, id: unique(block.id), name: names.legal(block.name) },
+            block.type === 'tool_call' ? { ...block, id: unique(block.id), name: names.legal(block.name) } : block,
           ),
         };
       default:
         return {
           role: 'user',
           blocks: turn.blocks.map((block) =>
-            block.type === 'text' ? block : { ...block, callId: current.get(block.callId) ?? block.callId },
+            block.type === 'tool_result' ? { ...block, callId: current.get(block.callId) ?? block.callId } : block,
           ),
         };
     }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Dialect } from './dialect.ts';
-import { errorOfStatus, translateError } from './provider-error.ts';
+import { errorOfStatus, providerError, translateError } from './provider-error.ts';
 
 function translate(from: Dialect, to: Dialect, status: number, body: unknown) {
   const translated = translateError({ from, to, status, body: typeof body === 'string' ? body : JSON.stringify(body) });
@@ -109,4 +109,36 @@ describe("Anthropic's error", () => {
 test('an error of a status alone has the shape of its dialect', () => {
   expect(JSON.parse(errorOfStatus('anthropic', 429, 'Slow.').body).error.type).toBe('rate_limit_error');
   expect(JSON.parse(errorOfStatus('chat', 404, 'Gone.').body).error.type).toBe('not_found_error');
+});
+
+describe('an error of Responses', () => {
+  test.each([
+    [{ type: 'error', code: 'rate_limit_exceeded', message: 'Slow.', param: null }, 'rate_limited'],
+    [
+      { type: 'error', error: { type: 'invalid_request_error', code: 'invalid_prompt', message: 'Slow.' } },
+      'invalid_argument',
+    ],
+    [
+      { type: 'response.failed', response: { error: { code: 'server_is_overloaded', message: 'Slow.' } } },
+      'unavailable',
+    ],
+    [
+      { type: 'response.failed', response: { error: { code: 'context_length_exceeded', message: 'Slow.' } } },
+      'invalid_argument',
+    ],
+  ])('in a stream is read where the vendor puts it: %j', (event, code) => {
+    expect(providerError('responses', event)).toMatchObject({ code, message: 'Slow.' });
+  });
+
+  test('has the shape that it has in chat, and both are told from each other by nothing', () => {
+    const error = { message: 'Too long: the context window.', type: 'invalid_request_error', param: null, code: null };
+    const expected = { ...error, code: 'context_length_exceeded' };
+    expect(translate('chat', 'responses', 400, { error })).toEqual({ status: 400, body: { error: expected } });
+    expect(translate('responses', 'chat', 400, { error })).toEqual({ status: 400, body: { error: expected } });
+    const overflow = { type: 'error', error: { type: 'invalid_request_error', message: 'prompt is too long: 9 > 8' } };
+    expect(translate('anthropic', 'responses', 400, overflow).body.error).toMatchObject({
+      code: 'context_length_exceeded',
+    });
+    expect(translate('responses', 'anthropic', 400, { error }).body.error.message).toMatch(/^prompt is too long: /);
+  });
 });

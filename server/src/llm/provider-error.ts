@@ -1,4 +1,5 @@
 import { type ErrorCode, PortcullisError } from '../base/errors.ts';
+import type { JsonObject } from './conversation.ts';
 import type { Dialect } from './dialect.ts';
 import { isJsonObject } from './object-reader.ts';
 
@@ -23,40 +24,41 @@ interface FaultNames {
   /** Our own code, for an error in mid-stream. The provider refusing the gate's credential is not the caller's fault. */
   readonly code: ErrorCode;
   readonly anthropic: string;
-  readonly chat: { readonly type: string; readonly code: string | null };
+  /** OpenAI has one shape for all of its endpoints. */
+  readonly openai: { readonly type: string; readonly code: string | null };
 }
 
 const faults: Readonly<Record<Fault, FaultNames>> = {
-  invalid: { code: 'invalid_argument', anthropic: 'invalid_request_error', chat: chat('invalid_request_error') },
+  invalid: { code: 'invalid_argument', anthropic: 'invalid_request_error', openai: openai('invalid_request_error') },
   context: {
     code: 'invalid_argument',
     anthropic: 'invalid_request_error',
-    chat: chat('invalid_request_error', 'context_length_exceeded'),
+    openai: openai('invalid_request_error', 'context_length_exceeded'),
   },
-  authentication: { code: 'upstream_error', anthropic: 'authentication_error', chat: chat('authentication_error') },
-  permission: { code: 'upstream_error', anthropic: 'permission_error', chat: chat('permission_error') },
+  authentication: { code: 'upstream_error', anthropic: 'authentication_error', openai: openai('authentication_error') },
+  permission: { code: 'upstream_error', anthropic: 'permission_error', openai: openai('permission_error') },
   billing: {
     code: 'upstream_error',
     anthropic: 'billing_error',
-    chat: chat('insufficient_quota', 'insufficient_quota'),
+    openai: openai('insufficient_quota', 'insufficient_quota'),
   },
-  not_found: { code: 'not_found', anthropic: 'not_found_error', chat: chat('not_found_error') },
-  too_large: { code: 'payload_too_large', anthropic: 'request_too_large', chat: chat('invalid_request_error') },
+  not_found: { code: 'not_found', anthropic: 'not_found_error', openai: openai('not_found_error') },
+  too_large: { code: 'payload_too_large', anthropic: 'request_too_large', openai: openai('invalid_request_error') },
   rate_limit: {
     code: 'rate_limited',
     anthropic: 'rate_limit_error',
-    chat: chat('rate_limit_error', 'rate_limit_exceeded'),
+    openai: openai('rate_limit_error', 'rate_limit_exceeded'),
   },
-  overloaded: { code: 'unavailable', anthropic: 'overloaded_error', chat: chat('server_error', 'overloaded') },
-  timeout: { code: 'deadline_exceeded', anthropic: 'timeout_error', chat: chat('server_error', 'timeout') },
-  api: { code: 'upstream_error', anthropic: 'api_error', chat: chat('server_error') },
+  overloaded: { code: 'unavailable', anthropic: 'overloaded_error', openai: openai('server_error', 'overloaded') },
+  timeout: { code: 'deadline_exceeded', anthropic: 'timeout_error', openai: openai('server_error', 'timeout') },
+  api: { code: 'upstream_error', anthropic: 'api_error', openai: openai('server_error') },
 };
 
-function chat(type: string, code: string | null = null): FaultNames['chat'] {
+function openai(type: string, code: string | null = null): FaultNames['openai'] {
   return { type, code };
 }
 
-/** The names that providers use for a fault, as `type` or `code`. */
+/** The names that providers use for a fault, as `type`, `code` or `status`. */
 const byName: ReadonlyMap<unknown, Fault> = new Map<string, Fault>([
   ['context_length_exceeded', 'context'],
   ['exceed_context_size_error', 'context'],
@@ -75,6 +77,19 @@ const byName: ReadonlyMap<unknown, Fault> = new Map<string, Fault>([
   ['invalid_request_error', 'invalid'],
   ['api_error', 'api'],
   ['server_error', 'api'],
+  ['server_is_overloaded', 'overloaded'],
+  ['slow_down', 'overloaded'],
+  ['invalid_prompt', 'invalid'],
+  // Google's (AIP-193), as `status`
+  ['INVALID_ARGUMENT', 'invalid'],
+  ['FAILED_PRECONDITION', 'invalid'],
+  ['UNAUTHENTICATED', 'authentication'],
+  ['PERMISSION_DENIED', 'permission'],
+  ['NOT_FOUND', 'not_found'],
+  ['RESOURCE_EXHAUSTED', 'rate_limit'],
+  ['UNAVAILABLE', 'overloaded'],
+  ['DEADLINE_EXCEEDED', 'timeout'],
+  ['INTERNAL', 'api'],
 ]);
 
 const byStatus: ReadonlyMap<number, Fault> = new Map([
@@ -90,16 +105,31 @@ const byStatus: ReadonlyMap<number, Fault> = new Map([
   [529, 'overloaded'],
 ]);
 
+const openaiOverflow =
+  /maximum context length|context (?:size|length|window)|exceeds the maximum number of tokens allowed/i;
+
 /** How a dialect's providers word an overflow of the context, where no code says so. */
 const overflow: Readonly<Record<Dialect, RegExp>> = {
   anthropic: /^prompt is too long/i,
-  chat: /maximum context length|context (?:size|length|window)/i,
+  chat: openaiOverflow,
+  responses: openaiOverflow,
 };
 
 /** The error for an error object that a provider sent inside a stream. Its wording is kept: clients act on it. */
 export function providerError(from: Dialect, json: unknown): PortcullisError {
   const { fault, message } = readFault(from, json, null);
-  return new PortcullisError(faults[fault].code, message ?? 'The provider ended the stream with an error.');
+  const told = message ?? 'The provider ended the stream with an error.';
+  return new PortcullisError(faults[fault].code, fault === 'context' ? markedOverflow(told) : told);
+}
+
+/** Claude Code knows an overflow of the context by these first words alone, and `isOverflow` does. */
+function markedOverflow(message: string): string {
+  return overflow.anthropic.test(message) ? message : `prompt is too long: ${message}`;
+}
+
+/** Whether the context overflowed: clients of OpenAI know it by a code of its own, and shorten the conversation. */
+export function isOverflow({ code, message }: PortcullisError): boolean {
+  return code === faults.context.code && overflow.anthropic.test(message);
 }
 
 export interface TranslatedError {
@@ -130,28 +160,32 @@ export function errorOfStatus(dialect: Dialect, status: number, message: string)
 
 function writeFault(to: Dialect, fault: Fault, status: number, message: string): TranslatedError {
   const names = faults[fault];
-  if (to === 'chat') {
+  if (to !== 'anthropic') {
     // 529 is Anthropic's own; everybody else knows 503.
-    const body = JSON.stringify({ error: { message, ...names.chat, param: null } });
+    const body = JSON.stringify({ error: { message, ...names.openai, param: null } });
     return { status: status === 529 ? 503 : status, body };
   }
-  // Claude Code knows an overflow of the context by these first words alone.
-  const marked = fault === 'context' && !overflow.anthropic.test(message);
-  const told = marked ? `prompt is too long: ${message}` : message;
+  const told = fault === 'context' ? markedOverflow(message) : message;
   return { status, body: JSON.stringify({ type: 'error', error: { type: names.anthropic, message: told } }) };
 }
 
-/** Reads an error in any shape that providers use: nested, flat, or bare text. */
-function readFault(from: Dialect, json: unknown, status: number | null): { fault: Fault; message: string | null } {
+/** Reads an error in any shape that providers use: nested, flat, bare text, or (Google) in a list of one. */
+function readFault(from: Dialect, body: unknown, status: number | null): { fault: Fault; message: string | null } {
+  const json: unknown = Array.isArray(body) ? body[0] : body;
   const outer = isJsonObject(json) ? json : { error: json };
-  const error = isJsonObject(outer['error']) ? outer['error'] : outer;
+  const error = [outer['error'], responseError(outer), outer].find(isJsonObject) ?? {};
   const text = [error['message'], error['error'], error['detail']].find(
     (value) => typeof value === 'string' && value !== '',
   );
   const message = typeof text === 'string' ? text.slice(0, messageCharsMax) : null;
   if (message !== null && overflow[from].test(message)) return { fault: 'context', message };
-  const named = byName.get(error['code']) ?? byName.get(error['type']);
+  const named = byName.get(error['code']) ?? byName.get(error['type']) ?? byName.get(error['status']);
   return { fault: named ?? faultOfStatus(status), message };
+}
+
+/** Responses tells of a failure in the response that failed. */
+function responseError({ response }: JsonObject): unknown {
+  return isJsonObject(response) ? response['error'] : undefined;
 }
 
 function faultOfStatus(status: number | null): Fault {

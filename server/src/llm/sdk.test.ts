@@ -1,56 +1,36 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import Anthropic from '@anthropic-ai/sdk';
 import fc from 'fast-check';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { zodResponseFormat } from 'openai/helpers/zod';
 import { PortcullisError } from '../base/errors.ts';
+import type { AnswerContext, Conversation } from './conversation.ts';
+import { freeformSchema } from './freeform-tools.ts';
 import type { AnswerEvent } from './stream-events.ts';
-import { simulate } from './sim/simulate.ts';
 import { legalEvents } from './testing/arbitrary.ts';
 import { readAnthropicStream } from './testing/anthropic-grammar.ts';
 import { readChatStream } from './testing/chat-grammar.ts';
+import { aConversation } from './testing/conversations.ts';
+import { type Reply, startSdkServer } from './testing/sdk-server.ts';
+import { translateError } from './translate.ts';
 import { wireFormats } from './wire-formats.ts';
 
-/** What the server answers next: a stream's text, or a request that the simulated model answers. */
-let next: { readonly stream: string } | 'simulate' = { stream: '' };
-
-const server = createServer((request, response) => {
-  const dialect = request.url?.endsWith('/messages') ? 'anthropic' : 'chat';
-  const chunks: Buffer[] = [];
-  request.on('data', (chunk: Buffer) => chunks.push(chunk));
-  request.on('end', () => {
-    if (next !== 'simulate') {
-      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(next.stream);
-      return;
-    }
-    const simulation = simulate({ dialect, body: JSON.parse(Buffer.concat(chunks).toString()), requestId: 'req_1' });
-    if (simulation.kind === 'stream') {
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      for (const { text } of simulation.events) response.write(text);
-      response.end();
-    } else {
-      const status = simulation.kind === 'error' ? simulation.status : 200;
-      response.writeHead(status, { 'content-type': 'application/json' }).end(simulation.body);
-    }
-  });
-});
-
+let next: Reply = 'simulate';
+let server: Awaited<ReturnType<typeof startSdkServer>>;
 let anthropic: Anthropic;
 let openai: OpenAI;
 
 beforeAll(async () => {
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  anthropic = new Anthropic({ baseURL: origin, apiKey: 'none', maxRetries: 0 });
-  openai = new OpenAI({ baseURL: `${origin}/v1`, apiKey: 'none', maxRetries: 0 });
+  server = await startSdkServer(() => next);
+  ({ anthropic, openai } = server);
 });
 
-afterAll(() => {
-  server.closeAllConnections();
-  server.close();
+afterAll(() => server.close());
+
+const context = (request: Partial<Conversation> = {}): AnswerContext => ({
+  createdS: 1,
+  request: aConversation(request),
 });
 
 const tool = {
@@ -64,7 +44,7 @@ const tool = {
 const messages = [{ role: 'user' as const, content: 'Please call get_weather and use the tool get_weather.' }];
 
 function encode(dialect: 'anthropic' | 'chat', events: readonly AnswerEvent[]): string {
-  const encoder = wireFormats[dialect].createEncoder({ createdS: 1, includeUsage: true });
+  const encoder = wireFormats[dialect].createEncoder({ ...context(), includeUsage: true });
   return events.map((event) => encoder.write(event)).join('');
 }
 
@@ -83,7 +63,7 @@ describe('the official Anthropic SDK', () => {
             block.type === 'text' ? block.text : block.type === 'tool_use' && block.input,
           ),
         ).toEqual(
-          blocks.map((block) => (block.type === 'text' ? block.text : JSON.parse(block.argumentsJson || '{}'))),
+          blocks.map((block) => (block.type === 'tool_call' ? JSON.parse(block.argumentsJson || '{}') : block.text)),
         );
         expect(message.stop_reason).toBe(stop);
         const finish = events.at(-1);
@@ -99,7 +79,7 @@ describe('the official Anthropic SDK', () => {
   });
 
   test('raises an error in mid-stream as an APIError with its type and text', async () => {
-    const encoder = wireFormats.anthropic.createEncoder({ createdS: 1, includeUsage: true });
+    const encoder = wireFormats.anthropic.createEncoder({ ...context(), includeUsage: true });
     next = {
       stream:
         encoder.write({ type: 'start', id: 'a', model: 'm', usage: null }) +
@@ -184,7 +164,7 @@ describe('the official OpenAI SDK', () => {
   });
 
   test('raises an error in mid-stream as an APIError with its text', async () => {
-    const encoder = wireFormats.chat.createEncoder({ createdS: 1, includeUsage: true });
+    const encoder = wireFormats.chat.createEncoder({ ...context(), includeUsage: true });
     next = {
       stream:
         encoder.write({ type: 'start', id: 'a', model: 'm', usage: null }) +
@@ -230,4 +210,85 @@ describe('the official OpenAI SDK', () => {
       .catch((error: unknown) => error);
     expect(broken).toBeInstanceOf(OpenAI.APIError);
   });
+
+  const patch = { type: 'custom' as const, custom: { name: 'patch' } };
+  const offered = context({
+    tools: [{ name: 'patch', description: null, schema: freeformSchema, strict: null, freeform: true }],
+  });
+  const freeformCall = {
+    id: 'a',
+    model: 'm',
+    blocks: [{ type: 'tool_call', id: 'c', name: 'patch', argumentsJson: '{"input":"*** Begin\\n"}' }],
+    stop: 'tool',
+    stopSequence: null,
+    usage: null,
+  } as const;
+  const asCustom = [{ id: 'c', type: 'custom', custom: { name: 'patch', input: '*** Begin\n' } }];
+
+  test('hands out calls of custom tools as such, and takes them back', async () => {
+    next = { status: 200, body: wireFormats.chat.writeAnswer(freeformCall, offered) };
+    const whole = await openai.chat.completions.create({ ...request, tools: [patch] });
+    expect(whole.choices[0]?.message.tool_calls).toEqual(asCustom);
+
+    const encoder = wireFormats.chat.createEncoder({ ...offered, includeUsage: true });
+    const [{ id, name, argumentsJson }] = freeformCall.blocks;
+    const events: AnswerEvent[] = [
+      { type: 'start', id: 'a', model: 'm', usage: null },
+      { type: 'block_start', index: 0, block: { kind: 'tool_call', id, name } },
+      { type: 'arguments_delta', index: 0, json: argumentsJson.slice(0, 5) },
+      { type: 'arguments_delta', index: 0, json: argumentsJson.slice(5) },
+      { type: 'block_stop', index: 0 },
+      { type: 'finish', stop: 'tool', stopSequence: null, usage: null },
+    ];
+    next = { stream: events.map((event) => encoder.write(event)).join('') };
+    const streamed = await openai.chat.completions.stream({ ...request, tools: [patch] }).finalMessage();
+    expect(streamed.tool_calls).toEqual(asCustom);
+  });
+
+  test('parses structured output, whole and as a stream', async () => {
+    const City = z.object({ name: z.string(), days: z.number() });
+    const asked = { ...request, response_format: zodResponseFormat(City, 'city') };
+    const json = '{"name":"Ulm","days":2}';
+    const answer = {
+      ...freeformCall,
+      blocks: [{ type: 'text', text: json }],
+      stop: 'end',
+    } as const;
+    next = { status: 200, body: wireFormats.chat.writeAnswer(answer, context()) };
+    const whole = await openai.chat.completions.parse(asked);
+    expect(whole.choices[0]?.message.parsed).toEqual({ name: 'Ulm', days: 2 });
+
+    const encoder = wireFormats.chat.createEncoder({ ...context(), includeUsage: true });
+    const events: AnswerEvent[] = [
+      { type: 'start', id: 'a', model: 'm', usage: null },
+      { type: 'block_start', index: 0, block: { kind: 'text' } },
+      ...Array.from(json, (text): AnswerEvent => ({ type: 'text_delta', index: 0, text })),
+      { type: 'block_stop', index: 0 },
+      { type: 'finish', stop: 'end', stopSequence: null, usage: null },
+    ];
+    next = { stream: events.map((event) => encoder.write(event)).join('') };
+    const streamed = await openai.chat.completions.stream(asked).finalChatCompletion();
+    expect(streamed.choices[0]?.message.parsed).toEqual({ name: 'Ulm', days: 2 });
+  });
+
+  test.each([
+    [400, 'invalid_request_error', OpenAI.BadRequestError],
+    [401, 'authentication_error', OpenAI.AuthenticationError],
+    [403, 'permission_error', OpenAI.PermissionDeniedError],
+    [404, 'not_found_error', OpenAI.NotFoundError],
+    [429, 'rate_limit_error', OpenAI.RateLimitError],
+    [500, 'api_error', OpenAI.InternalServerError],
+    [529, 'overloaded_error', OpenAI.InternalServerError],
+  ] as const)(
+    'raises %s of an Anthropic provider as its class, in its words, with the id and the delay',
+    async (status, type, kind) => {
+      const body = JSON.stringify({ type: 'error', error: { type, message: 'In its words.' } });
+      const translated = translateError({ from: 'anthropic', to: 'chat', status, body });
+      next = { ...translated, headers: { 'x-request-id': 'req_1', 'retry-after': '7' } };
+      const failure: unknown = await openai.chat.completions.create(request).catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(kind);
+      expect(failure).toMatchObject({ message: expect.stringContaining('In its words.'), requestID: 'req_1' });
+      expect((failure as InstanceType<typeof OpenAI.APIError>).headers?.get('retry-after')).toBe('7');
+    },
+  );
 });

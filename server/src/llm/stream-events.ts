@@ -1,5 +1,5 @@
 import type { PortcullisError } from '../base/errors.ts';
-import type { StopReason } from './conversation.ts';
+import type { AnswerContext, Seal, StopReason } from './conversation.ts';
 import type { Usage } from './usage.ts';
 
 /** A canonical stream event: what a dialect's decoder yields and its encoder takes. */
@@ -8,6 +8,9 @@ export type StreamEvent =
   | { readonly type: 'block_start'; readonly index: number; readonly block: StreamBlock }
   | { readonly type: 'text_delta'; readonly index: number; readonly text: string }
   | { readonly type: 'arguments_delta'; readonly index: number; readonly json: string }
+  | { readonly type: 'reasoning_delta'; readonly index: number; readonly text: string }
+  /** The seal of an open reasoning block, once and after its text. */
+  | { readonly type: 'seal'; readonly index: number; readonly seal: Seal }
   | { readonly type: 'block_stop'; readonly index: number }
   | {
       readonly type: 'finish';
@@ -23,6 +26,7 @@ export type AnswerEvent = Exclude<StreamEvent, { type: 'error' }>;
 
 export type StreamBlock =
   | { readonly kind: 'text' }
+  | { readonly kind: 'reasoning' }
   | { readonly kind: 'tool_call'; readonly id: string; readonly name: string };
 
 /** One event of a provider's stream, already taken out of its SSE framing. */
@@ -53,9 +57,16 @@ export interface StreamEncoder {
   readonly failed: boolean;
 }
 
-export interface EncoderOptions {
-  /** Unix seconds, for dialects that stamp their answers. */
-  readonly createdS: number;
+/** What the client has of a stream: the bytes of its first whole events, and of its last. */
+export interface StreamSoFar {
+  readonly first: Buffer;
+  readonly last: Buffer;
+}
+
+/** Writes the event that ends a stream by an error of the gate's own, after what the client has of it. */
+export type StreamErrorEvent = (error: PortcullisError, requestId: string, soFar: StreamSoFar | null) => string;
+
+export interface EncoderOptions extends AnswerContext {
   /** Whether the caller asked for usage, in dialects that leave the choice. */
   readonly includeUsage: boolean;
 }

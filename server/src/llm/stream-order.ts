@@ -108,6 +108,7 @@ function protocolError(internal: string): PortcullisError {
  */
 export class StreamOrder {
   readonly #open = new Map<number, StreamBlock['kind']>();
+  readonly #sealed = new Set<number>();
   #phase: 'new' | 'open' | 'ended' = 'new';
   #nextIndex = 0;
 
@@ -142,6 +143,14 @@ export class StreamOrder {
         return this.#open.get(event.index) === 'text' ? null : `text outside a text block (${event.index})`;
       case 'arguments_delta':
         return this.#open.get(event.index) === 'tool_call' ? null : `arguments outside a tool call (${event.index})`;
+      case 'reasoning_delta':
+        if (this.#sealed.has(event.index)) return `reasoning after its seal (${event.index})`;
+        return this.#open.get(event.index) === 'reasoning' ? null : `reasoning outside its block (${event.index})`;
+      case 'seal':
+        if (this.#open.get(event.index) !== 'reasoning') return `a seal outside a reasoning block (${event.index})`;
+        if (this.#sealed.has(event.index)) return `a second seal (${event.index})`;
+        this.#sealed.add(event.index);
+        return null;
       case 'block_stop':
         return this.#open.delete(event.index) ? null : `block ${event.index} closed but not open`;
       default:

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { PortcullisError } from '../base/errors.ts';
+import { fullCapabilities } from './capabilities.ts';
 import type { Target } from './conversation.ts';
 import { readAnthropicStream } from './testing/anthropic-grammar.ts';
 import { readChatStream } from './testing/chat-grammar.ts';
+import { claudeCodeRequest } from './testing/claude-code.ts';
 import { refusalOf } from './testing/refusal.ts';
 import { type StreamTranslator, translateRequest } from './translate.ts';
 
-const target: Target = { model: 'served', maxOutputTokens: null, lossy: 'refuse' };
+const target: Target = { model: 'served', capabilities: fullCapabilities, lossy: 'refuse' };
 const options = { includeUsage: true, requestId: 'req_1' };
 
 /** A request of a Claude Code kind, to a chat provider. */
@@ -37,13 +39,13 @@ const callStart = (index: number, id: string | null, name: string, args = '') =>
 
 describe('a translated request', () => {
   test('names the model that is served and says what was dropped', () => {
-    const { body, dropped } = fromAnthropic({ top_k: 5, thinking: { type: 'adaptive' } }, { lossy: 'allow' });
+    const { body, dropped } = fromAnthropic({ top_k: 5, container: 'c_1' }, { lossy: 'allow' });
     expect(JSON.parse(body)).toEqual({
       model: 'served',
       messages: [{ role: 'user', content: 'hi' }],
       max_completion_tokens: 10,
     });
-    expect(dropped).toEqual(['top_k', 'thinking']);
+    expect(dropped).toEqual(['top_k', 'container']);
   });
 
   test('shortens tool names that the other side does not take, in definitions, choice and history, and restores them', () => {
@@ -99,7 +101,20 @@ describe('a translated request', () => {
     expect([2, 4, 6].map((i) => sent[i].content[0].tool_use_id)).toEqual(ids);
   });
 
-  test('without tools has none, and a tool result without its call is refused by its id', () => {
+  test('gets two calls of one id as calls of two, whole and as a stream, so that each result has its own', () => {
+    const ids = ['call_0', 'call_0', 'call_0_2', 'call_0'];
+    const made = ids.map((id, i) => callStart(i, id, 'f', '{}'));
+    const whole = fromAnthropic().answer({ choices: [{ message: { tool_calls: made }, finish_reason: 'tool_calls' }] });
+    const blocks: { id: string }[] = JSON.parse(whole.body).content;
+    const told = blocks.map(({ id }) => id);
+    expect(new Set(told).size).toBe(4);
+    expect(told[0]).toBe('call_0');
+    const translator = fromAnthropic().stream(options);
+    const text = push(translator, chunk({ tool_calls: made }), chunk({}, 'tool_calls')) + translator.end();
+    expect(readAnthropicStream(text).blocks).toMatchObject(told.map((id) => ({ type: 'tool_call', id })));
+  });
+
+  test('without tools has none (case 21), and a tool result without its call is refused by its id (case 16)', () => {
     expect(JSON.parse(fromAnthropic().body)).not.toHaveProperty('tools');
     const orphan = {
       messages: [{ role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_9', content: 'r' }] }],
@@ -107,9 +122,11 @@ describe('a translated request', () => {
     expect(refusalOf(() => fromAnthropic(orphan, { lossy: 'allow' })).message).toContain('"toolu_9"');
   });
 
-  test('with an image is refused by its place, before anything is sent', () => {
+  test('with an image to a model without vision is refused, before anything is sent (case 17)', () => {
     const image = { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'x' } }] }] };
-    expect(refusalOf(() => fromAnthropic(image)).members.param).toBe('messages[0].content[0]');
+    const blind = { capabilities: { ...fullCapabilities, images: false } };
+    expect(refusalOf(() => fromAnthropic(image, blind)).members.param).toBe('image');
+    expect(fromAnthropic(image).body).toContain('"image_url"');
   });
 
   test('lists no more names than fit in a header, and only header characters', () => {
@@ -122,6 +139,44 @@ describe('a translated request', () => {
   });
 });
 
+describe.each(['chat', 'responses'] as const)('a request of Claude Code to a provider that speaks %s', (to) => {
+  test('passes on a route that allows no losses, and lists the hints that were left out', () => {
+    const translated = translateRequest({ from: 'anthropic', to, body: claudeCodeRequest, target });
+    for (const kept of [
+      'do things',
+      'Answer in English.',
+      'The tool WebFetch is loaded.',
+      'iVBORw0KGgo=',
+      'Exit code 3',
+    ]) {
+      expect(translated.body).toContain(kept);
+    }
+    expect(translated.body).toMatch(/"(reasoning_effort|effort)":"high"/);
+    expect(translated.dropped).toEqual(
+      expect.arrayContaining(['tools.defer_loading', 'context_management.edits', 'cache_control', 'reasoning']),
+    );
+  });
+
+  test('passes to a model that can do little, but for its image', () => {
+    const little = {
+      ...fullCapabilities,
+      parallelTools: false,
+      toolSchemas: 'basic',
+      reasoning: 'none',
+      documents: false,
+    } as const;
+    const request = {
+      from: 'anthropic',
+      to,
+      body: claudeCodeRequest,
+      target: { ...target, capabilities: little },
+    } as const;
+    expect(translateRequest(request).dropped).toContain('tools.schema');
+    const blind = { ...target, capabilities: { ...little, images: false } };
+    expect(refusalOf(() => translateRequest({ ...request, target: blind })).members.param).toBe('image');
+  });
+});
+
 describe('a translated answer', () => {
   test('has an id and a model even where the provider gave none', () => {
     const answer = { choices: [{ message: { content: 'hi' }, finish_reason: 'stop' }] };
@@ -131,7 +186,7 @@ describe('a translated answer', () => {
     });
   });
 
-  test('reports usage as the provider did, cached tokens apart, and none where it did not', () => {
+  test('reports usage as the provider did, cached tokens apart, and none where it did not (case 24)', () => {
     const usage = { prompt_tokens: 10, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 6 } };
     const answer = { id: 'x', model: 'y', choices: [{ message: { content: 'hi' }, finish_reason: 'stop' }] };
     const told = fromAnthropic().answer({ ...answer, usage });
@@ -171,7 +226,7 @@ describe('a translated stream', () => {
     }
   });
 
-  test('that the provider cuts becomes one error event in the client’s dialect, with what was used so far', () => {
+  test('that the provider cuts becomes one error event in the client’s dialect, with what was used so far (case 10)', () => {
     const translator = fromChat().stream(options);
     const text =
       push(
@@ -186,7 +241,7 @@ describe('a translated stream', () => {
     expect(translator.outputBytes).toBeGreaterThanOrEqual(4);
   });
 
-  test('of interleaved tool calls reaches a client that cannot interleave one call after the other', () => {
+  test('of interleaved tool calls reaches a client that cannot interleave one call after the other, text after them (cases 7, 8)', () => {
     const translator = fromAnthropic().stream(options);
     const part = (index: number, args: string) => ({ index, function: { arguments: args } });
     const text =

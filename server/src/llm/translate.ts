@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
-import type { Answer, Target } from './conversation.ts';
+import type { Answer, Conversation, Target } from './conversation.ts';
 import type { Dialect } from './dialect.ts';
+import { fitTo } from './fit.ts';
 import { type LegalNames, withLegalNames } from './legal-names.ts';
 import { Losses } from './losses.ts';
 import type { StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
@@ -48,6 +49,8 @@ export interface StreamTranslator {
   fail(error: PortcullisError, requestId: string): string;
   readonly finished: boolean;
   readonly failed: boolean;
+  /** What the error event says; null unless `failed`. */
+  readonly error: PortcullisError | null;
   /** What the provider reported so far; null when nothing. */
   readonly usage: Usage | null;
   /** Bytes of all that the model generated so far, also of what stayed behind: bounds its tokens from above. */
@@ -71,15 +74,16 @@ export function translateRequest(request: {
   const caller = wireFormats[request.from];
   const provider = wireFormats[request.to];
   const losses = new Losses(target.lossy);
-  const { conversation, names } = withLegalNames(caller.parseRequest(request.body, losses));
+  const asked = caller.parseRequest(request.body, losses);
+  const { conversation, names } = withLegalNames(fitTo(asked, request.to, target.capabilities, losses));
   const body = provider.writeRequest(conversation, target, losses);
   return {
     body,
     dropped: losses.names,
-    answer: (json) => translateAnswer(json, caller, provider, target, names),
+    answer: (json) => translateAnswer(json, asked, caller, provider, target, names),
     stream: (options) => {
       const answerLosses = new Losses(target.lossy, 'answer');
-      const encoder = caller.createEncoder({ createdS: nowS(), includeUsage: options.includeUsage });
+      const encoder = caller.createEncoder({ createdS: nowS(), request: asked, includeUsage: options.includeUsage });
       return new Translator(provider.createDecoder(answerLosses), encoder, names, target, options.requestId);
     },
   };
@@ -87,6 +91,7 @@ export function translateRequest(request: {
 
 function translateAnswer(
   json: unknown,
+  asked: Conversation,
   caller: WireFormat,
   provider: WireFormat,
   target: Target,
@@ -94,14 +99,17 @@ function translateAnswer(
 ): TranslatedAnswer {
   const losses = new Losses(target.lossy, 'answer');
   const answer = provider.parseAnswer(json, losses);
+  const calls = new CallerCalls(names);
   const told: Answer = {
     ...answer,
     ...identity(answer, target),
-    blocks: answer.blocks.map((block) =>
-      block.type === 'tool_call' ? { ...block, name: names.original(block.name) } : block,
-    ),
+    blocks: answer.blocks.map((block) => (block.type === 'tool_call' ? calls.told(block) : block)),
   };
-  return { body: caller.writeAnswer(told, nowS()), usage: answer.usage, dropped: losses.names };
+  return {
+    body: caller.writeAnswer(told, { createdS: nowS(), request: asked }),
+    usage: answer.usage,
+    dropped: losses.names,
+  };
 }
 
 /** Some servers give their answers no id or model; clients want both. */
@@ -113,17 +121,37 @@ function nowS(): number {
   return Math.floor(systemClock.now() / 1000);
 }
 
+/** The tool calls of one answer as the caller knows them: by its own names for the tools, and each by an id of its own. */
+class CallerCalls {
+  readonly #names: LegalNames;
+  /** How often each id was told: some servers give one to several calls, and no result could say which it answers. */
+  readonly #told = new Map<string, number>();
+
+  constructor(names: LegalNames) {
+    this.#names = names;
+  }
+
+  told<C extends { readonly id: string; readonly name: string }>(call: C): C {
+    let { id } = call;
+    let times = this.#told.get(id) ?? 0;
+    while (this.#told.has(id)) id = `${call.id}_${++times}`;
+    this.#told.set(call.id, times).set(id, 0);
+    return { ...call, id, name: this.#names.original(call.name) };
+  }
+}
+
 class Translator implements StreamTranslator {
   readonly #decoder: StreamDecoder;
   readonly #encoder: StreamEncoder;
-  readonly #names: LegalNames;
+  readonly #calls: CallerCalls;
   readonly #target: Target;
   readonly #requestId: string;
+  #error: PortcullisError | null = null;
 
   constructor(decoder: StreamDecoder, encoder: StreamEncoder, names: LegalNames, target: Target, requestId: string) {
     this.#decoder = decoder;
     this.#encoder = encoder;
-    this.#names = names;
+    this.#calls = new CallerCalls(names);
     this.#target = target;
     this.#requestId = requestId;
   }
@@ -137,7 +165,13 @@ class Translator implements StreamTranslator {
   }
 
   fail(error: PortcullisError, requestId: string): string {
-    return this.#encoder.fail(error, requestId);
+    const text = this.#encoder.fail(error, requestId);
+    if (text !== '') this.#error = error;
+    return text;
+  }
+
+  get error(): PortcullisError | null {
+    return this.#error;
   }
 
   get finished(): boolean {
@@ -174,8 +208,8 @@ class Translator implements StreamTranslator {
         return this.#encoder.write({ ...event, ...identity(event, this.#target) });
       case 'block_start': {
         const { block } = event;
-        if (block.kind === 'text') return this.#encoder.write(event);
-        return this.#encoder.write({ ...event, block: { ...block, name: this.#names.original(block.name) } });
+        if (block.kind !== 'tool_call') return this.#encoder.write(event);
+        return this.#encoder.write({ ...event, block: this.#calls.told(block) });
       }
       default:
         return this.#encoder.write(event);

@@ -22,5 +22,5 @@ test('text of an earlier turn does not stand before a tool result, text of its o
   builder.user([]);
   builder.toolResult(result('a'), 'messages[2]');
   builder.user([text]);
-  expect(() => builder.toolResult(result('b'), 'messages[3]')).toThrow(/must come before the text/);
+  expect(() => builder.toolResult(result('b'), 'messages[3]')).toThrow(/must come before the other content/);
 });

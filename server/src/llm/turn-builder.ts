@@ -1,5 +1,5 @@
 import { PortcullisError } from '../base/errors.ts';
-import type { AssistantBlock, TextBlock, ToolResultBlock, Turn } from './conversation.ts';
+import type { AssistantBlock, ContentBlock, TextBlock, ToolResultBlock, Turn } from './conversation.ts';
 
 /** Of a caller's identifier in an error. */
 const idCharsMax = 100;
@@ -7,7 +7,7 @@ const idCharsMax = 100;
 /** A turn while it grows; it is read-only once handed out. */
 type GrowingTurn =
   | { readonly role: 'system'; readonly blocks: TextBlock[] }
-  | { readonly role: 'user'; readonly blocks: (TextBlock | ToolResultBlock)[] }
+  | { readonly role: 'user'; readonly blocks: (ContentBlock | ToolResultBlock)[] }
   | { readonly role: 'assistant'; readonly blocks: AssistantBlock[] };
 
 /**
@@ -18,8 +18,8 @@ export class TurnBuilder {
   readonly #turns: GrowingTurn[] = [];
   /** Calls of the newest assistant turn that have no result yet. */
   #unanswered = new Set<string>();
-  /** The newest turn has text. */
-  #hasText = false;
+  /** The newest turn has more than tool results. */
+  #hasContent = false;
 
   system(blocks: readonly TextBlock[]): void {
     this.#append(this.#turn('system').blocks, blocks);
@@ -33,7 +33,7 @@ export class TurnBuilder {
     }
   }
 
-  user(blocks: readonly TextBlock[]): void {
+  user(blocks: readonly ContentBlock[]): void {
     this.#append(this.#turn('user').blocks, blocks);
   }
 
@@ -47,8 +47,11 @@ export class TurnBuilder {
           'send the call with its result, or leave both out.',
       );
     }
-    if (this.#hasText) {
-      throw refused(path, `the tool result for ${quoted(block.callId)} must come before the text of its turn.`);
+    if (this.#hasContent) {
+      throw refused(
+        path,
+        `the tool result for ${quoted(block.callId)} must come before the other content of its turn.`,
+      );
     }
     turn.blocks.push(block);
   }
@@ -58,9 +61,9 @@ export class TurnBuilder {
   }
 
   /** One by one: so many blocks as a body can hold do not fit in the arguments of one `push`. */
-  #append(growing: TextBlock[] | (TextBlock | ToolResultBlock)[], blocks: readonly TextBlock[]): void {
+  #append<B extends ContentBlock>(growing: (B | ToolResultBlock)[] | B[], blocks: readonly B[]): void {
     for (const block of blocks) growing.push(block);
-    this.#hasText ||= blocks.length > 0;
+    this.#hasContent ||= blocks.length > 0;
   }
 
   #call(id: string, path: string): void {
@@ -75,7 +78,7 @@ export class TurnBuilder {
     if (role === 'assistant' || last?.role !== 'assistant') this.#unanswered = new Set();
     const turn = { role, blocks: [] } as GrowingTurn as Extract<GrowingTurn, { role: R }>;
     this.#turns.push(turn);
-    this.#hasText = false;
+    this.#hasContent = false;
     return turn;
   }
 }

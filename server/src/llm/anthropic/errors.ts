@@ -7,14 +7,17 @@ import { errorDetails } from '../error-details.ts';
  */
 const types: Readonly<Record<ErrorCode, string>> = {
   invalid_argument: 'invalid_request_error',
+  context_length_exceeded: 'invalid_request_error',
   unauthenticated: 'authentication_error',
   insufficient_scope: 'permission_error',
   policy_denied: 'permission_error',
   origin_denied: 'permission_error',
   not_found: 'not_found_error',
   conflict: 'conflict_error',
+  in_progress: 'conflict_error',
   payload_too_large: 'request_too_large',
   misdirected: 'invalid_request_error',
+  idempotency_mismatch: 'invalid_request_error',
   rate_limited: 'rate_limit_error',
   budget_exceeded: 'rate_limit_error',
   client_closed: 'api_error',

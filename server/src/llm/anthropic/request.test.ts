@@ -1,12 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { Conversation, Target } from '../conversation.ts';
 import { Losses } from '../losses.ts';
 import { refusalOf } from '../testing/refusal.ts';
-import { parseRequest, writeRequest } from './request.ts';
+import { parseRequest } from './request.ts';
 
 const base = { model: 'm', max_tokens: 10, messages: [{ role: 'user', content: 'hi' }] };
-const call = { type: 'tool_use', id: 'toolu_1', name: 'f', input: { a: 1 } };
-const asked = { role: 'user', content: 'go' };
+const schema = { type: 'object', properties: { a: { type: 'string' } } };
 
 function parse(body: object, lossy: 'refuse' | 'allow' = 'refuse') {
   const losses = new Losses(lossy);
@@ -14,59 +12,6 @@ function parse(body: object, lossy: 'refuse' | 'allow' = 'refuse') {
 }
 
 describe('a Messages request', () => {
-  test('is read in normal form: roles in a row are one turn, empty texts are none', () => {
-    const { conversation } = parse({
-      system: [
-        { type: 'text', text: 'be brief' },
-        { type: 'text', text: '' },
-      ],
-      messages: [
-        { role: 'user', content: 'a' },
-        {
-          role: 'user',
-          content: [
-            { type: 'text', text: '' },
-            { type: 'text', text: 'b' },
-          ],
-        },
-        { role: 'assistant', content: [{ type: 'text', text: 'calling' }, call] },
-        {
-          role: 'user',
-          content: [
-            { type: 'tool_result', tool_use_id: 'toolu_1', content: [{ type: 'text', text: 'r' }], is_error: true },
-            { type: 'text', text: 'c' },
-          ],
-        },
-        { role: 'system', content: 'from now on' },
-      ],
-    });
-    expect(conversation.system).toEqual([{ type: 'text', text: 'be brief' }]);
-    expect(conversation.turns).toEqual([
-      {
-        role: 'user',
-        blocks: [
-          { type: 'text', text: 'a' },
-          { type: 'text', text: 'b' },
-        ],
-      },
-      {
-        role: 'assistant',
-        blocks: [
-          { type: 'text', text: 'calling' },
-          { type: 'tool_call', id: 'toolu_1', name: 'f', argumentsJson: '{"a":1}' },
-        ],
-      },
-      {
-        role: 'user',
-        blocks: [
-          { type: 'tool_result', callId: 'toolu_1', content: [{ type: 'text', text: 'r' }], isError: true },
-          { type: 'text', text: 'c' },
-        ],
-      },
-      { role: 'system', blocks: [{ type: 'text', text: 'from now on' }] },
-    ]);
-  });
-
   test('keeps sampling, limits, stops, tools and the choice among them', () => {
     const { conversation } = parse({
       temperature: 0.5,
@@ -74,7 +19,17 @@ describe('a Messages request', () => {
       stop_sequences: ['END'],
       stream: true,
       metadata: { user_id: 'u' },
-      tools: [{ type: 'custom', name: 'f', description: 'does f', input_schema: { type: 'object' }, strict: true }],
+      service_tier: 'standard_only',
+      tools: [
+        {
+          type: 'custom',
+          name: 'f',
+          description: 'does f',
+          input_schema: schema,
+          strict: true,
+          cache_control: { type: 'ephemeral', ttl: '1h' },
+        },
+      ],
       tool_choice: { type: 'any', disable_parallel_tool_use: true },
     });
     expect(conversation).toMatchObject({
@@ -84,60 +39,85 @@ describe('a Messages request', () => {
       stream: true,
       user: 'u',
       maxOutputTokens: 10,
-      tools: [{ name: 'f', description: 'does f', schema: { type: 'object' }, strict: true }],
+      serviceTier: 'standard',
+      reasoning: null,
+      outputFormat: null,
+      tools: [{ name: 'f', description: 'does f', schema, strict: true, cache: { lifetime: 'long' } }],
       toolChoice: { mode: 'required', parallel: false },
     });
   });
 
   test.each([
+    [{ type: 'auto' }, { mode: 'auto', parallel: true }],
+    [{ type: 'none' }, { mode: 'none', parallel: true }],
+    [{ type: 'any' }, { mode: 'required', parallel: true }],
+    [
+      { type: 'tool', name: 'f', disable_parallel_tool_use: true },
+      { mode: 'tool', name: 'f', parallel: false },
+    ],
+  ])('with the tool choice %j chooses %j (case 22)', (tool_choice, toolChoice) => {
+    expect(parse({ tool_choice }).conversation.toolChoice).toEqual(toolChoice);
+  });
+
+  test.each([
+    [{ thinking: { type: 'adaptive' } }, { effort: null, budgetTokens: null, show: null }],
+    [
+      { thinking: { type: 'adaptive', display: 'omitted' }, output_config: { effort: 'high' } },
+      { effort: 'high', budgetTokens: null, show: false },
+    ],
+    [
+      { thinking: { type: 'enabled', budget_tokens: 31_999, display: 'summarized' } },
+      { effort: null, budgetTokens: 31_999, show: true },
+    ],
+    [{ output_config: { effort: 'max' } }, { effort: 'max', budgetTokens: null, show: null }],
+    [{ thinking: { type: 'disabled' } }, { effort: 'none', budgetTokens: null, show: null }],
+    [{ thinking: null, output_config: { effort: null } }, null],
+  ])('with %j asks to think so: %j', (body, reasoning) => {
+    expect(parse(body)).toMatchObject({ conversation: { reasoning }, dropped: [] });
+  });
+
+  test.each([
+    [
+      { thinking: { type: 'disabled' }, output_config: { effort: 'low' } },
+      { effort: 'none', budgetTokens: null, show: null },
+      'output_config.effort',
+    ],
+    [{ thinking: { type: 'between_tools' } }, { effort: null, budgetTokens: null, show: null }, 'thinking.type'],
+    [
+      { thinking: { type: 'adaptive', display: 'updates' } },
+      { effort: null, budgetTokens: null, show: null },
+      'thinking.display',
+    ],
+  ])('with %j thinks nearly so, and says what is lost', (body, reasoning, lost) => {
+    expect(parse(body)).toMatchObject({ conversation: { reasoning }, dropped: [lost] });
+  });
+
+  test('holds its answer to a schema, by the newer name of the field and the older', () => {
+    const format = { type: 'json_schema', schema };
+    const outputFormat = { name: null, description: null, schema, strict: true };
+    expect(parse({ output_config: { format } }).conversation.outputFormat).toEqual(outputFormat);
+    expect(parse({ output_format: format }).conversation.outputFormat).toEqual(outputFormat);
+  });
+
+  test.each([
     ['top_k', { top_k: 5 }],
-    ['thinking', { thinking: { type: 'adaptive' } }],
-    ['output_config', { output_config: { effort: 'high' } }],
-    ['service_tier', { service_tier: 'standard_only' }],
+    ['container', { container: 'c_1' }],
+    ['mcp_servers', { mcp_servers: [{ type: 'url', url: 'https://x' }] }],
+    ['speed', { speed: 'fast' }],
+    ['inference_geo', { inference_geo: 'us' }],
+    ['fallbacks', { fallbacks: [{ model: 'x' }] }],
+    ['compaction', { compaction: { type: 'auto' } }],
+    ['thread', { thread: { id: 't' } }],
     ['a_field_of_tomorrow', { a_field_of_tomorrow: 1 }],
     ['metadata.trace', { metadata: { user_id: 'u', trace: 'x' } }],
-    ['messages[0].name', { messages: [{ role: 'user', content: 'hi', name: 'bob' }] }],
-    [
-      'messages[0].content[0]',
-      {
-        messages: [
-          {
-            role: 'user',
-            content: [
-              { type: 'image', source: {} },
-              { type: 'text', text: 'x' },
-            ],
-          },
-        ],
-      },
-    ],
-    [
-      'messages[1].content[0]',
-      {
-        messages: [asked, { role: 'assistant', content: [{ type: 'thinking', thinking: 't', signature: 's' }, call] }],
-      },
-    ],
-    [
-      'messages[2].content[0].content[0]',
-      {
-        messages: [
-          asked,
-          { role: 'assistant', content: [call] },
-          { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: [{ type: 'document' }] }] },
-        ],
-      },
-    ],
-    [
-      'messages[1].content[0].caller',
-      {
-        messages: [
-          asked,
-          { role: 'assistant', content: [{ ...call, caller: { type: 'code_execution_20260120', tool_id: 'x' } }] },
-        ],
-      },
-    ],
+    ['output_config.tone', { output_config: { tone: 'kind' } }],
+    ['thinking.tomorrow', { thinking: { type: 'adaptive', tomorrow: 1 } }],
+    ['context_management.edits[0]', { context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] } }],
     ['tools[0]', { tools: [{ type: 'bash_20250124', name: 'bash' }] }],
-    ['tools[0].defer_loading', { tools: [{ name: 'f', input_schema: { type: 'object' }, defer_loading: true }] }],
+    [
+      'tools[0].allowed_callers',
+      { tools: [{ name: 'f', input_schema: schema, allowed_callers: ['code_execution_20260120'] }] },
+    ],
   ])('is refused by name for %s, and with leave sent without it', (path, body) => {
     const refusal = refusalOf(() => parse(body));
     expect(refusal.code).toBe('invalid_argument');
@@ -146,50 +126,67 @@ describe('a Messages request', () => {
     expect(parse(body, 'allow').dropped).toEqual([path.replaceAll(/\[\d+\]/g, '')]);
   });
 
-  test('may hold what the other side does anyway, and what an answer of this dialect holds', () => {
+  test('may hold what the other side does anyway', () => {
     const { dropped } = parse({
       service_tier: 'auto',
       speed: 'standard',
-      thinking: { type: 'disabled' },
+      inference_geo: 'global',
       container: null,
-      tools: [{ name: 'f', input_schema: { type: 'object' }, defer_loading: false, allowed_callers: ['direct'] }],
-      messages: [
-        asked,
+      context_management: { edits: [] },
+      tools: [
         {
-          role: 'assistant',
-          content: [
-            { type: 'text', text: 'a', citations: null },
-            { ...call, caller: { type: 'direct' }, toolset_name: null },
-          ],
+          name: 'f',
+          input_schema: schema,
+          defer_loading: false,
+          eager_input_streaming: false,
+          allowed_callers: ['direct'],
         },
-        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1' }] },
       ],
     });
     expect(dropped).toEqual([]);
   });
 
-  test('loses cache marks, which change no answer, on every route and says so', () => {
-    const cache_control = { type: 'ephemeral' };
+  test('marked as a whole has its mark on the last block, unless that has one or can have none', () => {
+    const marked = (last: object, role = 'user') => {
+      const messages = [...base.messages, { role, content: [{ type: 'text', text: 'a' }, last] }];
+      const { conversation, dropped } = parse({ cache_control: { type: 'ephemeral', ttl: '1h' }, messages });
+      const blocks = conversation.turns.at(-1)?.blocks ?? [];
+      return [...blocks.slice(-2).map((block) => 'cache' in block && block.cache?.lifetime), ...dropped];
+    };
+    expect(marked({ type: 'text', text: 'b' })).toEqual([false, 'long']);
+    expect(marked({ type: 'text', text: 'b', cache_control: { type: 'ephemeral' } })).toEqual([false, 'usual']);
+    const thinking = { type: 'thinking', thinking: 't', signature: 's' };
+    expect(marked(thinking, 'assistant')).toEqual([false, false, 'cache_control']);
+  });
+
+  test('loses what changes no answer on every route, and says so', () => {
     const { dropped } = parse({
-      cache_control,
-      system: [{ type: 'text', text: 's', cache_control }],
-      messages: [
+      diagnostics: { previous_message_id: 'msg_1' },
+      betas: ['x-2026-01-01'],
+      output_config: { task_budget: { type: 'tokens', total: 9 } },
+      context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+      tools: [
         {
-          role: 'user',
-          content: [
-            { type: 'text', text: 'x', cache_control },
-            { type: 'text', text: 'y', cache_control },
-          ],
+          name: 'f',
+          input_schema: schema,
+          defer_loading: true,
+          eager_input_streaming: true,
+          input_examples: [{ a: 'x' }],
         },
       ],
     });
-    expect(dropped).toEqual(['system.cache_control', 'messages.content.cache_control', 'cache_control']);
+    expect(dropped.toSorted()).toEqual([
+      'betas',
+      'context_management.edits',
+      'diagnostics',
+      'output_config.task_budget',
+      'tools.defer_loading',
+      'tools.eager_input_streaming',
+      'tools.input_examples',
+    ]);
   });
 
   test.each([
-    ['messages', { messages: [] }],
-    ['messages', { messages: 'hi' }],
-    ['messages[0].role', { messages: [{ role: 'tool', content: 'x' }] }],
     ['max_tokens', { max_tokens: 0 }],
     ['max_tokens', { max_tokens: null }],
     ['max_tokens', { max_tokens: '5' }],
@@ -199,110 +196,21 @@ describe('a Messages request', () => {
     ['stop_sequences', { stop_sequences: Array(17).fill('a') }],
     ['tool_choice.type', { tool_choice: { type: 'sometimes' } }],
     ['tools[0].input_schema', { tools: [{ name: 'f' }] }],
-    ['messages[1].content[0].input', { messages: [asked, { role: 'assistant', content: [{ ...call, input: '{}' }] }] }],
+    ['service_tier', { service_tier: 'gold' }],
+    ['thinking.type', { thinking: { type: 'deep' } }],
+    ['thinking.budget_tokens', { thinking: { type: 'enabled' } }],
+    ['output_config.effort', { output_config: { effort: 'none' } }],
+    ['output_config.format.type', { output_config: { format: { type: 'json_object' } } }],
+    ['output_config.format.schema', { output_config: { format: { type: 'json_schema' } } }],
+    [
+      'tools[0].cache_control.ttl',
+      { tools: [{ name: 'f', input_schema: schema, cache_control: { type: 'ephemeral', ttl: '1d' } }] },
+    ],
   ])('is refused for a malformed %s, lossy or not', (path, body) => {
     expect(refusalOf(() => parse(body, 'allow')).members.param).toBe(path);
   });
 
   test('that is no object at all is refused', () => {
     expect(refusalOf(() => parseRequest([], new Losses('allow'))).code).toBe('invalid_argument');
-  });
-
-  test.each([
-    ['no call', [asked, { role: 'assistant', content: 'ok' }]],
-    [
-      'a call of an older turn',
-      [
-        asked,
-        { role: 'assistant', content: [call] },
-        { role: 'user', content: 'no' },
-        { role: 'assistant', content: 'ok' },
-      ],
-    ],
-    [
-      'a call that was answered',
-      [
-        asked,
-        { role: 'assistant', content: [call] },
-        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1' }] },
-      ],
-    ],
-  ])('with a tool result for %s is refused by the id', (_, messages) => {
-    const orphan = { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: 'r' }] };
-    expect(refusalOf(() => parse({ messages: [...messages, orphan] }, 'allow')).message).toContain('"toolu_1"');
-  });
-
-  test('with text before a tool result, or two calls of one id, is refused', () => {
-    const late = [
-      { type: 'text', text: 'x' },
-      { type: 'tool_result', tool_use_id: 'toolu_1' },
-    ];
-    const turn = { role: 'assistant', content: [call] };
-    expect(refusalOf(() => parse({ messages: [asked, turn, { role: 'user', content: late }] })).message).toContain(
-      'before the text',
-    );
-    expect(
-      refusalOf(() => parse({ messages: [asked, { role: 'assistant', content: [call, call] }] })).message,
-    ).toContain('toolu_1');
-  });
-});
-
-describe('writing a Messages request', () => {
-  const conversation: Conversation = parse({}).conversation;
-  const target: Target = { model: 'claude', maxOutputTokens: null, lossy: 'refuse' };
-
-  function write(change: Partial<Conversation>, to: Partial<Target> = {}) {
-    const losses = new Losses(to.lossy ?? 'refuse');
-    return {
-      body: JSON.parse(writeRequest({ ...conversation, ...change }, { ...target, ...to }, losses)),
-      dropped: losses.names,
-    };
-  }
-
-  test('takes max_tokens from the caller, bounded by the target, else from the target, else it is refused', () => {
-    expect(write({ maxOutputTokens: 10 }).body.max_tokens).toBe(10);
-    expect(write({ maxOutputTokens: 10 }, { maxOutputTokens: 5 }).body.max_tokens).toBe(5);
-    expect(write({ maxOutputTokens: null }, { maxOutputTokens: 5 }).body.max_tokens).toBe(5);
-    expect(refusalOf(() => write({ maxOutputTokens: null })).members.param).toBe('max_completion_tokens');
-  });
-
-  test('refuses a temperature above 1 and a blank stop sequence by name, or drops them with leave', () => {
-    expect(refusalOf(() => write({ temperature: 1.5 })).members.param).toBe('temperature');
-    expect(refusalOf(() => write({ stop: ['\n'] })).members.param).toBe('stop');
-    const { body, dropped } = write({ temperature: 1.5, stop: ['\n', 'x'] }, { lossy: 'allow' });
-    expect(body.temperature).toBeUndefined();
-    expect(body.stop_sequences).toEqual(['x']);
-    expect(dropped).toEqual(['temperature', 'stop']);
-  });
-
-  test('refuses an empty message by name, and a request of system prompts alone', () => {
-    const empty: Conversation['turns'] = [...conversation.turns, { role: 'assistant', blocks: [] }];
-    expect(refusalOf(() => write({ turns: empty })).members.param).toBe('messages');
-    expect(write({ turns: empty }, { lossy: 'allow' })).toMatchObject({
-      body: { messages: [{}] },
-      dropped: ['messages'],
-    });
-    expect(refusalOf(() => write({ turns: [] })).members.param).toBe('messages');
-  });
-
-  test('refuses arguments in the history that are no JSON object, and keeps large numbers in them exact', () => {
-    const turns = (argumentsJson: string): Conversation['turns'] => [
-      ...conversation.turns,
-      { role: 'assistant', blocks: [{ type: 'tool_call', id: 'c', name: 'f', argumentsJson }] },
-    ];
-    for (const bad of ['', '[]', '"x"', '{"a":', 'null', '['.repeat(100) + ']'.repeat(100)]) {
-      expect(refusalOf(() => write({ turns: turns(bad) })).message).toContain('"c"');
-    }
-    const losses = new Losses('refuse');
-    const text = writeRequest({ ...conversation, turns: turns('{"id":12345678901234567890}') }, target, losses);
-    expect(text).toContain('"input":{"id":12345678901234567890}');
-  });
-
-  test('says nothing of tools where there are none', () => {
-    expect(write({ toolChoice: { mode: 'auto', parallel: false } }).body).toEqual({
-      model: 'claude',
-      max_tokens: 10,
-      messages: [{ role: 'user', content: 'hi' }],
-    });
   });
 });

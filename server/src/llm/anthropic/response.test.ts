@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Answer } from '../conversation.ts';
+import type { Answer, Seal } from '../conversation.ts';
 import { Losses } from '../losses.ts';
+import { sealToText } from '../seal.ts';
 import { refusalOf } from '../testing/refusal.ts';
 import { parseAnswer, writeAnswer } from './response.ts';
 
@@ -53,24 +54,49 @@ describe('a Message', () => {
     expect(parse({ stop_reason }).answer.stop).toBe(stop);
   });
 
-  test.each(['pause_turn', 'because', null])('that ended with %s cannot be translated', (stop_reason) => {
+  test.each(['pause_turn', 'compaction', 'because', null])('that ended with %s cannot be translated', (stop_reason) => {
     expect(refusalOf(() => parse({ stop_reason }))).toMatchObject({
       code: 'upstream_error',
       message: expect.stringContaining('stop_reason'),
     });
   });
 
-  test('leaves reasoning, citations and the category of a refusal behind, and says so', () => {
+  test('gives its thinking with what proves it, whatever the signature looks like', () => {
+    const seal = (members: object) => ({ dialect: 'anthropic', members });
     const { answer, dropped } = parse({
       content: [
-        { type: 'thinking', thinking: 'hmm', signature: 's' },
-        { type: 'text', text: 'a', citations: [{ type: 'char_location' }] },
+        { type: 'thinking', thinking: 'hmm', signature: 'portcullis.1.x' },
+        { type: 'thinking', thinking: '', signature: 'EqQB' },
+        { type: 'redacted_thinking', data: 'Emw' },
+        { type: 'thinking', thinking: '', signature: '' },
+        { type: 'text', text: 'a' },
       ],
+    });
+    expect(answer.blocks).toEqual([
+      { type: 'reasoning', text: 'hmm', seal: seal({ signature: 'portcullis.1.x' }) },
+      { type: 'reasoning', text: '', seal: seal({ signature: 'EqQB' }) },
+      { type: 'reasoning', text: '', seal: seal({ redacted: 'Emw' }) },
+      { type: 'text', text: 'a' },
+    ]);
+    expect(dropped).toEqual([]);
+  });
+
+  test('leaves citations and the category of a refusal behind, and says so', () => {
+    const { answer, dropped } = parse({
+      content: [{ type: 'text', text: 'a', citations: [{ type: 'char_location' }] }],
       stop_reason: 'refusal',
       stop_details: { type: 'refusal', category: 'cyber', explanation: null },
     });
     expect(answer.blocks).toEqual([{ type: 'text', text: 'a' }]);
-    expect(dropped).toEqual(['stop_details.category', 'thinking', 'content.citations']);
+    expect(dropped).toEqual(['stop_details.category', 'content.citations']);
+  });
+
+  test('with a call that has no id gets one of its own (case 1)', () => {
+    const call = { type: 'tool_use', name: 'f', input: {} };
+    const { blocks } = parse({ content: [call, { ...call, id: '' }, { ...call, id: null }] }).answer;
+    const ids = blocks.map((block) => block.type === 'tool_call' && block.id);
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^toolu_[\w-]{20,}$/);
   });
 
   test('with a block that no other dialect has is refused by name, or on a lossy route lacks it', () => {
@@ -110,7 +136,20 @@ describe('writing a Message', () => {
     }
   });
 
-  test('says which sequence stopped it, and that a refusal was one', () => {
+  test('shows reasoning as thinking, with the vendor’s signature or the seal of another provider as one', () => {
+    const thought = (seal: Seal | null) => write({ blocks: [{ type: 'reasoning', text: 'hm', seal }] }).content;
+    const thinking = (signature: string) => [{ type: 'thinking', thinking: 'hm', signature }];
+    expect(thought(null)).toEqual(thinking(''));
+    expect(thought({ dialect: 'anthropic', members: { signature: 'EqQB' } })).toEqual(thinking('EqQB'));
+    for (const seal of [
+      { dialect: 'chat', members: { signature: 'EqQB' } },
+      { dialect: 'anthropic', members: { redacted: 'Emw' } },
+    ] as const) {
+      expect(thought(seal)).toEqual(thinking(sealToText(seal)));
+    }
+  });
+
+  test('says which sequence stopped it (case 22), and that a refusal was one (case 23)', () => {
     expect(write({ stop: 'stop_sequence', stopSequence: 'END' })).toMatchObject({
       stop_reason: 'stop_sequence',
       stop_sequence: 'END',

@@ -1,7 +1,9 @@
-import type { Answer, AssistantBlock, StopReason, ToolCallBlock } from '../conversation.ts';
+import { randomUUID } from 'node:crypto';
+import type { Answer, AssistantBlock, Seal, StopReason, ToolCallBlock } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { argumentsError, parseArguments } from '../tool-arguments.ts';
+import { redactedSeal, signatureOf, signatureSeal } from './thinking.ts';
 import { readUsage } from './usage.ts';
 import { writeUsage } from './usage-writer.ts';
 
@@ -57,6 +59,11 @@ function parseBlock(json: unknown, path: string, losses: Losses): AssistantBlock
       const text = parseText(block);
       return text === '' ? [] : [{ type: 'text', text }];
     }
+    case 'thinking':
+    case 'redacted_thinking': {
+      const { text, seal } = parseThinking(block);
+      return text === '' && seal === null ? [] : [{ type: 'reasoning', text, seal }];
+    }
     case 'tool_use': {
       const input = block.optionalObject('input');
       if (input === null) throw block.malformed('input', 'a JSON object');
@@ -67,16 +74,28 @@ function parseBlock(json: unknown, path: string, losses: Losses): AssistantBlock
   }
 }
 
+const translatableTypes = ['text', 'thinking', 'redacted_thinking', 'tool_use'] as const;
+
 /**
- * The type of a content block of an answer, or null for one that stays behind. Reasoning does: the other dialects count
- * it in the usage and do not show it. Anything else is not ours to judge: it is refused unless the route allows losses.
+ * The type of a content block of an answer, or null for one that stays behind. What only the vendor can make is not ours
+ * to judge: it is refused unless the route allows losses.
  */
-export function translatable(block: ObjectReader, path: string, losses: Losses): 'text' | 'tool_use' | null {
+export function translatable(
+  block: ObjectReader,
+  path: string,
+  losses: Losses,
+): (typeof translatableTypes)[number] | null {
   const type = block.string('type');
-  if (type === 'text' || type === 'tool_use') return type;
-  if (type === 'thinking' || type === 'redacted_thinking') losses.hint(type);
-  else losses.drop(path, `is a block of type "${type}"`);
-  return null;
+  const known = translatableTypes.find((each) => each === type);
+  if (known === undefined) losses.drop(path, `is a block of type "${type}"`);
+  return known ?? null;
+}
+
+/** Reads a block of either kind of thinking. Signatures stay as they are: the provider made them, whatever they are. */
+export function parseThinking(block: ObjectReader): { readonly text: string; readonly seal: Seal | null } {
+  const data = block.optionalString('data');
+  const seal = data === null ? signatureSeal(block.optionalString('signature') ?? '') : redactedSeal(data);
+  return { text: block.optionalString('thinking') ?? '', seal };
 }
 
 export function parseText(block: ObjectReader): string {
@@ -84,8 +103,10 @@ export function parseText(block: ObjectReader): string {
   return block.optionalString('text') ?? '';
 }
 
+/** A server may forget the id, which only ties the result to its call. Without a name there is no call. */
 export function parseToolUse(block: ObjectReader): Pick<ToolCallBlock, 'type' | 'id' | 'name'> {
-  return { type: 'tool_call', id: block.string('id'), name: block.string('name') };
+  const id = block.optionalString('id') || `toolu_${randomUUID()}`;
+  return { type: 'tool_call', id, name: block.string('name') };
 }
 
 /** @throws PortcullisError upstream_error when a tool call's arguments are not the JSON object that this dialect needs. */
@@ -122,6 +143,7 @@ export function writeStop(stop: StopReason, stopSequence: string | null): Record
 
 function writeBlock(block: AssistantBlock): unknown {
   if (block.type === 'text') return writeText(block.text);
+  if (block.type === 'reasoning') return writeThinking(block.text, signatureOf(block.seal));
   const input = parseArguments(block.argumentsJson);
   if (input === null) throw argumentsError(block);
   return writeToolUse(block, input);
@@ -129,6 +151,10 @@ function writeBlock(block: AssistantBlock): unknown {
 
 export function writeText(text: string): unknown {
   return { type: 'text', text, citations: null };
+}
+
+export function writeThinking(thinking: string, signature: string): unknown {
+  return { type: 'thinking', thinking, signature };
 }
 
 export function writeToolUse({ id, name }: Pick<ToolCallBlock, 'id' | 'name'>, input: unknown): unknown {

@@ -71,29 +71,51 @@ describe('a stream of Messages events', () => {
     expect(events.some(({ type }) => type === 'ping')).toBe(true);
   });
 
-  test('gives the input of a call without deltas as one piece: the empty object, or what its start held', () => {
+  test('gives the input of a call without deltas as one piece: the empty object, or what its start held (cases 2 to 4)', () => {
     const call = (input: unknown) => decode([start, open(0, tool(input)), stop(0), ...end('tool_use')]).blocks;
     expect(call({})).toMatchObject([{ argumentsJson: '{}' }]);
     expect(call({ a: 1 })).toMatchObject([{ argumentsJson: '{"a":1}' }]);
     expect(failureOf(decode([start, open(0, tool(null)), stop(0), ...end('tool_use')]).last)).toContain('input');
   });
 
-  test('leaves reasoning behind, counts its bytes and says so', () => {
-    const { blocks, dropped, decoder, last } = decode([
+  test('gives thinking in pieces, then its seal once, and counts its bytes', () => {
+    const { events, blocks, dropped, decoder, last } = decode([
       start,
       open(0, { type: 'thinking', thinking: '', signature: '' }),
-      delta(0, { type: 'thinking_delta', thinking: 'hmm' }),
-      delta(0, { type: 'signature_delta', signature: 's' }),
+      delta(0, { type: 'thinking_delta', thinking: 'h', estimated_tokens: 5 }),
+      delta(0, { type: 'thinking_delta', thinking: '' }),
+      delta(0, { type: 'thinking_delta', thinking: 'mm' }),
+      delta(0, { type: 'signature_delta', signature: 'first' }),
+      delta(0, { type: 'signature_delta', signature: 'portcullis.1.last' }),
       stop(0),
-      open(1, text),
-      delta(1, { type: 'text_delta', text: 'hi' }),
+      open(1, { type: 'redacted_thinking', data: 'Emw' }),
       stop(1),
+      open(2, { type: 'thinking', thinking: '', signature: '' }),
+      delta(2, { type: 'signature_delta', signature: 'hidden' }),
+      stop(2),
+      open(3, text),
+      delta(3, { type: 'text_delta', text: 'hi' }),
+      stop(3),
       ...end('end_turn'),
     ]);
-    expect(blocks).toEqual([{ type: 'text', text: 'hi' }]);
-    expect(dropped).toEqual(['thinking']);
-    expect(decoder.outputBytes).toBeGreaterThanOrEqual(6);
+    const seal = (members: object) => ({ dialect: 'anthropic', members });
+    expect(blocks).toEqual([
+      { type: 'reasoning', text: 'hmm', seal: seal({ signature: 'portcullis.1.last' }) },
+      { type: 'reasoning', text: '', seal: seal({ redacted: 'Emw' }) },
+      { type: 'reasoning', text: '', seal: seal({ signature: 'hidden' }) },
+      { type: 'text', text: 'hi' },
+    ]);
+    expect(events.filter(({ type }) => type === 'reasoning_delta')).toHaveLength(2);
+    expect(dropped).toEqual([]);
+    expect(decoder.outputBytes).toBeGreaterThanOrEqual(8);
     expect(last?.type).toBe('finish');
+  });
+
+  test('with a call without an id gives it one, and without a name is an error (case 1)', () => {
+    const call = (id: unknown, name: unknown) =>
+      decode([start, open(0, { type: 'tool_use', id, name, input: {} }), stop(0), ...end('tool_use')]);
+    expect(call(null, 'f').blocks).toMatchObject([{ id: expect.stringMatching(/^toolu_/), name: 'f' }]);
+    expect(failureOf(call('a', '').last)).toContain('name');
   });
 
   test('with a block that no other dialect has is an error, or on a lossy route lacks it', () => {
@@ -107,7 +129,7 @@ describe('a stream of Messages events', () => {
     expect(decode(events, 'allow')).toMatchObject({ dropped: ['content_block'], last: { type: 'finish' } });
   });
 
-  test('skips types of events that it does not know', () => {
+  test('skips types of events that it does not know (case 9)', () => {
     expect(decode([start, { type: 'billing', amount: 1 }, ...end('end_turn')]).last?.type).toBe('finish');
   });
 
@@ -115,6 +137,11 @@ describe('a stream of Messages events', () => {
     [
       'a delta of another type than its block',
       [start, open(0, text), delta(0, { type: 'input_json_delta', partial_json: '{' })],
+    ],
+    ['thinking in a text block', [start, open(0, text), delta(0, { type: 'thinking_delta', thinking: 'x' })]],
+    [
+      'a signature in a text block',
+      [start, open(0, text), delta(0, { type: 'signature_delta', signature: 's' }), stop(0)],
     ],
     ['a delta outside any block', [start, delta(0, { type: 'text_delta', text: 'x' })]],
     ['a block before the start', [open(0, text)]],
@@ -128,7 +155,7 @@ describe('a stream of Messages events', () => {
     expect(last).toMatchObject({ type: 'error', error: { code: 'upstream_error' } });
   });
 
-  test('with an error event ends in that error, by its class and with its words', () => {
+  test('with an error event ends in that error, by its class and with its words (case 32)', () => {
     const error = { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } };
     expect(decode([start, open(0, text), error, stop(0)]).last).toMatchObject({
       type: 'error',
@@ -136,7 +163,7 @@ describe('a stream of Messages events', () => {
     });
   });
 
-  test('that is cut after its reason is whole, and before it is an error', () => {
+  test('that is cut after its reason is whole, and before it is an error (cases 10 to 12)', () => {
     const whole = [start, open(0, text), delta(0, { type: 'text_delta', text: 'hi' }), stop(0), ...end('end_turn')];
     expect(decode(whole.slice(0, -1)).last?.type).toBe('finish');
     expect(decode(whole.slice(0, -2)).last?.type).toBe('error');
@@ -209,6 +236,39 @@ describe('writing a stream of Messages events', () => {
         { argumentsJson: '{"b":', closed: true },
       ],
     });
+  });
+
+  test('writes thinking as a block of its own before what waits for it, its signature last', () => {
+    const encoder = createEncoder();
+    const seal = { dialect: 'chat', members: { fields: ['reasoning'] } } as const;
+    const native = { dialect: 'anthropic', members: { signature: 'EqQB' } } as const;
+    const events: AnswerEvent[] = [
+      { type: 'start', id: 'a', model: 'm', usage: null },
+      { type: 'block_start', index: 0, block: { kind: 'reasoning' } },
+      { type: 'reasoning_delta', index: 0, text: 'h' },
+      { type: 'block_start', index: 1, block: { kind: 'text' } },
+      { type: 'text_delta', index: 1, text: 'hi' },
+      { type: 'block_start', index: 2, block: { kind: 'reasoning' } },
+      { type: 'reasoning_delta', index: 2, text: 'again' },
+      { type: 'seal', index: 2, seal: native },
+      { type: 'block_stop', index: 2 },
+      { type: 'reasoning_delta', index: 0, text: 'm' },
+      { type: 'seal', index: 0, seal },
+      { type: 'block_stop', index: 0 },
+      { type: 'block_stop', index: 1 },
+      finish('length'),
+    ];
+    const written = events.map((event) => encoder.write(event));
+    expect(readAnthropicStream(written.join(''))).toMatchObject({
+      ending: 'finished',
+      blocks: [
+        { type: 'reasoning', text: 'hm', seal, closed: true },
+        { type: 'text', text: 'hi', closed: true },
+        { type: 'reasoning', text: 'again', seal: native, closed: true },
+      ],
+    });
+    expect(written[2]).toContain('thinking_delta');
+    expect(written.slice(3, 9).join('')).toBe('');
   });
 
   test('holds back no more of interleaved calls than its bound', () => {

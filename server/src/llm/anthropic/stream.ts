@@ -1,36 +1,17 @@
-import { PortcullisError } from '../../base/errors.ts';
-import { toolArgumentsCharsMax } from '../../base/limits.ts';
-import type { JsonObject, StopReason } from '../conversation.ts';
+import type { JsonObject, Seal, StopReason } from '../conversation.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { outputBytesOf } from '../output-bytes.ts';
 import { providerError } from '../provider-error.ts';
-import type {
-  AnswerEvent,
-  StreamBlock,
-  StreamDecoder,
-  StreamEncoder,
-  StreamEvent,
-  WireEvent,
-} from '../stream-events.ts';
-import { type DecoderCore, type EncoderCore, createOrderedDecoder, createOrderedEncoder } from '../stream-order.ts';
-import { argumentsError, parseArguments } from '../tool-arguments.ts';
+import type { StreamDecoder, StreamEvent, WireEvent } from '../stream-events.ts';
+import { type DecoderCore, createOrderedDecoder } from '../stream-order.ts';
 import type { Usage } from '../usage.ts';
-import { streamErrorEvent } from './errors.ts';
-import {
-  noteDetails,
-  parseStop,
-  parseText,
-  parseToolUse,
-  translatable,
-  writeMessage,
-  writeStop,
-  writeText,
-  writeToolUse,
-} from './response.ts';
+import { noteDetails, parseStop, parseText, parseThinking, parseToolUse, translatable } from './response.ts';
+import { signatureSeal } from './thinking.ts';
 import { usageOf } from './usage.ts';
-import { writeUsage, writeUsageTotals } from './usage-writer.ts';
+
+export { createEncoder } from './stream-encoder.ts';
 
 /** Reads a stream of Messages events. */
 export function createDecoder(losses: Losses): StreamDecoder {
@@ -43,6 +24,8 @@ class Decoder implements DecoderCore {
   readonly #losses: Losses;
   /** Tool calls whose input no delta has brought yet, by index: what their start gave as input. */
   readonly #startInputs = new Map<number, JsonObject | null>();
+  /** Of the open reasoning blocks, by index: told at their end, as the vendor's clients take the last one. */
+  readonly #seals = new Map<number, Seal | null>();
   /** Blocks that stay behind. */
   readonly #skipped = new Set<number>();
   #usageTotals: JsonObject = {};
@@ -129,6 +112,14 @@ class Decoder implements DecoderCore {
         if (text !== '') yield { type: 'text_delta', index, text };
         break;
       }
+      case 'thinking':
+      case 'redacted_thinking': {
+        yield { type: 'block_start', index, block: { kind: 'reasoning' } };
+        const { text, seal } = parseThinking(block);
+        if (text !== '') yield { type: 'reasoning_delta', index, text };
+        this.#seals.set(index, seal);
+        break;
+      }
       case 'tool_use': {
         const { id, name } = parseToolUse(block);
         yield { type: 'block_start', index, block: { kind: 'tool_call', id, name } };
@@ -154,6 +145,11 @@ class Decoder implements DecoderCore {
       if (json === '') return;
       this.#startInputs.delete(index);
       yield { type: 'arguments_delta', index, json };
+    } else if (type === 'thinking_delta') {
+      const text = delta.optionalString('thinking') ?? '';
+      if (text !== '') yield { type: 'reasoning_delta', index, text };
+    } else if (type === 'signature_delta') {
+      this.#seals.set(index, signatureSeal(delta.optionalString('signature') ?? ''));
     } else if (type === 'citations_delta') this.#losses.hint('citations');
     else this.#losses.drop('delta', `is of type "${type}"`);
   }
@@ -165,6 +161,9 @@ class Decoder implements DecoderCore {
     // Without deltas the input is the one that the start gave: usually the empty object of a tool without arguments.
     if (input === null) throw this.#losses.malformed('content_block.input', 'a JSON object');
     if (input !== undefined) yield { type: 'arguments_delta', index, json: JSON.stringify(input) };
+    const seal = this.#seals.get(index) ?? null;
+    this.#seals.delete(index);
+    if (seal !== null) yield { type: 'seal', index, seal };
     yield { type: 'block_stop', index };
   }
 
@@ -183,154 +182,4 @@ class Decoder implements DecoderCore {
     this.#usageTotals = { ...this.#usageTotals, ...Object.fromEntries(told) };
     this.usage = usageOf(this.#usageTotals);
   }
-}
-
-/** Writes a stream of Messages events. */
-export function createEncoder(): StreamEncoder {
-  return createOrderedEncoder(new Encoder());
-}
-
-/** A block that opened while another was open: this dialect has one at a time, so it waits. */
-interface WaitingBlock {
-  readonly block: StreamBlock;
-  deltas: string;
-  closed: boolean;
-}
-
-/** A tool call on its way, with its arguments so far. */
-interface OpenCall {
-  readonly id: string;
-  readonly name: string;
-  argumentsJson: string;
-}
-
-class Encoder implements EncoderCore {
-  /** The block that is open on the wire, by its canonical index. */
-  #current: { readonly index: number; readonly kind: StreamBlock['kind'] } | null = null;
-  #wireIndex = -1;
-  /** In the order in which they opened. */
-  readonly #waiting = new Map<number, WaitingBlock>();
-  #waitingChars = 0;
-  readonly #calls = new Map<number, OpenCall>();
-  /** A closed call whose arguments are not an object. Only `finish` tells whether a cut by `length` explains it. */
-  #badCall: OpenCall | null = null;
-
-  write(event: AnswerEvent): string {
-    switch (event.type) {
-      case 'start':
-        // A chat provider tells the input only at its end. The type demands numbers, so 0 stands here, and the true
-        // input_tokens follow in message_delta, whose totals replace these in every client.
-        return sse('message_start', { message: { ...writeMessage(event), usage: writeUsage(event.usage) } });
-      case 'ping':
-        return sse('ping', {});
-      case 'block_start':
-        return this.#blockStart(event.index, event.block);
-      case 'text_delta':
-        return this.#delta(event.index, event.text);
-      case 'arguments_delta':
-        this.#collect(event.index, event.json);
-        return this.#delta(event.index, event.json);
-      case 'block_stop':
-        return this.#blockStop(event.index);
-      default:
-        if (this.#badCall !== null && event.stop !== 'length') throw argumentsError(this.#badCall);
-        return (
-          this.#closeHeld() +
-          sse('message_delta', {
-            delta: { ...writeStop(event.stop, event.stopSequence), container: null },
-            usage: writeUsageTotals(event.usage),
-          }) +
-          sse('message_stop', {})
-        );
-    }
-  }
-
-  error(error: PortcullisError, requestId: string): string {
-    return streamErrorEvent(error, requestId);
-  }
-
-  #blockStart(index: number, block: StreamBlock): string {
-    if (block.kind === 'tool_call') this.#calls.set(index, { id: block.id, name: block.name, argumentsJson: '' });
-    if (this.#current === null) return this.#open(index, block);
-    this.#waiting.set(index, { block, deltas: '', closed: false });
-    return '';
-  }
-
-  #open(index: number, block: StreamBlock): string {
-    this.#current = { index, kind: block.kind };
-    this.#wireIndex++;
-    return sse('content_block_start', {
-      index: this.#wireIndex,
-      content_block: block.kind === 'text' ? writeText('') : writeToolUse(block, {}),
-    });
-  }
-
-  #delta(index: number, text: string): string {
-    const waiting = this.#waiting.get(index);
-    if (waiting === undefined) return this.#writeDelta(text);
-    this.#waitingChars += text.length;
-    if (this.#waitingChars > toolArgumentsCharsMax) throw tooLong('holds back more than fits between two tool calls');
-    waiting.deltas += text;
-    return '';
-  }
-
-  #writeDelta(text: string): string {
-    const isText = this.#current?.kind === 'text';
-    return sse('content_block_delta', {
-      index: this.#wireIndex,
-      delta: isText ? { type: 'text_delta', text } : { type: 'input_json_delta', partial_json: text },
-    });
-  }
-
-  #blockStop(index: number): string {
-    this.#checkArguments(index);
-    const waiting = this.#waiting.get(index);
-    if (waiting !== undefined) waiting.closed = true;
-    // No client is told that a bad call is whole: it stays open, and what comes after it waits.
-    return waiting !== undefined || this.#badCall !== null ? '' : this.#close() + this.#writeWaiting();
-  }
-
-  #closeHeld(): string {
-    return this.#current === null ? '' : this.#close() + this.#writeWaiting();
-  }
-
-  #close(): string {
-    this.#current = null;
-    return sse('content_block_stop', { index: this.#wireIndex });
-  }
-
-  /** Writes the blocks that waited, up to the first that is still open. */
-  #writeWaiting(): string {
-    let written = '';
-    for (const [index, { block, deltas, closed }] of this.#waiting) {
-      this.#waiting.delete(index);
-      this.#waitingChars -= deltas.length;
-      written += this.#open(index, block);
-      if (deltas !== '') written += this.#writeDelta(deltas);
-      if (!closed) break;
-      written += this.#close();
-    }
-    return written;
-  }
-
-  #collect(index: number, json: string): void {
-    const call = this.#calls.get(index);
-    if (call === undefined) return;
-    if (call.argumentsJson.length + json.length > toolArgumentsCharsMax) throw tooLong('has too long tool arguments');
-    call.argumentsJson += json;
-  }
-
-  #checkArguments(index: number): void {
-    const call = this.#calls.get(index);
-    this.#calls.delete(index);
-    if (call !== undefined && parseArguments(call.argumentsJson) === null) this.#badCall = call;
-  }
-}
-
-function tooLong(what: string): PortcullisError {
-  return new PortcullisError('upstream_error', `The provider's stream ${what} (${toolArgumentsCharsMax} characters).`);
-}
-
-function sse(type: string, members: Record<string, unknown>): string {
-  return `event: ${type}\ndata: ${JSON.stringify({ type, ...members })}\n\n`;
 }

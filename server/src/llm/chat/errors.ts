@@ -1,5 +1,6 @@
 import type { ErrorCode, PortcullisError } from '../../base/errors.ts';
 import { errorDetails } from '../error-details.ts';
+import { isOverflow } from '../provider-error.ts';
 
 /**
  * The type of each of our errors in the words that OpenAI and its clients use. SDKs choose their exception by the status;
@@ -7,14 +8,17 @@ import { errorDetails } from '../error-details.ts';
  */
 const types: Readonly<Record<ErrorCode, string>> = {
   invalid_argument: 'invalid_request_error',
+  context_length_exceeded: 'invalid_request_error',
   unauthenticated: 'authentication_error',
   insufficient_scope: 'permission_error',
   policy_denied: 'permission_error',
   origin_denied: 'permission_error',
   not_found: 'not_found_error',
   conflict: 'invalid_request_error',
+  in_progress: 'invalid_request_error',
   payload_too_large: 'invalid_request_error',
   misdirected: 'invalid_request_error',
+  idempotency_mismatch: 'invalid_request_error',
   rate_limited: 'rate_limit_error',
   budget_exceeded: 'insufficient_quota',
   client_closed: 'server_error',
@@ -29,8 +33,9 @@ const types: Readonly<Record<ErrorCode, string>> = {
 /** The body of a refusal. The SDKs give the program the whole `error`, with its `code`, `param` and `details`. */
 export function errorBody(error: PortcullisError, requestId: string): string {
   const { param = null, ...details } = errorDetails(error);
+  const code = isOverflow(error) ? 'context_length_exceeded' : error.code;
   return JSON.stringify({
-    error: { message: error.message, type: types[error.code], param, code: error.code, details },
+    error: { message: error.message, type: types[error.code], param, code, details },
     request_id: requestId,
   });
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { fullCapabilities } from '../capabilities.ts';
 import type { Conversation, Target } from '../conversation.ts';
 import { Losses } from '../losses.ts';
 import { refusalOf } from '../testing/refusal.ts';
@@ -91,13 +92,16 @@ describe('a Chat Completions request', () => {
     ['logprobs', { logprobs: true }],
     ['frequency_penalty', { frequency_penalty: 0.5 }],
     ['logit_bias', { logit_bias: { 50256: -100 } }],
-    ['response_format', { response_format: { type: 'json_object' } }],
-    ['reasoning_effort', { reasoning_effort: 'high' }],
-    ['metadata', { metadata: { a: 'b' } }],
+    ['response_format', { response_format: { type: 'grammar' } }],
+    ['service_tier', { service_tier: 'priority' }],
+    ['store', { store: true }],
+    ['moderation', { moderation: { model: 'm' } }],
+    ['audio', { audio: { voice: 'ash', format: 'wav' } }],
+    ['web_search_options', { web_search_options: { search_context_size: 'low' } }],
     ['a_field_of_tomorrow', { a_field_of_tomorrow: 1 }],
     ['stream_options.every', { stream_options: { every: 1 } }],
-    ['tool_choice', { tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [] } } }],
-    ['tools[0]', { tools: [{ type: 'custom', custom: { name: 'f' } }] }],
+    ['tool_choice', { tool_choice: { type: 'web_search' } }],
+    ['tools[0]', { tools: [{ type: 'browser_search' }] }],
     ['messages[0].name', { messages: [{ role: 'user', content: 'hi', name: 'bob' }] }],
     [
       'messages[0].content[0]',
@@ -106,7 +110,7 @@ describe('a Chat Completions request', () => {
           {
             role: 'user',
             content: [
-              { type: 'image_url', image_url: { url: 'x' } },
+              { type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' } },
               { type: 'text', text: 'x' },
             ],
           },
@@ -117,10 +121,7 @@ describe('a Chat Completions request', () => {
     [
       'messages[1].tool_calls[0]',
       {
-        messages: [
-          asked,
-          { role: 'assistant', tool_calls: [{ id: '1', type: 'custom', custom: { name: 'f', input: '' } }] },
-        ],
+        messages: [asked, { role: 'assistant', tool_calls: [{ id: '1', type: 'mcp' }] }],
       },
     ],
   ])('is refused by name for %s, and with leave sent without it', (path, body) => {
@@ -148,9 +149,21 @@ describe('a Chat Completions request', () => {
     expect(conversation.turns.at(-1)).toEqual({ role: 'assistant', blocks: [{ type: 'text', text: 'I cannot.' }] });
   });
 
-  test('loses hints to the cache and to the speed on every route and says so', () => {
-    const { dropped } = parse({ prompt_cache_key: 'k', prediction: { type: 'content', content: 'x' } });
-    expect(dropped).toEqual(['prediction', 'prompt_cache_key']);
+  test('loses labels and hints to the cache and to the speed on every route and says so', () => {
+    const { dropped } = parse({
+      prompt_cache_key: 'k',
+      prompt_cache_options: { mode: 'explicit' },
+      prompt_cache_retention: '24h',
+      metadata: { team: 'a' },
+      prediction: { type: 'content', content: 'x' },
+    });
+    expect(dropped).toEqual([
+      'metadata',
+      'prediction',
+      'prompt_cache_key',
+      'prompt_cache_options',
+      'prompt_cache_retention',
+    ]);
   });
 
   test.each([
@@ -165,12 +178,57 @@ describe('a Chat Completions request', () => {
     ['stop', { stop: Array(17).fill('a') }],
     ['max_completion_tokens', { max_completion_tokens: 1.5 }],
     ['user', { user: 'a', safety_identifier: 'b' }],
+    ['reasoning_effort', { reasoning_effort: 'extreme' }],
+    ['verbosity', { verbosity: 'talkative' }],
+    ['response_format.json_schema', { response_format: { type: 'json_schema' } }],
+    ['response_format.json_schema.name', { response_format: { type: 'json_schema', json_schema: { schema: {} } } }],
+    ['functions', { functions: [{ name: 'f' }] }],
+    ['function_call', { function_call: { name: 'f' } }],
+    [
+      'messages[1].function_call',
+      { messages: [asked, { role: 'assistant', content: null, function_call: { name: 'f', arguments: '{}' } }] },
+    ],
     [
       'tools[0].function.parameters',
       { tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'array' } } }] },
     ],
   ])('is refused for a malformed %s, lossy or not', (path, body) => {
     expect(refusalOf(() => parse(body, 'allow')).members.param).toBe(path);
+  });
+
+  test.each([
+    [{ functions: [{ name: 'f' }] }, '"tools"'],
+    [{ function_call: { name: 'f' } }, '"tool_choice"'],
+    [{ messages: [{ role: 'function', name: 'f', content: 'x' }] }, '"tool"'],
+  ])('in the form of before the tools is told what to send: %j', (body, instead) => {
+    expect(refusalOf(() => parse(body)).message).toContain(instead);
+    expect(parse({ functions: [], function_call: 'auto' }).dropped).toEqual([]);
+  });
+
+  test('says how much to think, how long and in what form to answer, and in which queue', () => {
+    const schema = { type: 'object', properties: {} };
+    expect(
+      parse({
+        reasoning_effort: 'xhigh',
+        verbosity: 'low',
+        service_tier: 'default',
+        response_format: { type: 'json_schema', json_schema: { name: 'n', description: 'd', schema, strict: true } },
+      }).conversation,
+    ).toMatchObject({
+      reasoning: { effort: 'xhigh', budgetTokens: null, show: null },
+      verbosity: 'low',
+      serviceTier: 'standard',
+      outputFormat: { name: 'n', description: 'd', schema, strict: true },
+    });
+    expect(parse({ response_format: { type: 'json_object' } }).conversation.outputFormat).toEqual({
+      name: null,
+      description: null,
+      schema: null,
+      strict: null,
+    });
+    expect(parse({ response_format: { type: 'text' } }).conversation.outputFormat).toBeNull();
+    expect(parse({}).conversation).toMatchObject({ reasoning: null, verbosity: null, serviceTier: null });
+    expect(parse({ service_tier: 'auto' }).conversation.serviceTier).toBe('auto');
   });
 
   test('with a tool message that answers no call is refused by the id', () => {
@@ -188,9 +246,11 @@ describe('a Chat Completions request', () => {
 
 describe('writing a Chat Completions request', () => {
   const { conversation } = parse({});
-  const target: Target = { model: 'gpt', maxOutputTokens: null, lossy: 'refuse' };
-  const write = (change: Partial<Conversation>, to: Partial<Target> = {}) =>
-    JSON.parse(writeRequest({ ...conversation, ...change }, { ...target, ...to }));
+  const target: Target = { model: 'gpt', capabilities: fullCapabilities, lossy: 'refuse' };
+  const capped: Target = { ...target, capabilities: { ...fullCapabilities, maxOutputTokens: 5 } };
+  const losses = new Losses('refuse');
+  const write = (change: Partial<Conversation>, to: Target = target) =>
+    JSON.parse(writeRequest({ ...conversation, ...change }, to, losses));
 
   test('asks a stream for its usage, whether the caller did or not', () => {
     expect(write({ stream: true, streamUsage: false })).toMatchObject({
@@ -200,10 +260,10 @@ describe('writing a Chat Completions request', () => {
   });
 
   test('keeps the limit within what the target gives, and sets none that nobody asked for', () => {
-    expect(write({ maxOutputTokens: 10 }, { maxOutputTokens: 5 }).max_completion_tokens).toBe(5);
-    expect(write({ maxOutputTokens: null }, { maxOutputTokens: 5 }).max_completion_tokens).toBeUndefined();
+    expect(write({ maxOutputTokens: 10 }, capped).max_completion_tokens).toBe(5);
+    expect(write({ maxOutputTokens: null }, capped).max_completion_tokens).toBeUndefined();
     expect(write({ maxOutputTokens: 10 }).max_tokens).toBeUndefined();
-    expect(write({ maxOutputTokens: 10 }, { bothOutputLimits: true })).toMatchObject({
+    expect(write({ maxOutputTokens: 10 }, { ...target, bothOutputLimits: true })).toMatchObject({
       max_completion_tokens: 10,
       max_tokens: 10,
     });
@@ -258,5 +318,37 @@ describe('writing a Chat Completions request', () => {
   test('sends a long user name as its digest', () => {
     expect(write({ user: 'x'.repeat(64) }).user).toBe('x'.repeat(64));
     expect(write({ user: 'x'.repeat(65) }).user).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test('names the format of the answer, always the same where the other side has no name', () => {
+    const schema = { type: 'object', properties: {} };
+    const outputFormat = { name: null, description: null, schema, strict: null };
+    expect(write({ outputFormat }).response_format).toEqual({
+      type: 'json_schema',
+      json_schema: { name: 'output', schema },
+    });
+    expect(write({ outputFormat: { ...outputFormat, schema: null } }).response_format).toEqual({ type: 'json_object' });
+    expect(write({})).not.toHaveProperty('response_format');
+  });
+
+  test('asks for an effort, a verbosity and a tier only where the caller did', () => {
+    const reasoning = { effort: 'low', budgetTokens: null, show: null } as const;
+    expect(write({ reasoning, verbosity: 'high', serviceTier: 'standard' })).toMatchObject({
+      reasoning_effort: 'low',
+      verbosity: 'high',
+      service_tier: 'default',
+    });
+    expect(Object.keys(write({}))).toEqual(['model', 'messages']);
+  });
+
+  test('lists the wish to think that this dialect has no word for', () => {
+    const told = (reasoning: Conversation['reasoning']) => {
+      const lost = new Losses('refuse');
+      writeRequest({ ...conversation, reasoning }, target, lost);
+      return lost.names;
+    };
+    expect(told({ effort: null, budgetTokens: 2048, show: null })).toEqual(['reasoning']);
+    expect(told({ effort: 'low', budgetTokens: null, show: false })).toEqual(['reasoning']);
+    expect(told({ effort: 'low', budgetTokens: null, show: true })).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Answer } from '../conversation.ts';
+import type { Answer, Conversation } from '../conversation.ts';
 import { Losses } from '../losses.ts';
 import { refusalOf } from '../testing/refusal.ts';
+import { parseRequest } from './request.ts';
 import { parseAnswer, writeAnswer } from './response.ts';
 
 function parse(message: object, finish_reason: unknown = 'stop', more: object = {}) {
@@ -62,8 +63,42 @@ describe('a Chat Completion', () => {
     expect(new Set(blocks.map((block) => block.type === 'tool_call' && block.id)).size).toBe(2);
   });
 
-  test.each([null, '', 'error', 'function_call'])('that ended with %s cannot be translated', (reason) => {
+  test.each(['function_call', 'unheard_of', 7])('that ended with %s cannot be translated', (reason) => {
     expect(refusalOf(() => parse({ content: 'x' }, reason)).message).toContain('finish_reason');
+  });
+
+  test.each([
+    [null, 'end'],
+    ['', 'end'],
+    ['eos_token', 'end'],
+    ['model_length', 'length'],
+    ['content_filter', 'refusal'],
+  ])('whose reason is %j ended with %s', (reason, stop) => {
+    expect(parse({ content: 'x' }, reason).answer.stop).toBe(stop);
+  });
+
+  test('that a server broke off is an error (case 23), as is an error under status 200 (case 32)', () => {
+    expect(refusalOf(() => parse({ content: 'x' }, 'error'))).toMatchObject({
+      code: 'upstream_error',
+      message: 'The provider broke off its answer (error).',
+    });
+    const error = { code: 429, message: 'Slow down.', type: 'rate_limit_error' };
+    expect(refusalOf(() => parse({}, 'stop', { choices: undefined, error }))).toMatchObject({
+      code: 'rate_limited',
+      message: 'Slow down.',
+    });
+  });
+
+  test('may say its text in parts', () => {
+    const content = [
+      { type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] },
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ];
+    const { answer, dropped } = parse({ content });
+    expect(answer.blocks).toEqual([{ type: 'text', text: 'ab' }]);
+    expect(dropped).toEqual(['choices.message.content.thinking']);
+    expect(refusalOf(() => parse({ content: [{ type: 'image_url' }] })).message).toContain('content[0]');
   });
 
   test('with a call that has no name, or no choice at all, is an upstream error', () => {
@@ -83,15 +118,19 @@ describe('a Chat Completion', () => {
   });
 
   test('lists what it holds that cannot be passed on', () => {
-    expect(parse({ content: 'x', reasoning_content: 'hmm', annotations: [] }).dropped).toEqual([
-      'choices.message.reasoning_content',
+    expect(parse({ content: 'x', provider_notes: 'hmm', annotations: [], images: [] }).dropped).toEqual([
+      'choices.message.provider_notes',
     ]);
+    expect(refusalOf(() => parse({ content: 'x', images: [{}] })).message).toContain('images');
   });
 });
 
 describe('writing a Chat Completion', () => {
   const answer: Answer = { id: 'a', model: 'm', blocks: [], stop: 'end', stopSequence: null, usage: null };
-  const write = (change: Partial<Answer>) => JSON.parse(writeAnswer({ ...answer, ...change }, 7));
+  const request = (tools: object[] = []): Conversation =>
+    parseRequest({ model: 'm', messages: [{ role: 'user', content: 'hi' }], tools }, new Losses('refuse'));
+  const write = (change: Partial<Answer>, asked = request()) =>
+    JSON.parse(writeAnswer({ ...answer, ...change }, { createdS: 7, request: asked }));
 
   test('joins texts, and has none beside calls alone', () => {
     const texts: Answer['blocks'] = [
@@ -105,6 +144,29 @@ describe('writing a Chat Completion', () => {
       finish_reason: 'tool_calls',
       message: { content: null, tool_calls: [{ id: 'c', function: { name: 'f', arguments: 'not json' } }] },
     });
+  });
+
+  test('calls a tool that the caller offered with free text as its input as one', () => {
+    const offered = request([
+      { type: 'custom', custom: { name: 'patch' } },
+      { type: 'function', function: { name: 'f' } },
+    ]);
+    const calls: Answer['blocks'] = [
+      { type: 'tool_call', id: 'a', name: 'patch', argumentsJson: '{"input":"*** Begin"}' },
+      { type: 'tool_call', id: 'b', name: 'f', argumentsJson: '{"input":"x"}' },
+    ];
+    expect(write({ blocks: calls, stop: 'tool' }, offered).choices[0].message.tool_calls).toEqual([
+      { id: 'a', type: 'custom', custom: { name: 'patch', input: '*** Begin' } },
+      { id: 'b', type: 'function', function: { name: 'f', arguments: '{"input":"x"}' } },
+    ]);
+  });
+
+  test('tells which stop sequence matched, beside the reason that OpenAI knows', () => {
+    expect(write({ stop: 'stop_sequence', stopSequence: 'END' }).choices[0]).toMatchObject({
+      finish_reason: 'stop',
+      stop_reason: 'END',
+    });
+    expect(write({}).choices[0]).not.toHaveProperty('stop_reason');
   });
 
   test('leaves out a usage that nobody reported', () => {

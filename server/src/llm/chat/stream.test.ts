@@ -1,51 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { toolArgumentsCharsMax, toolCallsPerAnswerMax } from '../../base/limits.ts';
+import { sealBytesMax, toolArgumentsCharsMax } from '../../base/limits.ts';
+import { SseFrames } from '../../net/sse.ts';
+import type { Seal } from '../conversation.ts';
 import { Losses } from '../losses.ts';
-import type { StreamEvent } from '../stream-events.ts';
-import { blocksOf } from '../testing/stream-content.ts';
-import { createDecoder, createEncoder } from './stream.ts';
-
-/** A chunk with this delta, as OpenAI frames it. */
-const delta = (value: object, finish: string | null = null) => ({
-  id: 'c1',
-  object: 'chat.completion.chunk',
-  created: 1,
-  model: 'm',
-  choices: [{ index: 0, delta: value, finish_reason: finish }],
-});
-const calls = (...parts: object[]) => delta({ tool_calls: parts });
-const end = (finish: string) => delta({}, finish);
-const begin = (index: number | undefined, id: string | null | undefined, args = '', name = 'f') => ({
-  index,
-  id,
-  type: 'function',
-  function: { name, arguments: args },
-});
-const more = (index: number | undefined, args: string) => ({ index, function: { arguments: args } });
-
-function decode(...chunks: (object | string)[]) {
-  const losses = new Losses('refuse', 'answer');
-  const decoder = createDecoder(losses);
-  const events: StreamEvent[] = [];
-  for (const chunk of chunks) {
-    events.push(
-      ...decoder.event({ event: 'message', data: typeof chunk === 'string' ? chunk : JSON.stringify(chunk) }),
-    );
-  }
-  events.push(...decoder.end());
-  return { events, last: events.at(-1), blocks: blocksOf(events), dropped: losses.names, decoder };
-}
-
-function failureOf(last: StreamEvent | undefined): string {
-  if (last?.type !== 'error') throw new Error(`ended with ${last?.type}`);
-  expect(last.error.code).toBe('upstream_error');
-  return last.error.message;
-}
-
-const twoCalls = (argsOfFirst: string, argsOfSecond: string, ids: readonly [string, string]) => [
-  { type: 'tool_call', id: ids[0], name: 'f', argumentsJson: argsOfFirst },
-  { type: 'tool_call', id: ids[1], name: 'f', argumentsJson: argsOfSecond },
-];
+import { sealToText } from '../seal.ts';
+import type { AnswerEvent, StreamEvent } from '../stream-events.ts';
+import { begin, calls, decode, delta, end, failureOf } from '../testing/chat-chunks.ts';
+import { eventsIn } from '../testing/sse-text.ts';
+import { parseRequest } from './request.ts';
+import { createEncoder } from './stream.ts';
 
 describe('a stream of chunks', () => {
   test('gives text, the reason and the usage that follows it', () => {
@@ -73,109 +36,31 @@ describe('a stream of chunks', () => {
     ]);
   });
 
-  test('is whole without [DONE] and without usage, which then is unknown and not zero', () => {
+  test('is whole without [DONE] and without usage, which then is unknown and not zero (case 24)', () => {
     const { last, decoder } = decode(delta({ content: 'x' }), end('stop'));
     expect(last).toEqual({ type: 'finish', stop: 'end', stopSequence: null, usage: null });
     expect(decoder.usage).toBeNull();
   });
 
-  test('keeps running totals of usage, for a stream that is cut', () => {
+  test('that its server cuts is an error, and keeps the usage that it told so far (case 10)', () => {
     const { last, decoder } = decode({ ...delta({ content: 'x' }), usage: { prompt_tokens: 5, completion_tokens: 1 } });
     expect(failureOf(last)).toMatch(/ended the stream before the answer was complete/);
     expect(decoder.usage).toMatchObject({ input: 5, output: 1 });
   });
 
-  test('without a finish_reason before [DONE] is an error: nobody knows why it ended', () => {
-    expect(failureOf(decode(delta({ content: 'x' }), '[DONE]').last)).toContain('finish_reason');
+  test('without a finish_reason before [DONE] has a full ending, unless something is half said (cases 11 and 12)', () => {
+    const { last, dropped } = decode(delta({ content: 'x' }), '[DONE]');
+    expect(last).toMatchObject({ type: 'finish', stop: 'end' });
+    expect(dropped).toEqual(['finish_reason']);
+    expect(decode(calls(begin(0, 'a', '{}')), '[DONE]').last).toMatchObject({ type: 'finish', stop: 'tool' });
+    expect(failureOf(decode(calls(begin(0, 'a', '{"x":')), '[DONE]').last)).toContain('finish_reason');
+    expect(failureOf(decode('[DONE]').last)).toContain('finish_reason');
   });
 
-  test('closes a complete call as soon as the next begins, so that clients need not wait', () => {
-    const { events } = decode(
-      calls(begin(0, 'a', '{}')),
-      calls(begin(1, 'b')),
-      calls(more(1, '{}')),
-      end('tool_calls'),
-    );
-    expect(events.map(({ type }) => type).join(' ')).toBe(
-      'start block_start arguments_delta block_stop block_start arguments_delta block_stop finish',
-    );
-  });
-
-  test('keeps interleaved calls apart, one accumulator per index', () => {
-    const { blocks, last } = decode(
-      calls(begin(0, 'a')),
-      calls(begin(1, 'b')),
-      calls(more(1, '{"y":'), more(0, '{"x":')),
-      calls(more(0, '1}'), more(1, '2}')),
-      end('tool_calls'),
-    );
-    expect(blocks).toEqual(twoCalls('{"x":1}', '{"y":2}', ['a', 'b']));
-    expect(last).toMatchObject({ type: 'finish', stop: 'tool' });
-  });
-
-  test('keeps calls apart by their ids where every one has index 0', () => {
-    const { blocks } = decode(calls(begin(0, 'a', '{"x":1}')), calls(begin(0, 'b', '{"y":2}')), end('tool_calls'));
-    expect(blocks).toEqual(twoCalls('{"x":1}', '{"y":2}', ['a', 'b']));
-  });
-
-  test('takes calls without index and id by their names, and makes each a unique id', () => {
-    const { blocks } = decode(
-      calls(begin(undefined, null, '{"x":1}'), begin(undefined, null, '{"y":')),
-      calls(more(undefined, '2}')),
-      end('tool_calls'),
-    );
-    const ids = blocks.map((block) => (block.type === 'tool_call' ? block.id : ''));
-    expect(ids[0]).toMatch(/^call_[0-9a-f]{32}$/);
-    expect(ids[1]).not.toBe(ids[0]);
-    expect(blocks).toEqual(twoCalls('{"x":1}', '{"y":2}', [ids[0]!, ids[1]!]));
-  });
-
-  test('takes a call whose id and name come again with every part', () => {
-    const { blocks } = decode(calls(begin(0, 'a', '{"x"')), calls(begin(0, 'a', ':1}')), end('tool_calls'));
-    expect(blocks).toEqual([{ type: 'tool_call', id: 'a', name: 'f', argumentsJson: '{"x":1}' }]);
-  });
-
-  test('takes arguments that come as an object', () => {
-    const part = { index: 0, id: 'a', function: { name: 'f', arguments: { x: 1 } } };
-    expect(decode(calls(part), end('tool_calls')).blocks).toEqual([
-      { type: 'tool_call', id: 'a', name: 'f', argumentsJson: '{"x":1}' },
-    ]);
-  });
-
-  test('with a call that has no name is an error', () => {
-    expect(failureOf(decode(calls({ index: 0, id: 'a', function: { arguments: '{}' } })).last)).toContain('name');
-    expect(failureOf(decode(calls(begin(0, 'a', '{}', ''))).last)).toContain('name');
-  });
-
-  test('with arguments for a call that was complete is an error; white space there is not', () => {
-    const start = [calls(begin(0, 'a', '{}')), calls(begin(1, 'b', '{}'))];
-    expect(failureOf(decode(...start, calls(more(0, '{"x":1}'))).last)).toContain('arguments');
-    expect(decode(...start, calls(more(0, ' \n')), end('tool_calls')).last?.type).toBe('finish');
-  });
-
-  test('gives text after a call a block of its own, with a higher index', () => {
-    const { events } = decode(
-      delta({ content: 'a' }),
-      calls(begin(0, 'x', '{}')),
-      delta({ content: 'b' }),
-      end('stop'),
-    );
-    const opened = events
-      .filter((event) => event.type === 'block_start')
-      .map(({ index, block }) => [index, block.kind]);
-    expect(opened).toEqual([
-      [0, 'text'],
-      [1, 'tool_call'],
-      [2, 'text'],
-    ]);
-  });
-
-  test('that ends with "stop" after tool calls ends for the tools', () => {
-    expect(decode(calls(begin(0, 'x', '{}')), end('stop')).last).toMatchObject({ stop: 'tool' });
-  });
-
-  test('that claims tool calls and has none is an error', () => {
-    expect(failureOf(decode(delta({ content: 'x' }), end('tool_calls')).last)).toContain('finish_reason');
+  test('with an empty finish_reason in every chunk goes on until there is one', () => {
+    const { blocks, last } = decode(delta({ content: 'a' }, ''), delta({ content: 'b' }, ''), end('stop'));
+    expect(blocks).toEqual([{ type: 'text', text: 'ab' }]);
+    expect(last).toMatchObject({ stop: 'end' });
   });
 
   test('with a refusal gives its text and ends as one', () => {
@@ -187,12 +72,12 @@ describe('a stream of chunks', () => {
   test.each([
     ['length', 'length'],
     ['content_filter', 'refusal'],
-  ])('that ends with %s stops for %s', (reason, stop) => {
+  ])('that ends with %s stops for %s (case 23)', (reason, stop) => {
     expect(decode(delta({ content: 'x' }), end(reason)).last).toMatchObject({ type: 'finish', stop });
   });
 
-  test.each(['error', 'eos', 'function_call'])(
-    'that ends with "%s", which is no reason of this dialect, is an error',
+  test.each(['unheard_of', 'function_call', 'tool_calls'])(
+    'of text that ends with "%s", which is no reason for that, is an error',
     (reason) => {
       expect(failureOf(decode(delta({ content: 'x' }), end(reason)).last)).toContain('finish_reason');
     },
@@ -211,7 +96,7 @@ describe('a stream of chunks', () => {
     ],
     [{ error: 'out of memory' }, 'upstream_error', 'out of memory'],
     [{ error: { code: 502, message: 'Bad gateway' } }, 'upstream_error', 'Bad gateway'],
-  ])('with the error %j ends in that error and nothing after it', (error, code, message) => {
+  ])('with the error %j ends in that error and nothing after it (cases 10 and 32)', (error, code, message) => {
     const { events, last } = decode(delta({ content: 'x' }), error, delta({ content: 'y' }), '[DONE]');
     expect(last).toMatchObject({ type: 'error', error: { code, message } });
     expect(events.filter(({ type }) => type === 'text_delta')).toHaveLength(1);
@@ -235,26 +120,117 @@ describe('a stream of chunks', () => {
     expect(failureOf(decode(delta({ function_call: { name: 'f' } })).last)).toContain('function_call');
   });
 
-  test('skips chunks without choices or delta, and lists what it cannot pass on', () => {
+  test('skips chunks without choices or delta, and lists what it cannot pass on (case 9)', () => {
     const { dropped, last, decoder } = decode(
       { ...end('stop'), choices: [] },
       { ...end('stop'), choices: [{ index: 0, finish_reason: null }] },
-      delta({ role: 'assistant', reasoning_content: 'thinking…' }),
+      delta({ role: 'assistant', notes: 'ünknown' }),
       delta({ content: 'x' }),
       end('stop'),
     );
     expect(last?.type).toBe('finish');
-    expect(dropped).toEqual(['choices.delta.reasoning_content']);
-    expect(decoder.outputBytes).toBeGreaterThanOrEqual(Buffer.byteLength('thinking…x'));
+    expect(dropped).toEqual(['choices.delta.notes']);
+    expect(decoder.outputBytes).toBeGreaterThanOrEqual(Buffer.byteLength('ünknownx'));
   });
 
-  test('with more calls or longer arguments than are kept is an error', () => {
-    const many = Array.from({ length: toolCallsPerAnswerMax + 1 }, (_, i) => calls(begin(i, `c${i}`, '{}')));
-    expect(failureOf(decode(...many).last)).toContain(String(toolCallsPerAnswerMax));
-    const long = calls(more(0, ' '.repeat(toolArgumentsCharsMax)));
-    expect(failureOf(decode(calls(begin(0, 'a', '{')), long).last)).toContain(String(toolArgumentsCharsMax));
+  test('is the same however its bytes are cut, within a character too (case 6)', () => {
+    const chunks = [delta({ content: 'häh 日' }), calls(begin(0, 'a', '{"x":"é"}')), end('tool_calls'), '[DONE]'];
+    const bytes = Buffer.from(
+      chunks.map((chunk) => `data: ${typeof chunk === 'string' ? chunk : JSON.stringify(chunk)}\n\n`).join(''),
+    );
+    const whole = decode(...chunks).events;
+    for (let at = 0; at <= bytes.length; at++) {
+      const frames = new SseFrames();
+      const cut = [...frames.push(bytes.subarray(0, at)), ...frames.push(bytes.subarray(at))];
+      expect(decode(...cut.map(({ data }) => data)).events).toEqual(whole);
+    }
+  });
+
+  test('gives reasoning in a block before the text, with a seal by which its server knows it (case 18)', () => {
+    const { events, blocks } = decode(
+      delta({ role: 'assistant', content: '', reasoning_content: null }),
+      delta({ reasoning_content: 'Let me ' }),
+      delta({ reasoning_content: 'see.', content: '' }),
+      delta({ content: 'Hi' }),
+      end('stop'),
+    );
+    expect(events.slice(1, 6)).toEqual([
+      { type: 'block_start', index: 0, block: { kind: 'reasoning' } },
+      { type: 'reasoning_delta', index: 0, text: 'Let me ' },
+      { type: 'reasoning_delta', index: 0, text: 'see.' },
+      { type: 'seal', index: 0, seal: { dialect: 'chat', members: { fields: ['reasoning_content'] } } },
+      { type: 'block_stop', index: 0 },
+    ]);
+    expect(blocks[1]).toEqual({ type: 'text', text: 'Hi' });
+  });
+
+  test('joins the pieces of the reasoning details, signatures and all', () => {
+    const thought = (text: string, more: object = {}) =>
+      delta({
+        reasoning: text,
+        reasoning_details: [{ type: 'reasoning.text', text, signature: null, index: 0, ...more }],
+      });
+    const encrypted = { type: 'reasoning.encrypted', data: 'x', index: 1 };
+    const { blocks } = decode(
+      thought('a'),
+      thought('b'),
+      delta({ reasoning_details: [{ type: 'reasoning.text', signature: 's', index: 0 }] }),
+      delta({ reasoning_details: [encrypted] }),
+      calls(begin(0, 'c', '{}')),
+      end('tool_calls'),
+    );
+    const details = [{ type: 'reasoning.text', text: 'ab', signature: 's', index: 0 }, encrypted];
+    expect(blocks[0]).toEqual({
+      type: 'reasoning',
+      text: 'ab',
+      seal: { dialect: 'chat', members: { fields: ['reasoning'], reasoning_details: details } },
+    });
+  });
+
+  test('gives proof that comes late a block of its own, and proof that is too long none', () => {
+    const proof = (data: string) => delta({ reasoning_details: [{ type: 'reasoning.encrypted', data }] }, 'stop');
+    expect(decode(delta({ content: 'x' }), proof('p')).blocks).toMatchObject([
+      { type: 'text' },
+      { type: 'reasoning', text: '', seal: { members: { reasoning_details: [{ data: 'p' }] } } },
+    ]);
+    const { blocks, dropped } = decode(delta({ reasoning: 'hm' }), proof('p'.repeat(sealBytesMax)));
+    expect(blocks).toEqual([
+      { type: 'reasoning', text: 'hm', seal: { dialect: 'chat', members: { fields: ['reasoning'] } } },
+    ]);
+    expect(dropped).toEqual(['reasoning_details']);
+  });
+
+  test('may say its text in parts', () => {
+    const parts = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ];
+    expect(decode(delta({ content: parts }), end('stop')).blocks).toEqual([{ type: 'text', text: 'ab' }]);
+  });
+
+  test('that its server breaks off is an error, in its words where it has any (cases 23 and 32)', () => {
+    for (const reason of ['error', 'abort', 'insufficient_system_resource']) {
+      expect(failureOf(decode(delta({ content: 'x' }), end(reason)).last)).toContain(reason);
+    }
+    const error = { code: 502, message: 'The model crashed.' };
+    const told = { ...end('error'), choices: [{ index: 0, delta: {}, finish_reason: 'error', error }] };
+    expect(failureOf(decode(delta({ content: 'x' }), told).last)).toBe('The model crashed.');
+    const untold = { ...end('error'), choices: [{ index: 0, delta: {}, error }] };
+    expect(failureOf(decode(delta({ content: 'x' }), untold).last)).toBe('The model crashed.');
+  });
+
+  test('may tell its usage early, with every chunk, or after its reason', () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 2 };
+    const expected = { usage: { input: 5, output: 2 } };
+    expect(decode({ ...delta({ content: 'x' }), usage }, end('stop'), '[DONE]').last).toMatchObject(expected);
+    expect(decode(delta({ content: 'x' }), { ...end('stop'), usage }).last).toMatchObject(expected);
+    expect(
+      decode(delta({ content: 'x' }), end('stop'), { ...end(''), choices: [], usage }, '[DONE]').last,
+    ).toMatchObject(expected);
   });
 });
+
+const request = parseRequest({ model: 'm', messages: [{ role: 'user', content: 'x' }] }, new Losses('refuse'));
 
 describe('writing a stream of chunks', () => {
   const whole: Exclude<StreamEvent, { type: 'error' }>[] = [
@@ -270,7 +246,7 @@ describe('writing a stream of chunks', () => {
     },
   ];
   const write = (includeUsage: boolean) => {
-    const encoder = createEncoder({ createdS: 7, includeUsage });
+    const encoder = createEncoder({ createdS: 7, includeUsage, request });
     return whole.map((event) => encoder.write(event)).join('');
   };
 
@@ -284,6 +260,87 @@ describe('writing a stream of chunks', () => {
 
   test('ends with [DONE], and keeps an idle connection alive by a comment', () => {
     expect(write(true).endsWith('data: [DONE]\n\n')).toBe(true);
-    expect(createEncoder({ createdS: 7, includeUsage: true }).write({ type: 'ping' })).toBe(': ping\n\n');
+    expect(createEncoder({ createdS: 7, includeUsage: true, request }).write({ type: 'ping' })).toBe(': ping\n\n');
+  });
+
+  describe('for a caller', () => {
+    const start: AnswerEvent = { type: 'start', id: 'x', model: 'm', usage: null };
+    const finish: AnswerEvent = { type: 'finish', stop: 'tool', stopSequence: null, usage: null };
+    const chunksOf = (events: readonly AnswerEvent[], asked = request) => {
+      const encoder = createEncoder({ createdS: 7, includeUsage: false, request: asked });
+      const text = [start, ...events, finish].map((event) => encoder.write(event)).join('');
+      return eventsIn(text)
+        .slice(1, -2)
+        .map(({ data }) => JSON.parse(data).choices[0].delta);
+    };
+
+    test('shows reasoning as it comes, and all seals in one chunk at the end, with the whole text', () => {
+      const seal: Seal = { dialect: 'anthropic', members: { signature: 's' } };
+      const thought = (index: number): AnswerEvent[] => [
+        { type: 'block_start', index, block: { kind: 'reasoning' } },
+        { type: 'reasoning_delta', index, text: 'h' },
+        { type: 'reasoning_delta', index, text: 'm' },
+        { type: 'seal', index, seal },
+        { type: 'block_stop', index },
+      ];
+      const detail = { type: 'reasoning.text', text: 'hm', signature: sealToText(seal) };
+      expect(chunksOf([...thought(0), ...thought(1)])).toEqual([
+        { reasoning_content: 'h' },
+        { reasoning_content: 'm' },
+        { reasoning_content: 'h' },
+        { reasoning_content: 'm' },
+        {
+          reasoning_details: [
+            { ...detail, index: 0 },
+            { ...detail, index: 1 },
+          ],
+        },
+      ]);
+    });
+
+    test('leaves out the seal of reasoning that is longer than what comes back', () => {
+      const chunks = chunksOf([
+        { type: 'block_start', index: 0, block: { kind: 'reasoning' } },
+        { type: 'reasoning_delta', index: 0, text: 'x'.repeat(sealBytesMax + 1) },
+        { type: 'seal', index: 0, seal: { dialect: 'anthropic', members: { signature: 's' } } },
+        { type: 'block_stop', index: 0 },
+      ]);
+      expect(chunks).toHaveLength(1);
+    });
+
+    test('writes the call of a tool with free text whole, and counts calls in the order of writing', () => {
+      const asked = parseRequest(
+        {
+          model: 'm',
+          messages: [{ role: 'user', content: 'x' }],
+          tools: [{ type: 'custom', custom: { name: 'patch' } }],
+        },
+        new Losses('refuse'),
+      );
+      const call = (index: number, name: string): AnswerEvent => ({
+        type: 'block_start',
+        index,
+        block: { kind: 'tool_call', id: `c${index}`, name },
+      });
+      const chunks = chunksOf(
+        [
+          call(0, 'patch'),
+          { type: 'arguments_delta', index: 0, json: '{"input":"*** ' },
+          call(1, 'f'),
+          { type: 'arguments_delta', index: 1, json: '{}' },
+          { type: 'arguments_delta', index: 0, json: 'Begin"}' },
+          { type: 'block_stop', index: 0 },
+          { type: 'block_stop', index: 1 },
+        ],
+        asked,
+      );
+      expect(chunks.map(({ tool_calls: [part] }) => part)).toEqual([
+        { index: 0, id: 'c1', type: 'function', function: { name: 'f', arguments: '' } },
+        { index: 0, function: { arguments: '{}' } },
+        { index: 1, id: 'c0', type: 'custom', custom: { name: 'patch', input: '*** Begin' } },
+      ]);
+      const long: AnswerEvent = { type: 'arguments_delta', index: 0, json: 'x'.repeat(toolArgumentsCharsMax + 1) };
+      expect(() => chunksOf([call(0, 'patch'), long], asked)).toThrow('longer than');
+    });
   });
 });

@@ -12,7 +12,7 @@ export function readUsage(answer: unknown): Usage | null {
 /**
  * Reads a `usage` object. `prompt_tokens` includes what was read from the cache and written to it; how long a written
  * entry lives is not said, so writes count as the usual lifetime. `completion_tokens` includes the reasoning, except at
- * servers (xAI) whose total shows that it does not.
+ * servers whose total shows that it does not (xAI; Gemini, which tells nothing else of it).
  */
 export function usageOf(json: unknown): Usage | null {
   if (!isJsonObject(json) || (json['prompt_tokens'] ?? json['completion_tokens'] ?? null) === null) return null;
@@ -20,8 +20,9 @@ export function usageOf(json: unknown): Usage | null {
   const outputDetails = isJsonObject(json['completion_tokens_details']) ? json['completion_tokens_details'] : {};
   const prompt = countOf(json['prompt_tokens']);
   const completion = countOf(json['completion_tokens']);
-  const reasoning = countOf(outputDetails['reasoning_tokens']);
-  const output = completion + (json['total_tokens'] === prompt + completion + reasoning ? reasoning : 0);
+  const apart = Math.max(0, countOf(json['total_tokens']) - prompt - completion) || 0;
+  const reasoning = countOf(outputDetails['reasoning_tokens'] ?? apart);
+  const output = completion + apart;
   const cacheRead = Math.min(prompt, countOf(promptDetails['cached_tokens']));
   const cacheWrite5m = Math.min(prompt - cacheRead, countOf(promptDetails['cache_write_tokens']));
   return credible({

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { toolCallsPerAnswerMax } from '../../base/limits.ts';
-import type { Answer, AssistantBlock, Conversation, TextBlock, Tool, ToolCallBlock, Turn } from '../conversation.ts';
+import type { Answer, AssistantBlock, ContentBlock, Conversation, Tool, ToolCallBlock, Turn } from '../conversation.ts';
 import { noUsage } from '../usage.ts';
 import { schemaValue } from './schema-value.ts';
+import { type Step, stepOf } from './steps.ts';
 
 /** Everything that the simulated model says begins so: nobody can take it for a model's words. */
 const mark = '[simulated] ';
@@ -15,22 +16,23 @@ export function tokensOf(text: string): number {
 
 /**
  * What the simulated model answers: an echo of the newest user text; a call of each offered tool that this text asks for
- * ("use the tool NAME", "call NAME"); after tool results, what they were. The same request gives the same answer.
+ * ("use the tool NAME", "call NAME"); after tool results, what they were. A script in the text (`steps.ts`) comes before
+ * all that. The same request gives the same answer.
  */
 export function reply(conversation: Conversation, tokens: number | null, requestId: string): Answer {
   const id = createHash('sha256').update(requestId).digest('hex').slice(0, 24);
-  const tools = chooseTools(conversation);
-  const argumentsOf = new Map([...new Set(tools)].map((tool) => [tool, JSON.stringify(schemaValue(tool.schema))]));
-  const calls = tools.map((tool, n): ToolCallBlock => {
-    return { type: 'tool_call', id: `call_${id}_${n}`, name: tool.name, argumentsJson: argumentsOf.get(tool) ?? '{}' };
-  });
-  const text = tokens === null ? say(conversation, calls) : filler(tokens);
+  const step = stepOf(conversation);
+  const wanted = step === null ? callsAskedFor(conversation) : callsOf(step, conversation);
+  const calls = wanted.map((call, n): ToolCallBlock => ({ type: 'tool_call', id: `call_${id}_${n}`, ...call }));
+  const text = tokens === null ? say(conversation, step, calls) : filler(tokens);
   const limited = limit([{ type: 'text', text: mark + text }, ...calls], conversation);
   const usage = { ...noUsage, input: inputTokens(conversation), output: sum(limited.blocks.map(blockTokens)) };
   return { id: `sim_${id}`, model: conversation.model, ...limited, usage };
 }
 
-function say({ turns }: Conversation, calls: readonly ToolCallBlock[]): string {
+function say({ turns }: Conversation, step: Step | null, calls: readonly ToolCallBlock[]): string {
+  if (step?.kind === 'say') return step.text;
+  if (step?.kind === 'call' && calls.length === 0) return `The script calls ${step.name}, which is not offered.`;
   if (calls.length > 0) return `Calling ${calls.map(({ name }) => name).join(', ')}.`;
   const results = newest(turns).filter((block) => block.type === 'tool_result');
   if (results.length === 0) return `You said: ${newestText(turns)}`;
@@ -42,6 +44,19 @@ function say({ turns }: Conversation, calls: readonly ToolCallBlock[]): string {
 /** Text that makes an answer of exactly `tokens` tokens, the mark included. */
 function filler(tokens: number): string {
   return 'and '.repeat(tokens - tokensOf(mark));
+}
+
+type Call = Pick<ToolCallBlock, 'name' | 'argumentsJson'>;
+
+function callsOf(step: Step, { tools, toolChoice }: Conversation): Call[] {
+  const isOffered = toolChoice.mode !== 'none' && tools.some(({ name }) => step.kind === 'call' && name === step.name);
+  return step.kind === 'call' && isOffered ? [{ name: step.name, argumentsJson: step.argumentsJson }] : [];
+}
+
+function callsAskedFor(conversation: Conversation): Call[] {
+  const tools = chooseTools(conversation);
+  const argumentsOf = new Map([...new Set(tools)].map((tool) => [tool, JSON.stringify(schemaValue(tool.schema))]));
+  return tools.map((tool) => ({ name: tool.name, argumentsJson: argumentsOf.get(tool) ?? '{}' }));
 }
 
 /** The tools to call: those that the newest user text names, as the tool choice allows. */
@@ -104,12 +119,22 @@ function inputTokens({ system, turns, tools }: Conversation): number {
 }
 
 function inputText(block: Turn['blocks'][number]): string {
-  if (block.type === 'text') return block.text;
-  return block.type === 'tool_call' ? block.name + block.argumentsJson : textOf(block.content);
+  switch (block.type) {
+    case 'text':
+    case 'reasoning':
+      return block.text;
+    case 'tool_call':
+      return block.name + block.argumentsJson;
+    case 'tool_result':
+      return textOf(block.content);
+    default:
+      // What it cannot see does not count.
+      return '';
+  }
 }
 
 function blockTokens(block: AssistantBlock): number {
-  return block.type === 'text' ? tokensOf(block.text) : tokensOf(block.name + block.argumentsJson);
+  return tokensOf(inputText(block));
 }
 
 function newest(turns: readonly Turn[]): Turn['blocks'] {
@@ -121,8 +146,11 @@ function newestText(turns: readonly Turn[]): string {
   return textOf(newest(turns).filter((block) => block.type === 'text'));
 }
 
-function textOf(blocks: readonly TextBlock[]): string {
-  return blocks.map(({ text }) => text).join('\n');
+function textOf(blocks: readonly ContentBlock[]): string {
+  return blocks
+    .filter((block) => block.type === 'text')
+    .map(({ text }) => text)
+    .join('\n');
 }
 
 function sum(numbers: readonly number[]): number {

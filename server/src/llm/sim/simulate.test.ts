@@ -1,18 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { toolCallsPerAnswerMax } from '../../base/limits.ts';
+import { fullCapabilities } from '../capabilities.ts';
 import { type Dialect, dialects } from '../dialect.ts';
 import { Losses } from '../losses.ts';
 import { readAnthropicStream } from '../testing/anthropic-grammar.ts';
 import { conversation } from '../testing/arbitrary.ts';
 import { readChatStream } from '../testing/chat-grammar.ts';
+import { readResponsesStream } from '../testing/responses-grammar.ts';
 import { wireFormats } from '../wire-formats.ts';
 import { simulate } from './simulate.ts';
 
-const read = { anthropic: readAnthropicStream, chat: readChatStream };
+const read = { anthropic: readAnthropicStream, chat: readChatStream, responses: readResponsesStream };
+
+/** A request of what a user says, with a limit. */
+function said(dialect: Dialect, content: unknown, limit = 1000): object {
+  const turns = [{ role: 'user', content }];
+  return dialect === 'responses' ? { input: turns, max_output_tokens: limit } : { messages: turns, max_tokens: limit };
+}
 
 function ask(dialect: Dialect, change: object = {}) {
-  const body = { model: 'sim', max_tokens: 1000, messages: [{ role: 'user', content: 'hi' }], ...change };
+  const body = { model: 'sim', ...said(dialect, 'hi'), ...change };
   return simulate({ dialect, body, requestId: 'req_1' });
 }
 
@@ -55,11 +63,10 @@ describe.each(dialects)('the simulated model in the %s dialect', (dialect) => {
   test('marks its text and writes a legal stream for any conversation', () => {
     fc.assert(
       fc.property(conversation, (value) => {
-        const target = { model: 'sim', maxOutputTokens: null, lossy: 'refuse' } as const;
-        const body = JSON.parse(
-          wireFormats[dialect].writeRequest({ ...value, stream: true, stop: [] }, target, new Losses('refuse')),
-        );
-        const { content } = streamOf(dialect, 'sim', { ...body, max_completion_tokens: undefined, max_tokens: 1000 });
+        const target = { model: 'sim', capabilities: fullCapabilities, lossy: 'refuse' } as const;
+        const asked = { ...value, stream: true, stop: [], maxOutputTokens: 1000 };
+        const body = JSON.parse(wireFormats[dialect].writeRequest(asked, target, new Losses('allow')));
+        const { content } = streamOf(dialect, 'sim', body);
         expect(content.ending).toBe('finished');
         expect(content.blocks[0]).toMatchObject({ type: 'text', text: expect.stringMatching(/^\[simulated\] /) });
       }),
@@ -69,7 +76,7 @@ describe.each(dialects)('the simulated model in the %s dialect', (dialect) => {
   test('never says more than max_tokens, in whole characters', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), fc.string({ unit: 'grapheme', maxLength: 30 }), (limit, content) => {
-        const answer = answerOf(dialect, { max_tokens: limit, messages: [{ role: 'user', content: `x${content}` }] });
+        const answer = answerOf(dialect, said(dialect, `x${content}`, limit));
         expect(answer.usage?.output).toBeLessThanOrEqual(limit);
         expect(`[simulated] You said: x${content}`.startsWith(textOf(answer))).toBe(true);
         expect(answer.stop).toBe(textOf(answer) === `[simulated] You said: x${content}` ? 'end' : 'length');
@@ -128,25 +135,27 @@ describe.each(dialects)('the simulated model in the %s dialect', (dialect) => {
   });
 
   test('refuses a malformed request in its own dialect', () => {
-    const simulation = ask(dialect, { messages: 5 });
+    const simulation = ask(dialect, { messages: 5, input: 5 });
     expect(simulation).toMatchObject({ kind: 'error', status: 400 });
   });
 
-  test('stops at a stop sequence', () => {
-    const change = dialect === 'chat' ? { stop: ['said'] } : { stop_sequences: ['said'] };
-    const answer = answerOf(dialect, change);
-    expect(textOf(answer)).toBe('[simulated] You ');
-    expect(answer.stopSequence).toBe(dialect === 'chat' ? null : 'said');
-  });
-
   test('ignores what it cannot take, and says so', () => {
-    const image = dialect === 'chat' ? { type: 'image_url', image_url: { url: 'x' } } : { type: 'image', source: {} };
-    const content = [image, { type: 'text', text: 'look' }];
-    expect(ask(dialect, { messages: [{ role: 'user', content }] })).toMatchObject({
+    const text = dialect === 'responses' ? 'input_text' : 'text';
+    const content = [{ type: 'hologram' }, { type: text, text: 'look' }];
+    expect(ask(dialect, said(dialect, content))).toMatchObject({
       kind: 'answer',
-      dropped: ['messages.content'],
+      dropped: [dialect === 'responses' ? 'input.content' : 'messages.content'],
     });
   });
+});
+
+test.each([
+  ['anthropic', { stop_sequences: ['said'] }, 'said'],
+  ['chat', { stop: ['said'] }, 'said'],
+] as const)('the simulated model stops at a stop sequence in the %s dialect', (dialect, change, sequence) => {
+  const answer = answerOf(dialect, change);
+  expect(textOf(answer)).toBe('[simulated] You ');
+  expect(answer.stopSequence).toBe(sequence);
 });
 
 describe('the tools of the simulated model', () => {

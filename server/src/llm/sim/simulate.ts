@@ -3,7 +3,7 @@ import type { Answer, AssistantBlock, Conversation } from '../conversation.ts';
 import type { Dialect } from '../dialect.ts';
 import { Losses } from '../losses.ts';
 import { errorOfStatus } from '../provider-error.ts';
-import type { AnswerEvent } from '../stream-events.ts';
+import type { AnswerEvent, StreamBlock } from '../stream-events.ts';
 import { wireFormats } from '../wire-formats.ts';
 import { reply } from './reply.ts';
 import { type Script, parseScript } from './script.ts';
@@ -50,7 +50,7 @@ export function simulate(request: {
     const dropped = losses.names;
     return conversation.stream
       ? { kind: 'stream', events: perform(answer, conversation, script, dialect, requestId), dropped }
-      : { kind: 'answer', afterMs, body: wire.writeAnswer(answer, createdS), dropped };
+      : { kind: 'answer', afterMs, body: wire.writeAnswer(answer, { createdS, request: conversation }), dropped };
   } catch (thrown) {
     const { status, message } = PortcullisError.from(thrown);
     return { kind: 'error', afterMs: 0, ...errorOfStatus(dialect, status, message) };
@@ -59,12 +59,12 @@ export function simulate(request: {
 
 function* perform(
   answer: Answer,
-  { streamUsage: includeUsage }: Conversation,
+  request: Conversation,
   script: Script,
   dialect: Dialect,
   requestId: string,
 ): Iterable<SimulatedEvent> {
-  const encoder = wireFormats[dialect].createEncoder({ createdS, includeUsage });
+  const encoder = wireFormats[dialect].createEncoder({ createdS, request, includeUsage: request.streamUsage });
   let written = 0;
   let afterMs = script.latencyMs;
   for (const event of eventsOf(answer)) {
@@ -84,7 +84,7 @@ function* perform(
 }
 
 function isToken({ type }: AnswerEvent): boolean {
-  return type === 'text_delta' || type === 'arguments_delta';
+  return type === 'text_delta' || type === 'arguments_delta' || type === 'reasoning_delta';
 }
 
 /** The answer as a stream, a token at a time. The input is known from the start, the output at the end. */
@@ -92,15 +92,28 @@ function* eventsOf({ id, model, blocks, stop, stopSequence, usage }: Answer): It
   yield { type: 'start', id, model, usage: usage && { ...usage, output: 0 } };
   for (const [index, block] of blocks.entries()) {
     yield { type: 'block_start', index, block: streamBlock(block) };
-    if (block.type === 'text') for (const text of pieces(block.text)) yield { type: 'text_delta', index, text };
-    else for (const json of pieces(block.argumentsJson)) yield { type: 'arguments_delta', index, json };
+    yield* deltasOf(block, index);
     yield { type: 'block_stop', index };
   }
   yield { type: 'finish', stop, stopSequence, usage };
 }
 
-function streamBlock(block: AssistantBlock): Extract<AnswerEvent, { type: 'block_start' }>['block'] {
-  return block.type === 'text' ? { kind: 'text' } : { kind: 'tool_call', id: block.id, name: block.name };
+function streamBlock(block: AssistantBlock): StreamBlock {
+  return block.type === 'tool_call' ? { kind: 'tool_call', id: block.id, name: block.name } : { kind: block.type };
+}
+
+function* deltasOf(block: AssistantBlock, index: number): Iterable<AnswerEvent> {
+  switch (block.type) {
+    case 'text':
+      for (const text of pieces(block.text)) yield { type: 'text_delta', index, text };
+      break;
+    case 'reasoning':
+      for (const text of pieces(block.text)) yield { type: 'reasoning_delta', index, text };
+      if (block.seal !== null) yield { type: 'seal', index, seal: block.seal };
+      break;
+    default:
+      for (const json of pieces(block.argumentsJson)) yield { type: 'arguments_delta', index, json };
+  }
 }
 
 /** Pieces of about a token. */

@@ -1,3 +1,5 @@
+import { signatureSeal } from '../anthropic/thinking.ts';
+import { sealFromText } from '../seal.ts';
 import { eventsIn } from './sse-text.ts';
 import { type ContentBlock, type StreamContent, insist } from './stream-content.ts';
 
@@ -41,13 +43,7 @@ export function readAnthropicStream(text: string): StreamContent {
           phase === 'block' && json.index === blocks.length - 1 && block !== undefined,
           'a delta outside its block',
         );
-        if (block.type === 'text') {
-          insist(json.delta.type === 'text_delta', `${json.delta.type} in a text block`);
-          block.text += json.delta.text;
-        } else {
-          insist(json.delta.type === 'input_json_delta', `${json.delta.type} in a tool call`);
-          block.argumentsJson += json.delta.partial_json;
-        }
+        grow(block, json.delta);
         break;
       case 'content_block_stop':
         insist(
@@ -85,12 +81,50 @@ const legalStops = new Set([
   'model_context_window_exceeded',
 ]);
 
-function opened(block: { type: string; id: string; name: string; input: unknown; text: string }): ContentBlock {
-  if (block.type === 'text') {
-    insist(block.text === '', 'a text block that starts with text');
-    return { type: 'text', text: '', closed: false };
+function opened(block: Record<string, unknown>): ContentBlock {
+  switch (block['type']) {
+    case 'text':
+      insist(block['text'] === '', 'a text block that starts with text');
+      return { type: 'text', text: '', closed: false };
+    case 'thinking':
+      insist(block['thinking'] === '' && block['signature'] === '', 'a thinking block that starts with thinking');
+      return { type: 'reasoning', text: '', seal: null, closed: false };
+    case 'tool_use': {
+      const { id, name } = block;
+      insist(typeof id === 'string' && id !== '', 'a tool call without id');
+      insist(typeof name === 'string' && name !== '', 'a tool call without name');
+      insist(JSON.stringify(block['input']) === '{}', 'a tool call that starts with input');
+      return { type: 'tool_call', id, name, argumentsJson: '', closed: false };
+    }
+    default:
+      throw new Error(`illegal stream: a block of type ${String(block['type'])}`);
   }
-  insist(block.type === 'tool_use' && block.id !== '' && block.name !== '', 'a tool call without id or name');
-  insist(JSON.stringify(block.input) === '{}', 'a tool call that starts with input');
-  return { type: 'tool_call', id: block.id, name: block.name, argumentsJson: '', closed: false };
+}
+
+function grow(block: ContentBlock, delta: { type: string; [member: string]: unknown }): void {
+  const { type } = delta;
+  const piece = (member: string) => {
+    const value = delta[member];
+    insist(typeof value === 'string', `${type} without ${member}`);
+    return value;
+  };
+  switch (block.type) {
+    case 'text':
+      insist(type === 'text_delta', `${type} in a text block`);
+      block.text += piece('text');
+      break;
+    case 'reasoning':
+      insist(block.seal === null, `${type} after the signature`);
+      if (type === 'signature_delta') {
+        const signature = piece('signature');
+        block.seal = sealFromText(signature) ?? signatureSeal(signature);
+        break;
+      }
+      insist(type === 'thinking_delta', `${type} in a thinking block`);
+      block.text += piece('thinking');
+      break;
+    default:
+      insist(type === 'input_json_delta', `${type} in a tool call`);
+      block.argumentsJson += piece('partial_json');
+  }
 }

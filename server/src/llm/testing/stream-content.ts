@@ -1,4 +1,4 @@
-import type { AssistantBlock } from '../conversation.ts';
+import type { AssistantBlock, Seal } from '../conversation.ts';
 import type { StreamEvent } from '../stream-events.ts';
 
 /** What a client has after a stream: the blocks, in order, and how the stream ended. */
@@ -11,6 +11,7 @@ export interface StreamContent {
 
 export type ContentBlock =
   | { type: 'text'; text: string; closed: boolean }
+  | { type: 'reasoning'; text: string; seal: Seal | null; closed: boolean }
   | { type: 'tool_call'; id: string; name: string; argumentsJson: string; closed: boolean };
 
 export function insist(condition: boolean, what: string): asserts condition {
@@ -22,12 +23,15 @@ export function blocksOf(events: readonly StreamEvent[]): AssistantBlock[] {
   return events
     .filter((event) => event.type === 'block_start')
     .map(({ index, block }) => {
-      const said = events.map((event) => {
-        if (event.type === 'text_delta') return event.index === index ? event.text : '';
-        return event.type === 'arguments_delta' && event.index === index ? event.json : '';
-      });
-      const text = said.join('');
+      const own = events.filter((event) => 'index' in event && event.index === index);
+      const text = own
+        .map((event) => {
+          if (event.type === 'text_delta' || event.type === 'reasoning_delta') return event.text;
+          return event.type === 'arguments_delta' ? event.json : '';
+        })
+        .join('');
       if (block.kind === 'text') return { type: 'text', text };
-      return { type: 'tool_call', id: block.id, name: block.name, argumentsJson: text };
+      if (block.kind === 'tool_call') return { type: 'tool_call', id: block.id, name: block.name, argumentsJson: text };
+      return { type: 'reasoning', text, seal: own.find((event) => event.type === 'seal')?.seal ?? null };
     });
 }

@@ -1,0 +1,48 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { sealBytesMax } from '../base/limits.ts';
+import { dialects } from './dialect.ts';
+import { sealFromText, sealToText } from './seal.ts';
+
+test('a seal comes back from its text as it was, and its text fits wherever a signature does', () => {
+  const seal = fc.record({
+    dialect: fc.constantFrom(...dialects),
+    members: fc
+      .dictionary(fc.string(), fc.jsonValue({ maxDepth: 2 }))
+      .map((members) => JSON.parse(JSON.stringify(members))),
+  });
+  fc.assert(
+    fc.property(seal, (value) => {
+      const text = sealToText(value);
+      expect(text).toMatch(/^[\w.-]+$/);
+      expect(sealFromText(text)).toEqual(value);
+    }),
+  );
+});
+
+test('a signature of a vendor, or anything that was made of a seal, is none', () => {
+  const text = sealToText({ dialect: 'anthropic', members: { signature: 's' } });
+  const forged = (json: unknown) => `portcullis.1.${Buffer.from(JSON.stringify(json)).toString('base64url')}`;
+  for (const other of [
+    '',
+    'EqQBCkgIARABGAIiQL8=',
+    text.slice(0, 20),
+    text.slice(1),
+    `${text}${'A'.repeat(sealBytesMax)}`,
+    forged(null),
+    forged([]),
+    forged({ dialect: 'klingon', members: {} }),
+    forged({ dialect: 'anthropic', members: [] }),
+    forged({ members: {} }),
+  ]) {
+    expect(sealFromText(other)).toBeNull();
+  }
+});
+
+test('whatever text a caller sends instead, nothing is thrown', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      expect(sealFromText(`portcullis.1.${text}`)).toBeNull();
+    }),
+  );
+});

@@ -1,0 +1,188 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { JsonObject } from './conversation.ts';
+import { isJsonObject } from './object-reader.ts';
+import { plainSchema } from './tool-schema.ts';
+
+const object = (properties: JsonObject, more: JsonObject = {}) => ({ type: 'object', properties, ...more });
+/** What becomes of one property. */
+function plainProperty(property: unknown, more: JsonObject = {}): unknown {
+  const { schema } = plainSchema(object({ p: property }, more));
+  return isJsonObject(schema['properties']) ? schema['properties']['p'] : undefined;
+}
+
+describe('a plain schema', () => {
+  test('is what it was where every server understands it, and says that nothing was lost', () => {
+    const schema = object(
+      {
+        city: { type: 'string', description: 'where', minLength: 1, pattern: '^[A-Z]' },
+        days: { type: 'array', items: { type: 'integer', minimum: 0 }, maxItems: 7 },
+        unit: { type: 'string', enum: ['C', 'F'], default: 'C' },
+      },
+      { required: ['city'] },
+    );
+    expect(plainSchema({ ...schema, $schema: 'x', $comment: 'y' })).toEqual({ schema, lost: false });
+  });
+
+  test('has what a reference names in its place, with what stands beside it', () => {
+    const more = { $defs: { 'a/b c': { type: 'string', description: 'far' } } };
+    expect(plainProperty({ $ref: '#/$defs/a~1b%20c' }, more)).toEqual({ type: 'string', description: 'far' });
+    expect(plainProperty({ $ref: '#/$defs/a~1b c', description: 'near' }, more)).toEqual({
+      type: 'string',
+      description: 'near',
+    });
+    // How Pydantic puts a description beside a reference.
+    expect(plainProperty({ allOf: [{ $ref: '#/$defs/a~1b c' }], description: 'near' }, more)).toEqual({
+      type: 'string',
+      description: 'near',
+    });
+  });
+
+  test('names a schema within itself once, and allows anything there', () => {
+    const node = object({ name: { type: 'string' }, next: { $ref: '#/$defs/node' } });
+    expect(plainProperty({ $ref: '#/$defs/node' }, { $defs: { node } })).toEqual(
+      object({ name: { type: 'string' }, next: {} }),
+    );
+    const { schema, lost } = plainSchema({ $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } });
+    expect({ schema, lost }).toEqual({ schema: { type: 'object' }, lost: true });
+  });
+
+  test('says null as nullable, const as an enum of one and oneOf as anyOf', () => {
+    expect(plainProperty({ type: ['string', 'null'] })).toEqual({ type: 'string', nullable: true });
+    expect(plainProperty({ anyOf: [{ type: 'integer' }, { type: 'null' }], default: null })).toEqual({
+      type: 'integer',
+      nullable: true,
+      default: null,
+    });
+    expect(plainProperty({ const: 'x' })).toEqual({ enum: ['x'] });
+    expect(plainProperty({ oneOf: [{ type: 'string' }, { type: 'integer' }] })).toEqual({
+      anyOf: [{ type: 'string' }, { type: 'integer' }],
+    });
+  });
+
+  test.each([
+    ['a format', { type: 'string', format: 'uri' }, { type: 'string' }],
+    ['a keyword', { type: 'integer', exclusiveMinimum: 0 }, { type: 'integer' }],
+    ['additionalProperties', { type: 'object', additionalProperties: false }, { type: 'object' }],
+    ['several types', { type: ['string', 'integer'], description: 'd' }, { description: 'd' }],
+    ['a combination', { allOf: [{ minimum: 1 }, { maximum: 2 }], type: 'integer' }, { type: 'integer' }],
+    ['a reference to elsewhere', { $ref: 'https://example.com/s' }, {}],
+    ['a schema that is none', 'string', {}],
+    ['what never holds', false, {}],
+    ['one of two that clash', { allOf: [{ minimum: 3 }], minimum: 1 }, { minimum: 1 }],
+  ])('lacks %s that not every server understands, and says so', (_, property, plain) => {
+    expect(plainProperty(property)).toEqual(plain);
+    expect(plainSchema(object({ p: property })).lost).toBe(true);
+  });
+
+  test('stays small whatever the references make of it, and takes no time for it', () => {
+    const doubling = Object.fromEntries(
+      Array.from({ length: 25 }, (_, i) => [
+        `d${i}`,
+        object({ a: { $ref: `#/$defs/d${i + 1}` }, b: { $ref: `#/$defs/d${i + 1}` } }),
+      ]),
+    );
+    const many = object(
+      Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`p${i}`, { $ref: '#/$defs/wide' }])),
+    );
+    const wide = object(Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`q${i}`, true])), {
+      enum: Array.from({ length: 2000 }, (_, i) => i),
+    });
+    for (const schema of [
+      { $ref: '#/$defs/d0', $defs: doubling },
+      { ...many, $defs: { wide } },
+      { ...many, $defs: { wide: Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`k${i}`, 1])) } },
+    ]) {
+      const plain = plainSchema(schema);
+      expect(plain.lost).toBe(true);
+      expect(JSON.stringify(plain.schema).length).toBeLessThan(30 * JSON.stringify(schema).length);
+    }
+  });
+
+  test('allows every input that the schema allowed', () => {
+    const { counterexample } = fc.check(
+      fc.property(anySchema, fc.jsonValue({ maxDepth: 3 }), (schema, input) => {
+        const root = { ...schema, $defs: defs };
+        const { schema: plain } = plainSchema(root);
+        // A tool's input is an object.
+        return !isJsonObject(input) || !allows(root, input) || allows(plain, input);
+      }),
+      { numRuns: 2000 },
+    );
+    expect(counterexample).toBeNull();
+  });
+
+  test('of a plain schema is that schema', () => {
+    fc.assert(
+      fc.property(anySchema, (schema) => {
+        const once = plainSchema({ ...schema, $defs: defs }).schema;
+        expect(plainSchema(once)).toEqual({ schema: once, lost: false });
+      }),
+    );
+  });
+});
+
+const defs = {
+  text: { type: 'string' },
+  loop: { type: 'object', properties: { '': { $ref: '#/$defs/loop' } } },
+};
+const leaf: fc.Arbitrary<JsonObject> = fc.constantFrom<JsonObject>(
+  {},
+  { type: 'object' },
+  { type: 'string', format: 'uri' },
+  { type: ['integer', 'null'] },
+  { type: 'null' },
+  { const: 1 },
+  { minimum: 0, exclusiveMaximum: 9 },
+  { $ref: '#/$defs/text' },
+  { $ref: '#/$defs/loop', minimum: 1 },
+);
+const { anySchema } = fc.letrec<{ anySchema: JsonObject }>((tie) => ({
+  anySchema: fc.oneof(
+    { maxDepth: 3 },
+    leaf,
+    fc.record({
+      type: fc.constant('object'),
+      properties: fc.dictionary(fc.constantFrom('', 'a', 'b'), tie('anySchema')),
+    }),
+    fc.record({ items: tie('anySchema') }),
+    fc.record({ anyOf: fc.array(tie('anySchema'), { minLength: 1, maxLength: 3 }) }),
+    fc.record({ allOf: fc.array(tie('anySchema'), { maxLength: 2 }), minimum: fc.constant(2) }),
+    fc.record({ required: fc.constantFrom([], ['a']), additionalProperties: fc.constantFrom(true, false) }),
+  ),
+}));
+
+/** Just enough of JSON Schema, and of OpenAPI's `nullable`, for the schemas above. */
+function allows(schema: unknown, input: unknown): boolean {
+  if (!isJsonObject(schema)) return true;
+  if (schema['nullable'] === true && input === null) return true;
+  const list = (keyword: string) => (Array.isArray(schema[keyword]) ? (schema[keyword] as unknown[]) : null);
+  const ref = schema['$ref'];
+  const named = ref === '#/$defs/text' ? defs.text : ref === '#/$defs/loop' ? defs.loop : null;
+  const types = [schema['type'] ?? []].flat();
+  const properties = isJsonObject(schema['properties']) ? schema['properties'] : {};
+  const entries = isJsonObject(input) ? Object.entries(input) : [];
+  return (
+    (named === null || allows(named, input)) &&
+    (types.length === 0 || types.includes(typeOf(input)) || (types.includes('number') && typeof input === 'number')) &&
+    (schema['const'] === undefined || schema['const'] === input) &&
+    (list('enum')?.includes(input) ?? true) &&
+    (typeof input !== 'number' || typeof schema['minimum'] !== 'number' || input >= schema['minimum']) &&
+    (typeof input !== 'number' ||
+      typeof schema['exclusiveMaximum'] !== 'number' ||
+      input < schema['exclusiveMaximum']) &&
+    (list('anyOf')?.some((each) => allows(each, input)) ?? true) &&
+    (list('allOf')?.every((each) => allows(each, input)) ?? true) &&
+    (!isJsonObject(input) || (list('required')?.every((name) => Object.hasOwn(input, String(name))) ?? true)) &&
+    (schema['additionalProperties'] !== false || entries.every(([name]) => Object.hasOwn(properties, name))) &&
+    entries.every(([name, value]) => !Object.hasOwn(properties, name) || allows(properties[name], value)) &&
+    (!Array.isArray(input) || input.every((each) => allows(schema['items'], each)))
+  );
+}
+
+function typeOf(input: unknown): string {
+  if (input === null) return 'null';
+  if (Array.isArray(input)) return 'array';
+  if (typeof input === 'number') return Number.isInteger(input) ? 'integer' : 'number';
+  return typeof input;
+}
