@@ -6,9 +6,11 @@ import { stopChildren } from './harness/children.ts';
 import { describeMachine } from './harness/machine.ts';
 import type { Bench, BenchOptions, BenchResult } from './harness/result.ts';
 import { toText } from './harness/table.ts';
+import { readVersions } from './harness/versions.ts';
 import { models } from './models/bench.ts';
+import { soak } from './soak/bench.ts';
 
-const benches: Readonly<Record<string, Bench>> = { models };
+const benches: Readonly<Record<string, Bench>> = { models, soak };
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds n] [--duration s] [--smoke] [--targets a,b] [--workloads a,b]
 ${Object.entries(benches)
@@ -91,7 +93,13 @@ async function run({ name, bench, json, options }: Request): Promise<void> {
     // An embedded PostgreSQL that root starts runs as another user, who must be able to pass through.
     await chmod(directory, 0o711);
     const machine = describeMachine(directory);
-    const result: BenchResult = { bench: name, machine, ...(await bench.run({ ...options, directory, progress })) };
+    const versions = readVersions();
+    const result: BenchResult = {
+      bench: name,
+      machine,
+      versions,
+      ...(await bench.run({ ...options, directory, progress })),
+    };
     console.log(json ? JSON.stringify(result) : toText(result));
   } finally {
     await cleanUp();

@@ -36,8 +36,8 @@ const yaml = (mock: string) => `
 providers:
   claude: { kind: anthropic, base_url: "${mock}", api_key: "\${PROVIDER_KEY}", allow_private: true, price: free }
 models:
-  claude-*: { targets: [{ provider: claude }] }
-  gpt-*: { targets: [{ provider: claude, model: claude-x }] }
+  claude-*: { targets: [{ provider: claude }], attempts_max: 1 }
+  gpt-*: { targets: [{ provider: claude, model: claude-x }], attempts_max: 1 }
 `;
 
 let mock: MockUpstream;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { queryAsOwner } from './support/database.ts';
 import {
   bearer,
   control,
@@ -28,8 +29,10 @@ beforeAll(async () => {
     yaml: `
 providers:
   priced: { kind: sim, price: { input: 3, output: 15 } }
+  gone: { kind: openai-compatible, base_url: 'http://127.0.0.1:9', allow_private: true, price: free }
 models:
   sim-*: { targets: [{ provider: priced }] }
+  gone: { targets: [{ provider: gone }] }
 `,
     env: {
       METRICS_API_KEY: scraperKey,
@@ -79,7 +82,16 @@ it('every metric of the reference moves, or can be read, when everything happens
   expect((await knock(gate.url, { ...messages, body: call('sim-tokens-9') }, bearer(secret))).status).toBe(200);
   expect((await knock(gate.url, { ...messages, body: call('sim-tokens-9') }, bearer(token))).status).toBe(200);
   for (let i = 0; i < 4; i++) await knock(gate.url, metrics, bearer(secret));
+  // What nobody serves is tried again, until its breaker opens.
+  for (let i = 0; i < 2; i++) await knock(gate.url, { ...messages, body: call('gone') }, bearer(secret));
   await knock(gate.url, control, { ...fromNewAddress(), ...bearer('nobody') });
+
+  const kept = { ...bearer(secret), 'portcullis-cache': 'ttl=60' };
+  const once = { ...kept, 'idempotency-key': 'one' };
+  for (const headers of [once, once, kept]) {
+    expect((await knock(gate.url, { ...messages, body: call('sim-tokens-7') }, headers)).status).toBe(200);
+    await queryAsOwner(gate.database, `UPDATE cache_entries SET entry = 'damaged'`);
+  }
 
   const during = await (async () => {
     const body = call('sim-rate-10-tokens-500', { max_tokens: 500, stream: true });

@@ -151,6 +151,12 @@ test.each([
   expect(answer.body.toString()).toBe(chunks.join(''));
 });
 
+/** The least event of an answer. */
+const word = {
+  anthropic: 'event: novelty\ndata: {"type":"novelty"}\n\n',
+  chat: 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
+} as const;
+
 describe('credentials', () => {
   const presented = [
     ['Authorization', () => ({ authorization: `Bearer ${secret}` })],
@@ -187,7 +193,13 @@ describe('credentials', () => {
         reply: { headers: { 'content-type': 'text/event-stream' }, chunks: [event] },
       });
       const streamed = await post(gate, path, ask(model, { stream: true }), bearer());
-      expect(streamed.body.toString()).toBe(event.replace(key, '[redacted]'));
+      // An error before anything else is an HTTP error.
+      expect(streamed.status).toBe(400);
+      expect(JSON.parse(streamed.body.toString())).toMatchObject({ error: { message: 'Bad key [redacted]!' } });
+      const late = [word[dialect], event];
+      await mock.script({ model, times: 1, reply: { headers: { 'content-type': 'text/event-stream' }, chunks: late } });
+      const begun = await post(gate, path, ask(model, { stream: true }), bearer());
+      expect(begun.body.toString()).toBe(late.join('').replace(key, '[redacted]'));
     },
   );
 });
@@ -274,13 +286,16 @@ describe('a refusal of the provider', () => {
       for (const text of bodies) {
         const headers = {
           'content-type': 'text/x-strange',
+          'retry-after-ms': '0',
           'retry-after': '7',
           'x-should-retry': 'false',
           server: 'them',
         };
         const reply = { status, headers: { ...headers, 'set-cookie': 'a=b' }, chunks: text === '' ? [] : [text] };
-        await mock.script({ model, times: 1, reply });
-        const answer = await post(gate, path, ask(model, { stream: status % 2 === 0 }), bearer());
+        // A name of its own, since the breaker of a model remembers what became of it.
+        const refusing = `${model}-${status}`;
+        await mock.script({ model: refusing, times: 1, reply });
+        const answer = await post(gate, path, ask(refusing, { stream: status % 2 === 0 }), bearer());
         expect(answer.status).toBe(status);
         expect(answer.body.toString()).toBe(text);
         expect(answer.headers).toMatchObject({ 'content-type': 'text/x-strange', 'retry-after': '7' });

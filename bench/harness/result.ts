@@ -1,4 +1,5 @@
 import type { Machine } from './machine.ts';
+import type { Versions } from './versions.ts';
 import { median, round } from './statistics.ts';
 
 /** What a benchmark takes from the command line. */
@@ -28,7 +29,7 @@ export type Sample = Readonly<Record<string, number>>;
 
 export const mainFigures = ['rps', 'cpu_us_per_request', 'p50_ms', 'p99_ms', 'rss_mib'] as const;
 
-/** The main workload's figures, and all workloads and rounds by name. */
+/** The main workload's figures, and all workloads and (as they were measured) rounds by name. */
 export interface TargetFigures extends Partial<Record<(typeof mainFigures)[number], number>> {
   readonly workloads: Readonly<Record<string, Sample>>;
   readonly samples: Readonly<Record<string, readonly Sample[]>>;
@@ -58,6 +59,7 @@ export interface Findings {
 export interface BenchResult extends Findings {
   readonly bench: string;
   readonly machine: Machine;
+  readonly versions: Versions;
 }
 
 /** Figures of which the worst counts, not the one in the middle. */

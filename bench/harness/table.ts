@@ -1,4 +1,5 @@
 import type { BenchResult, Sample } from './result.ts';
+import { round } from './statistics.ts';
 
 /** The result for people: a table for each workload, then the ratios and the bars that were missed. */
 export function toText(result: BenchResult): string {
@@ -15,6 +16,9 @@ export function toText(result: BenchResult): string {
   return [
     `${result.bench} on ${machine.cpu}, ${machine.cores} cores${machine.pinned ? ' (target pinned to one)' : ''}, ` +
       `Node ${machine.node}, Linux ${machine.kernel}, load ${machine.load_average}, commit ${machine.disk_commit_ms} ms`,
+    Object.entries(result.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(', '),
     ...sections,
     `ratios\n${Object.entries(result.ratios)
       .map(([name, value]) => `  ${name.padEnd(34)} ${value}`)
@@ -50,6 +54,6 @@ function table(rows: readonly Row[]): string {
 function cell({ figures, rounds }: Row, column: string): string {
   const value = String(figures[column] ?? '-');
   if (column !== 'rps' || rounds.length < 2) return value;
-  const all = rounds.map((round) => round[column] ?? Number.NaN);
-  return `${value} (${Math.min(...all)}-${Math.max(...all)})`;
+  const all = rounds.map((sample) => sample[column] ?? Number.NaN);
+  return `${value} (${round(Math.min(...all))}-${round(Math.max(...all))})`;
 }

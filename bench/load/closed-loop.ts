@@ -4,10 +4,13 @@ import { quantile } from '../harness/statistics.ts';
 import { Connection } from './connection.ts';
 import type { ClosedLoopJob, ClosedLoopResult } from './job.ts';
 
+const pollMs = 100;
+
 /** Runs a closed loop and measures what was answered between the end of the warm-up and the end of the duration. */
 export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> {
   const latenciesMs: number[] = [];
   let errors = 0;
+  let warmed = 0;
   let firstError: string | null = null;
   let phase: 'warming' | 'measuring' | 'over' = 'warming';
   const over = () => phase === 'over';
@@ -20,6 +23,7 @@ export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> 
         const { status, start } = await connection.send();
         if (status !== 200) throw new Error(`${status}: ${start}`);
         if (phase === 'measuring') latenciesMs.push(performance.now() - startedMs);
+        else warmed += 1;
       } catch (error) {
         errors += 1;
         firstError ??= String(error);
@@ -31,7 +35,10 @@ export async function closedLoop(job: ClosedLoopJob): Promise<ClosedLoopResult> 
   }
 
   const loops = Array.from({ length: job.concurrency }, loop);
-  await sleep(job.warmupMs);
+  const { requests, msMin, msMax } = job.warmup;
+  await sleep(msMin);
+  const isWarm = () => warmed >= requests;
+  for (let ms = msMin; ms < msMax && !isWarm(); ms += pollMs) await sleep(pollMs);
   const cpuBefore = job.pids.map(cpuUs);
   const startedMs = performance.now();
   phase = 'measuring';

@@ -9,11 +9,18 @@ interface Call {
   readonly body: string;
 }
 
+/** What is not measured at first: so many answers, within these times. */
+export interface Warmup {
+  readonly requests: number;
+  readonly msMin: number;
+  readonly msMax: number;
+}
+
 /** Each of `concurrency` connections sends its next request when its last one is answered. */
 export interface ClosedLoopJob extends Call {
   readonly kind: 'closed_loop';
   readonly concurrency: number;
-  readonly warmupMs: number;
+  readonly warmup: Warmup;
   readonly durationMs: number;
   /** Processes whose CPU time is read at both ends of the measured time, each with its descendants. */
   readonly pids: readonly number[];

@@ -1,7 +1,7 @@
 import type { Child } from '../harness/children.ts';
 import { residentMib } from '../harness/process-tree.ts';
 import type { Sample } from '../harness/result.ts';
-import type { ClosedLoopResult, Job, StreamsResult } from '../load/job.ts';
+import type { ClosedLoopResult, Job, StreamsResult, Warmup } from '../load/job.ts';
 import type { RunningTarget } from '../targets/target.ts';
 import type { Workload } from './workloads.ts';
 
@@ -12,7 +12,7 @@ export async function measure(
   load: Child,
   target: RunningTarget,
   workload: Workload,
-  time: { warmupMs: number; durationMs: number },
+  time: { readonly warmup: Warmup; readonly durationMs: number },
 ): Promise<Sample> {
   const { request, concurrency = 1, streams } = workload;
   const pids = target.databasePid === null ? [target.pid] : [target.pid, target.databasePid];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../harness/children.ts';
 import { waitUntilReady } from '../harness/ready.ts';
-import type { Target, TargetContext } from './target.ts';
+import type { RunningTarget, Target, TargetContext } from './target.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const command = [process.execPath, join(repository, 'server/src/main.ts'), 'up'];
@@ -12,47 +12,76 @@ const startMs = 90_000;
 interface Credentials {
   readonly url: string;
   readonly agent_key: string;
+  readonly admin_key: string;
 }
 
-/** The gate as `npm start` runs it, with its embedded PostgreSQL and all guards on, before the mock provider. */
+/** Budgets that count every call and never refuse one: a gate without any would have less to do than those that people run. */
+const budgets = [
+  { name: 'all, a month', unit: 'BUDGET_UNIT_USD', window: 'BUDGET_WINDOW_MONTH', limitAmount: '1000000000000000' },
+  { name: 'all, a day', unit: 'BUDGET_UNIT_TOKENS', window: 'BUDGET_WINDOW_DAY', limitAmount: '1000000000000000' },
+];
+
+/** The gate as `npm start` runs it, with its embedded PostgreSQL, all guards and two budgets, before the mock provider. */
 export const gate: Target = {
   name: 'gate',
   async start(context) {
-    const configFile = join(context.directory, 'portcullis.yaml');
-    await writeFile(configFile, configuration(context));
-    const child = startChild(command, {
-      name: 'the gate',
-      side: 'target',
-      logFile: context.logFile,
-      cwd: context.directory,
-      env: {
-        HTTP_ADDR: '127.0.0.1:0',
-        GRPC_ADDR: '127.0.0.1:0',
-        DATA_DIR: context.directory,
-        CONFIG_FILE: configFile,
-        // The limiter works on every call and refuses none: one key makes all of them.
-        RATE_LIMIT_MODELS_PER_MINUTE: '10000000',
-      },
-    });
-    const { url, agent_key } = await waitUntilReady(child, startMs, async () => {
-      const credentials = await readJson<Credentials>(join(context.directory, 'credentials.json'));
-      if (credentials === null) return null;
-      const ready = await fetch(`${credentials.url}/readyz`).catch(() => null);
-      return ready?.status === 200 ? credentials : null;
-    });
-    return {
-      url,
-      pid: child.pid,
-      databasePid: await postmasterPid(context.directory),
-      headers: {
-        chat: { authorization: `Bearer ${agent_key}` },
-        anthropic: { 'x-api-key': agent_key, 'anthropic-version': '2023-06-01' },
-      },
-      alive: () => child.alive(),
-      stop: () => child.stop(),
-    };
+    const running = await startGate(context, configuration(context));
+    for (const budget of budgets) await createBudget(running, budget);
+    return running;
   },
 };
+
+async function createBudget({ url, credentials }: RunningGate, budget: (typeof budgets)[number]): Promise<void> {
+  const response = await fetch(`${url}/portcullis.v1.BudgetService/CreateBudget`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${credentials.admin_key}` },
+    body: JSON.stringify({ ...budget, mode: 'BUDGET_MODE_ENFORCE' }),
+  });
+  if (!response.ok) throw new Error(`a budget could not be made: ${response.status} ${await response.text()}`);
+}
+
+export interface RunningGate extends RunningTarget {
+  readonly credentials: Credentials;
+}
+
+/** Starts the gate with a configuration file of this text. */
+export async function startGate(context: TargetContext, configurationText: string): Promise<RunningGate> {
+  const configFile = join(context.directory, 'portcullis.yaml');
+  await writeFile(configFile, configurationText);
+  const child = startChild(command, {
+    name: 'the gate',
+    side: 'target',
+    logFile: context.logFile,
+    cwd: context.directory,
+    env: {
+      HTTP_ADDR: '127.0.0.1:0',
+      GRPC_ADDR: '127.0.0.1:0',
+      DATA_DIR: context.directory,
+      CONFIG_FILE: configFile,
+      // The limiter works on every call and refuses none: one key makes all of them.
+      RATE_LIMIT_MODELS_PER_MINUTE: '10000000',
+    },
+  });
+  const credentials = await waitUntilReady(child, startMs, async () => {
+    const written = await readJson<Credentials>(join(context.directory, 'credentials.json'));
+    if (written === null) return null;
+    const ready = await fetch(`${written.url}/readyz`).catch(() => null);
+    return ready?.status === 200 ? written : null;
+  });
+  const { url, agent_key } = credentials;
+  return {
+    credentials,
+    url,
+    pid: child.pid,
+    databasePid: await postmasterPid(context.directory),
+    headers: {
+      chat: { authorization: `Bearer ${agent_key}` },
+      anthropic: { 'x-api-key': agent_key, 'anthropic-version': '2023-06-01' },
+    },
+    alive: () => child.alive(),
+    stop: () => child.stop(),
+  };
+}
 
 /** Routes of the three public names in models/workloads.ts: each is rewritten to the provider's own name. */
 function configuration({ mockUrl }: TargetContext): string {

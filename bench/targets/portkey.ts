@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../harness/children.ts';
+import { freePort } from '../harness/free-port.ts';
 import { waitUntilReady } from '../harness/ready.ts';
 import type { Target } from './target.ts';
 
@@ -56,13 +55,3 @@ export const portkey: Target = {
     };
   },
 };
-
-/** Portkey cannot say which port it took, so one that was free a moment ago is given to it. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}

@@ -28,7 +28,9 @@ import { type ConfigFile, configFileDigest } from './config/file.ts';
 import { type DerivedKeys, deriveKeys, masterKeyIn } from './config/secrets.ts';
 import { watchConfigFile } from './config/watch.ts';
 import type { ModelGate } from './gateway/models/gate.ts';
+import { keepAnswers } from './gateway/models/kept-answers.ts';
 import { type RoutesConfig, type Routing, createRouting } from './gateway/models/route-config.ts';
+import { RoutingInForce } from './gateway/models/routing-in-force.ts';
 import { registerApi } from './http/api-routes.ts';
 import type { GuardOptions } from './http/guard.ts';
 import { registerHealth } from './http/health.ts';
@@ -63,7 +65,8 @@ const furtherPorts = 20;
 const serverVersion = manifest.version;
 const metricsKeyId = 'static:METRICS_API_KEY';
 const ledgerGraceMs = 10_000;
-const oldRoutingKeptMs = 10_000;
+// One lane of holds, one of settlements: each has one transaction under way.
+const ledgerLanes = 2;
 const stopping = new PortcullisError('unavailable', 'The gate is being stopped.', { retryAfterS: 5 });
 
 /** What every part below is made with. */
@@ -97,15 +100,17 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const control = await startControl(base, store.connection);
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
-  const { ledger, instance } = await startLedger(base, pool, control.budgets);
+  const { ledger, instance } = await startLedger(base, store, control.budgets);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
   const routing = await watchRoutes(base, context, pool, firstRouting);
+  const kept = keepAnswers({ pool, key: store.keys.keptAnswers, now: () => instance.databaseNow() }, base);
+  stops.add('purge', startJobs([kept.purge], log));
   await auditLife(base, pool, instance.id);
 
   let draining = false;
-  const parts = { ...control, store, refusals, ledger, instance, tokens, authenticator, routing };
+  const parts = { ...control, ...kept, store, refusals, ledger, instance, tokens, authenticator, routing };
   const url = await listenOn(base, await openDoors(base, parts, () => draining), control.flights);
   return {
     url,
@@ -117,14 +122,14 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   };
 }
 
-interface Parts extends Control {
+interface Parts extends Control, Pick<ModelGate, 'idempotency' | 'cache'> {
   readonly store: Store;
   readonly refusals: RefusalAudit;
   readonly ledger: Ledger;
   readonly instance: Instance;
   readonly tokens: JwtVerifier;
   readonly authenticator: Authenticator;
-  readonly routing: () => Routing;
+  readonly routing: RoutingInForce;
 }
 
 /** The HTTP server with everything that is served on it. */
@@ -217,17 +222,10 @@ interface Store {
 }
 
 /** The pool, on a schema that is up to date and holds what a fresh installation begins with. */
-async function openStore({ config, log, stops }: Base, database: OpenedDatabase): Promise<Store> {
-  const { options } = config;
+async function openStore(base: Base, database: OpenedDatabase): Promise<Store> {
+  const { options } = base.config;
   const { dataDir, connection } = database;
-  const pool = createPool({
-    ...connection,
-    max: options.DATABASE_POOL_MAX,
-    idleMs: options.DATABASE_IDLE_MS,
-    lifetimeMs: options.DATABASE_LIFETIME_MS,
-    onError: (err) => log.warn({ err }, 'a database connection broke'),
-  });
-  stops.add('pool', () => pool.end());
+  const pool = openPool(base, 'pool', { ...connection, max: options.DATABASE_POOL_MAX });
   await requireSchema(pool);
   const keys = deriveKeys(database.masterKey);
   const known = dataDir === null ? null : readCredentials(dataDir);
@@ -244,6 +242,22 @@ async function openStore({ config, log, stops }: Base, database: OpenedDatabase)
       return { credentialsFile: credentialsPath(dataDir), agentKey: kept?.agent_key ?? null };
     },
   };
+}
+
+function openPool(
+  { config, log, stops }: Base,
+  name: string,
+  connection: ConnectionOptions & { readonly max: number },
+): Pool {
+  const { options } = config;
+  const pool = createPool({
+    ...connection,
+    idleMs: options.DATABASE_IDLE_MS,
+    lifetimeMs: options.DATABASE_LIFETIME_MS,
+    onError: (err) => log.warn({ err }, 'a database connection broke'),
+  });
+  stops.add(name, () => pool.end());
+  return pool;
 }
 
 interface Control {
@@ -298,10 +312,11 @@ async function startControl({ config, log, metrics, stops }: Base, connection: C
 
 /** The ledger of this process, and the jobs that keep it honest: the heartbeat, and posting what dead processes held. */
 async function startLedger(
-  { config, log, stops }: Base,
-  pool: Pool,
+  base: Base,
+  { pool, connection }: Store,
   budgets: BudgetIndex,
 ): Promise<{ ledger: Ledger; instance: Instance }> {
+  const { config, log, stops } = base;
   const instance = new Instance(pool, systemClock);
   await instance.beat();
   stops.add('instance', () => instance.stop());
@@ -313,7 +328,8 @@ async function startLedger(
     { name: 'sweep holds', everyMs: instanceBeatMs, run: () => sweepHolds(pool) },
   ];
   stops.add('jobs', startJobs(jobs, log));
-  const ledger = new Ledger({ pool, instance, budgets, clock: systemClock, log });
+  const lanes = openPool(base, 'ledger pool', { ...connection, max: ledgerLanes, plansByKey: true });
+  const ledger = new Ledger({ pool: lanes, instance, budgets, clock: systemClock, log });
   stops.add('ledger', () => ledger.stop(ledgerGraceMs));
   return { ledger, instance };
 }
@@ -371,50 +387,44 @@ function createAuthenticator(
  * nothing and the log says why.
  */
 async function watchRoutes(
-  { config, log, stops }: Base,
+  { config, log, metrics, stops }: Base,
   context: CliContext,
   pool: Pool,
   first: Routing,
-): Promise<() => Routing> {
-  let routing = first;
-  const retired = new Map<Routing, NodeJS.Timeout>();
+): Promise<RoutingInForce> {
+  const closeFailed = (err: unknown) => log.warn({ err }, 'the connections of the old routes did not close');
+  const routing = new RoutingInForce(first, closeFailed);
+  metrics.readings.breakers = () => routing.current.breakers.levels();
   const path = resolve(context.cwd, config.options.CONFIG_FILE);
   const audit = () => auditSystem(pool, 'config.loaded', basename(path), { sha256: configFileDigest(path) });
   const unwatch = watchConfigFile(config, {
     environment: context.environment,
     cwd: context.cwd,
     use: (file) => {
-      const previous = routing;
-      routing = createRouting(routesConfig(config, file));
+      routing.replace(createRouting(routesConfig(config, file)));
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
       if (!isDeepStrictEqual(file.issuers, config.file.issuers)) {
         log.warn('the token issuers changed: start this process again to put them into force');
       }
       audit().catch(reporter(log, 'the reload of the configuration'));
-      // Calls that were already authorized may still be on their way to it.
-      const retire = () => {
-        retired.delete(previous);
-        previous.close().catch((err: unknown) => log.warn({ err }, 'the connections of the old routes did not close'));
-      };
-      retired.set(previous, setTimeout(retire, oldRoutingKeptMs));
     },
     refuse: (problems) => log.error({ problems }, 'the configuration file does not hold: the old one stays in force'),
   });
   stops.add('routes', () => {
     unwatch();
-    for (const timer of retired.values()) clearTimeout(timer);
-    return Promise.all([routing, ...retired.keys()].map((each) => each.close()));
+    return routing.close();
   });
   await audit();
-  return () => routing;
+  return routing;
 }
 
 function routesConfig({ options }: Config, file: ConfigFile): RoutesConfig {
   return {
     providers: file.providers,
     models: file.models,
-    connectMs: options.MODEL_CONNECT_MS,
+    clock: systemClock,
     deadlines: {
+      connectMs: options.MODEL_CONNECT_MS,
       firstByteMs: options.MODEL_FIRST_BYTE_MS,
       idleMs: options.MODEL_IDLE_MS,
       totalMs: options.MODEL_TOTAL_MS,
@@ -431,8 +441,9 @@ function modelGate({ config, log }: Base, parts: Parts, guard: GuardOptions): Mo
       keyPerMinute: options.RATE_LIMIT_MODELS_PER_MINUTE,
       tokenPerMinute: options.RATE_LIMIT_MODELS_TOKEN_PER_MINUTE,
     },
-    routes: () => parts.routing().table,
+    routes: () => parts.routing.current.table,
     prices: new PriceBook(),
+    streamPingMs: options.STREAM_PING_MS,
     clock: systemClock,
     log,
   };

@@ -73,6 +73,7 @@ export async function startControlApi(
   });
   await feed.start();
   const refusals = new RefusalAudit(pool, systemClock, (error) => log.error({ err: error }, 'audit'));
+  const budgets = new BudgetService(pool, () => Date.now());
   const deps = change({
     pool,
     clock: systemClock,
@@ -84,9 +85,9 @@ export async function startControlApi(
     keys: new KeyService(pool, pepper, systemClock),
     people: new PersonService(pool),
     projects: new ProjectService(pool),
-    budgets: new BudgetService(pool, () => Date.now()),
+    budgets,
     kills: new KillService(pool, systemClock),
-    runs: new RunService(pool, systemClock, runIndex, kills),
+    runs: new RunService(pool, systemClock, runIndex, kills, budgets),
     serverVersion: '0.0.0-test',
   });
   const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));

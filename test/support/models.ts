@@ -15,6 +15,9 @@ const price = { input: 1, output: 2, cache_read: 1, cache_write_5m: 1, cache_wri
 /** How soon a call by a name with `hasty` in it gives up on its provider. */
 const hasty = { first_byte_ms: 700, idle_ms: 500 };
 
+/** What a provider does to one attempt is seen by the client; `models-failover.test.ts` has routes of its own. */
+const once = { attempts_max: 1 };
+
 /**
  * The configuration of a gate before a mock provider, as YAML (JSON is YAML). `claude-…` leads to it in the Anthropic
  * dialect, `gpt-…` in OpenAI's, each by the very name that was asked for, which the mock's scripts are tied to.
@@ -32,22 +35,27 @@ export function mockConfiguration(mock: Pick<MockUpstream, 'url'>, models: objec
       },
     },
     models: {
-      'claude-*': { targets: [{ provider: 'claude' }] },
-      'gpt-*': { targets: [{ provider: 'gpt' }] },
-      'claude-hasty-*': { targets: [{ provider: 'claude', timeouts: hasty }] },
-      'gpt-hasty-*': { targets: [{ provider: 'gpt', timeouts: hasty }] },
+      'claude-*': { targets: [{ provider: 'claude' }], ...once },
+      'gpt-*': { targets: [{ provider: 'gpt' }], ...once },
+      'claude-hasty-*': { targets: [{ provider: 'claude', timeouts: hasty }], ...once },
+      'gpt-hasty-*': { targets: [{ provider: 'gpt', timeouts: hasty }], ...once },
       ...models,
     },
   });
 }
 
-/** A gate before a mock provider of its own. */
-export async function startGateWithMock(
-  options: GateOptions & { readonly models?: object } = {},
-): Promise<{ gate: TestGate; mock: MockUpstream; stop: () => Promise<void> }> {
+/** A gate before a mock provider of its own; `extend` adds to the configuration. */
+export async function startGateWithMock({
+  models,
+  extend = (yaml) => yaml,
+  ...options
+}: GateOptions & {
+  readonly models?: object;
+  readonly extend?: (yaml: string, mockUrl: string) => string;
+} = {}): Promise<{ gate: TestGate; mock: MockUpstream; stop: () => Promise<void> }> {
   const mock = await startMockUpstream();
   try {
-    const gate = await startGate({ yaml: mockConfiguration(mock, options.models), ...options });
+    const gate = await startGate({ yaml: extend(mockConfiguration(mock, models), mock.url), ...options });
     return { gate, mock, stop: () => Promise.all([gate.stop(), mock.stop()]).then(() => undefined) };
   } catch (error) {
     await mock.stop();

@@ -24,7 +24,7 @@ let server: EmbeddedServer | undefined;
 let dataDir: string | undefined;
 
 /** Starts one PostgreSQL for the run; several runs on one machine each have their own. */
-export async function setup(project: TestProject): Promise<void> {
+export async function setup(project: Pick<TestProject, 'provide'>): Promise<void> {
   await removeAbandoned();
   dataDir = mkdtempSync(join(tmpdir(), dirPrefix));
   process.on('exit', removeData);

@@ -47,14 +47,15 @@ export interface ServiceParts extends Pick<
 
 export function serviceDeps({ keyPepper, kills, runs, databaseNow, ...shared }: ServiceParts): ServiceDeps {
   const { pool, clock } = shared;
+  const budgets = new BudgetService(pool, databaseNow);
   return {
     ...shared,
     agents: new AgentService(pool),
     keys: new KeyService(pool, keyPepper, clock),
     people: new PersonService(pool),
     projects: new ProjectService(pool),
-    budgets: new BudgetService(pool, databaseNow),
+    budgets,
     kills: new KillService(pool, clock),
-    runs: new RunService(pool, clock, runs, kills),
+    runs: new RunService(pool, clock, runs, kills, budgets),
   };
 }

@@ -14,14 +14,17 @@ import { accessRecordKey, principalKey } from './context.ts';
 /** The gRPC status of each stable code; over HTTP Connect makes the status of it. */
 const statuses: Readonly<Record<ErrorCode, Code>> = {
   invalid_argument: Code.InvalidArgument,
+  context_length_exceeded: Code.InvalidArgument,
   unauthenticated: Code.Unauthenticated,
   insufficient_scope: Code.PermissionDenied,
   policy_denied: Code.PermissionDenied,
   origin_denied: Code.PermissionDenied,
   not_found: Code.NotFound,
   conflict: Code.AlreadyExists,
+  in_progress: Code.Aborted,
   payload_too_large: Code.ResourceExhausted,
   misdirected: Code.InvalidArgument,
+  idempotency_mismatch: Code.InvalidArgument,
   rate_limited: Code.ResourceExhausted,
   budget_exceeded: Code.ResourceExhausted,
   client_closed: Code.Canceled,

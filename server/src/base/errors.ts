@@ -23,6 +23,12 @@ export const errorCodes = define({
     final: true,
     doc: 'The request is malformed or a field has a value that is not allowed. The detail names the field.',
   },
+  context_length_exceeded: {
+    status: 400,
+    title: 'Context length exceeded',
+    final: true,
+    doc: "The prompt does not fit in the target's window by the gate's own estimate, in the wording of the caller's dialect. `observed` and `limit` are tokens. Shorten the conversation.",
+  },
   unauthenticated: {
     status: 401,
     title: 'Unauthenticated',
@@ -54,6 +60,12 @@ export const errorCodes = define({
     final: true,
     doc: 'The resource exists already or is in a state that forbids this.',
   },
+  in_progress: {
+    status: 409,
+    title: 'In progress',
+    final: false,
+    doc: 'The first call with this Idempotency-Key is still under way. Ask again after Retry-After, under the same key.',
+  },
   payload_too_large: {
     status: 413,
     title: 'Payload too large',
@@ -65,6 +77,12 @@ export const errorCodes = define({
     title: 'Misdirected request',
     final: true,
     doc: 'The Host header is not one of ours (ALLOWED_HOSTS).',
+  },
+  idempotency_mismatch: {
+    status: 422,
+    title: 'Idempotency key used for another request',
+    final: true,
+    doc: 'An Idempotency-Key stands for one request: this one differs from the one that it was first used for.',
   },
   rate_limited: {
     status: 429,

@@ -76,6 +76,8 @@ export const subjectCharsMax = 500;
 
 // Access tokens (identity/jwt.ts, identity/jwks.ts)
 export const verifiedTokensMax = 10_000;
+// Digests of secrets that held (identity/api-key-verifier.ts)
+export const verifiedKeysMax = 10_000;
 export const refusedTokensMax = 10_000;
 export const tokenVerdictMs = 60_000;
 export const jwksBytesMax = 256 * 1024;
@@ -94,6 +96,8 @@ export const upstreamAnswerBytesMax = 64 * 1024 * 1024;
 
 // Requests as they are read (llm/): names of members, the fields read whole, other models that they name, stop sequences
 export const jsonNameBytesMax = 1024;
+/** A reasoning block's seal as callers carry it; encrypted reasoning is a few times the size of what was thought. */
+export const sealBytesMax = 1024 * 1024;
 export const smallFieldBytesMax = 64 * 1024;
 export const otherModelsMax = 16;
 export const stopSequencesMax = 16;
@@ -126,3 +130,39 @@ export const ledgerLabelCharsMax = 200;
 // Gate processes (budget/instances.ts)
 export const instanceBeatMs = 5_000;
 export const instanceDeadMs = 20_000;
+
+// Answers that are kept to be given again (idempotency/, response-cache/)
+export const idempotencyKeyCharsMax = 255;
+export const idempotencyKeptMs = 24 * 3_600_000;
+// A claim outlives its call by this much: what is not ended by then has an unknown end.
+export const idempotencyLeaseGraceMs = 60_000;
+export const idempotentAnswerBytesMax = 8 * 1024 * 1024;
+export const idempotentAnswersPerProjectBytesMax = 1024 * 1024 * 1024;
+export const cacheTtlMaxS = 86_400;
+export const cachedAnswerBytesMax = 1024 * 1024;
+export const cacheEntriesPerProjectMax = 5_000;
+export const cachePerProjectBytesMax = 256 * 1024 * 1024;
+export const cacheQuarantinePerProjectMax = 20;
+export const cacheQuarantineMs = 7 * 86_400_000;
+export const keptAnswerWaitMs = 2_000;
+export const purgeBatchMax = 1_000;
+export const purgeEveryMs = 60_000;
+
+// Attempts of a model call (gateway/models/attempts.ts)
+export const attemptsMax = 10;
+// With less time left than this no other is begun.
+export const attemptMsMin = 100;
+export const backoffBaseMs = 250;
+export const backoffMsMax = 8_000;
+// Retries of a route: one for every fifth call, and some for routes that are hardly used (gateway/models/retry-budget.ts)
+export const retriesPerCall = 0.2;
+export const retriesFloor = 10;
+export const retriesFloorPerS = 0.5;
+export const retriesSavedMax = 100;
+// When a target is left alone (gateway/models/breaker.ts)
+export const breakerFailuresMax = 5;
+export const breakerOpenMs = 5_000;
+export const breakerOpenMsMax = 60_000;
+export const breakerRetryAfterMsMax = 30_000;
+export const breakerProbesMax = 2;
+export const breakersMax = 5_000;

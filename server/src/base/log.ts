@@ -32,7 +32,7 @@ export function scrub(text: string): string {
 
 // A write to the system for every line would cost a model call more than its scan and its checks together. What is
 // buffered goes out by itself, and when the process ends; `kill -9` can lose this much of the log (the ledger never waits).
-const buffered = { sync: false, minLength: 8_192, periodicFlush: 100 };
+const buffered = { sync: false, minLength: 32_768, maxWrite: 65_536, periodicFlush: 100 };
 
 /**
  * Where lines go: a file, else a standard stream.

@@ -3,6 +3,15 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 // Buckets reach from a cached refusal to the longest model call.
 const requestSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600];
 
+/** How a target of the configuration stands. */
+export interface BreakerLevel {
+  readonly provider: string;
+  readonly model: string;
+  readonly state: 'closed' | 'half_open' | 'open';
+}
+
+const breakerLevels = { closed: 0, half_open: 1, open: 2 } as const;
+
 /**
  * Every metric of the process. Labels are bounded: methods, route patterns, codes and configured names, never what a
  * caller made up. `docs/reference/metrics.md` is generated from this function.
@@ -13,6 +22,7 @@ export function createMetrics() {
     callsInFlight: () => 0,
     controlAgeS: () => 0,
     auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
+    breakers: (): readonly BreakerLevel[] => [],
   };
   const registry = new Registry();
   const registers = [registry];
@@ -117,7 +127,41 @@ export function createMetrics() {
       labelNames: ['provider', 'outcome'],
       registers,
     }),
+    upstreamRetries: new Counter({
+      name: 'upstream_retries_total',
+      help: 'Attempts at a target that had failed the same call, made or, over the retry budget of the route, not made.',
+      labelNames: ['route', 'result'],
+      registers,
+    }),
+    breakerState: new Gauge({
+      name: 'breaker_state',
+      help: 'Whether a target is called: 0 closed (it is), 1 half open (probes are), 2 open (it is not).',
+      labelNames: ['provider', 'model'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { provider, model, state } of readings.breakers())
+          this.set({ provider, model }, breakerLevels[state]);
+      },
+    }),
     budgetRefusals: new Counter({ name: 'budget_refusals_total', help: 'Calls refused by a budget.', registers }),
+    idempotentReplays: new Counter({
+      name: 'idempotent_replays_total',
+      help: 'Answers given again for an Idempotency-Key.',
+      registers,
+    }),
+    responseCache: new Counter({
+      name: 'response_cache_total',
+      help: 'Calls that asked the response cache, by result.',
+      labelNames: ['result'],
+      registers,
+    }),
+    cacheQuarantined: new Counter({
+      name: 'response_cache_quarantined_total',
+      help: 'Damaged entries that were found and put aside instead of being served, by what was wrong.',
+      labelNames: ['reason'],
+      registers,
+    }),
     killEngaged: gauge('kill_switch_engaged', 'Kill switches engaged now.', () => readings.killEngaged()),
     callsInFlight: gauge('calls_in_flight', 'Model calls that hold a place.', () => readings.callsInFlight()),
     controlAge: gauge(

@@ -72,6 +72,23 @@ export function decide(placed: readonly Placed[], rows: readonly LockedBudget[])
   }
 }
 
+/**
+ * The holds of calls as if all fit, which is nearly always so: whether they do is for the statement to find that writes
+ * them. Null where that cannot say it, since a budget counts each call by itself.
+ */
+export function hopefulHolds(placed: readonly Placed[]): HoldRow[] | null {
+  const holds: HoldRow[] = [];
+  for (const { request, stands } of placed) {
+    const counters: (CounterKey & { amount: bigint })[] = [];
+    for (const { budget, windowKey } of stands) {
+      if (windowKey === null) return null;
+      counters.push({ budgetId: budget.id, windowKey, amount: amountOf(budget.unit, request.worst) });
+    }
+    holds.push(holdRow(request, counters, []));
+  }
+  return holds;
+}
+
 /** The row of a hold; it stands somewhat longer than it may be used, so that a call that ends in time can be settled. */
 export function holdRow(
   { attempt, worst, deadlineMs }: HoldRequest,

@@ -20,11 +20,12 @@ import {
   markBudgetDeleted,
   readCounters,
   selectBudgets,
+  selectBudgetsOfRun,
   updateBudget,
 } from './budget-store.ts';
 import { calendarWindow, canonicalTimeZone } from './calendar.ts';
 import type { Budget, BudgetMode, BudgetSelector } from './model.ts';
-import { decimalText, remainingOf } from './refusal.ts';
+import { decimalText, remainingOf, runBudgetExceeded } from './refusal.ts';
 
 export type NewBudget = Omit<Budget, 'id'>;
 
@@ -166,6 +167,18 @@ export class BudgetService {
     const [status] = await this.#withStanding([budget]);
     if (!status) throw noBudget(id);
     return status;
+  }
+
+  /**
+   * Refuses a run none of whose calls could be let in. It holds nothing: each call asks for itself.
+   * @throws PortcullisError budget_exceeded
+   */
+  async requireLeft(run: Parameters<typeof selectBudgetsOfRun>[1]): Promise<void> {
+    for (const { budget, standing } of await this.#withStanding(await selectBudgetsOfRun(this.#pool, run))) {
+      if (budget.limit !== 0n && standing?.remaining !== 0n) continue;
+      const { posted, held, resetsAt } = standing ?? { posted: 0n, held: 0n, resetsAt: null };
+      throw runBudgetExceeded(budget, posted + held, resetsAt);
+    }
   }
 
   /** Budgets of a project with what their current windows have used, newest first. @throws PortcullisError invalid_argument */

@@ -155,6 +155,24 @@ export async function selectBudgets(
   return rows.map(fromRow);
 }
 
+/** The enforcing budgets with a limit that count whatever a run of this agent on this workflow calls. */
+export async function selectBudgetsOfRun(
+  db: Queryable,
+  { projectId, agentId, workflow }: { readonly projectId: string; readonly agentId: string; readonly workflow: string },
+): Promise<BudgetRecord[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets
+     WHERE project_id = $1 AND deleted_at IS NULL AND mode = 'enforce' AND limit_amount IS NOT NULL
+       AND coalesce(key_id, run_id, provider_type, provider, model) IS NULL
+       AND (agent_id IS NULL OR agent_id = $2)
+       AND (workflow IS NULL OR workflow = $3)
+       AND (person_id IS NULL OR person_id = (SELECT person_id FROM agents WHERE id = $2))
+     ORDER BY id`,
+    [projectId, agentId, workflow],
+  );
+  return rows.map(fromRow);
+}
+
 /** Which of what a selector names is not there, or is of another project. */
 export async function findMissingReference(
   db: Queryable,

@@ -3,7 +3,7 @@ import { PortcullisError } from '../base/errors.ts';
 import { countersKnownMax, holdBatchMax, holdQueueMax, holdWaitMs } from '../base/limits.ts';
 import { isUnavailable } from '../pg/errors.ts';
 import { type Tx, inTransaction } from '../pg/tx.ts';
-import { type Decision, type Placed, type Stand, decide, holdRow } from './admission.ts';
+import { type Decision, type Placed, type Stand, decide, holdRow, hopefulHolds } from './admission.ts';
 import { Calendar } from './calendar.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { HoldRequest, ShadowVerdict } from './model.ts';
@@ -115,6 +115,11 @@ export class HoldLane {
     const { pool, instanceId, databaseNow } = this.#options;
     const now = databaseNow();
     const placed = batch.map((request) => ({ request, stands: this.#place(request, now) }));
+    const hopeful = hopefulHolds(placed);
+    if (hopeful !== null) {
+      writing();
+      if (await insertHolds(pool, instanceId, hopeful, { decided: false })) return batch.map(() => admitted);
+    }
     const keys = counterKeys(placed);
     const decisions = await inTransaction(pool, async (tx) => {
       await this.#makeCounters(tx, keys);
@@ -125,7 +130,7 @@ export class HoldLane {
       });
       if (holds.length > 0) {
         writing();
-        await insertHolds(tx, instanceId, holds);
+        await insertHolds(tx, instanceId, holds, { decided: true });
       }
       return decided;
     });
@@ -159,6 +164,8 @@ export class HoldLane {
     for (const key of keys) this.#knownCounters.add(counterName(key));
   }
 }
+
+const admitted: Decision = { admitted: true, counters: [], shadowVerdicts: [] };
 
 function counterKeys(placed: readonly Placed[]): CounterKey[] {
   const keys = new Map<string, CounterKey>();

@@ -227,7 +227,7 @@ describe('when the database goes away', () => {
 
   test('a hold whose commit is in doubt is given back, since the caller was told no', async () => {
     await reserve(far, { usd: 1n });
-    const sprung = link.cutAfter('COMMIT');
+    const sprung = link.cutAfter('insert holds');
     const id = 'att_doubt';
     await expect(reserve(far, { usd: 10n, attempt: { id } })).rejects.toMatchObject({ code: 'unavailable' });
     await sprung;
@@ -255,7 +255,7 @@ describe('when the database goes away', () => {
 
   test('a settlement whose commit is in doubt counts once', async () => {
     const hold = await reserve(far, { usd: 10n });
-    const sprung = link.cutAfter('json_populate_record');
+    const sprung = link.cutAfter('end holds');
     await far.ledger.settle(hold, used(hold, 4n));
     await sprung;
     expect(await counters(db.pool, budget.id)).toMatchObject([{ posted: 4n, held: 0n }]);

@@ -43,10 +43,10 @@ export const ledgerColumns = [
 
 export type LedgerColumn = (typeof ledgerColumns)[number];
 
-/** A row of the ledger as JSON, by its columns. */
+/** A row of the ledger as JSON, by its columns. What is undefined is null: left out, it takes no room in a hold. */
 export type LedgerRow = Readonly<
-  Record<LedgerColumn, string | number | boolean | null | readonly Readonly<Record<keyof ShadowVerdict, string>>[]>
->;
+  Record<LedgerColumn, string | number | boolean | readonly Readonly<Record<keyof ShadowVerdict, string>>[] | undefined>
+> & { readonly id: string };
 
 /** The columns that a correction changes: it holds the differences. */
 export const amountColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>([
@@ -64,20 +64,20 @@ export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdi
     id: attempt.id,
     request_id: attempt.requestId,
     project_id: attempt.projectId,
-    agent_id: attempt.agentId,
-    person_id: attempt.personId,
-    key_id: attempt.keyId,
-    run_id: attempt.runId,
+    agent_id: attempt.agentId ?? undefined,
+    person_id: attempt.personId ?? undefined,
+    key_id: attempt.keyId ?? undefined,
+    run_id: attempt.runId ?? undefined,
     workflow: label(attempt.workflow),
     client_session: label(attempt.clientSession),
     route: label(attempt.route),
-    provider: attempt.provider,
+    provider: attempt.provider ?? undefined,
     model_asked: label(attempt.modelAsked),
     model_served: label(attempt.modelServed),
     dialect_in: attempt.dialectIn,
-    dialect_out: attempt.dialectOut,
+    dialect_out: attempt.dialectOut ?? undefined,
     streamed: attempt.streamed,
-    price_version: attempt.priceVersion,
+    price_version: attempt.priceVersion ?? undefined,
     tokens_input: attempt.usage.input,
     tokens_output: attempt.usage.output,
     tokens_cache_read: attempt.usage.cacheRead,
@@ -87,16 +87,16 @@ export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdi
     cost_nanousd: attempt.costUsd.toString(),
     provenance: attempt.provenance,
     outcome: attempt.outcome,
-    error_class: attempt.errorClass,
+    error_class: attempt.errorClass ?? undefined,
     rule: label(attempt.rule),
     started_at: new Date(attempt.startedAt).toISOString(),
     queue_ms: attempt.queueMs,
-    connect_ms: attempt.connectMs,
-    first_token_ms: attempt.firstTokenMs,
+    connect_ms: attempt.connectMs ?? undefined,
+    first_token_ms: attempt.firstTokenMs ?? undefined,
     total_ms: attempt.totalMs,
     overrun: attempt.overrun,
-    corrects: attempt.corrects,
-    shadow_verdicts: shadowVerdicts.length > 0 ? shadowVerdicts : null,
+    corrects: attempt.corrects ?? undefined,
+    shadow_verdicts: shadowVerdicts.length > 0 ? shadowVerdicts : undefined,
   };
 }
 
@@ -117,6 +117,6 @@ export function crashRow(attempt: Attempt, worst: WorstCase, shadowVerdicts: rea
  * Text that a caller may have made up, so that it can be stored: PostgreSQL keeps neither NUL nor half a surrogate
  * pair, and one such row would fail the whole batch of its neighbours.
  */
-function label(text: string | null): string | null {
-  return text === null ? null : text.slice(0, ledgerLabelCharsMax).replaceAll('\0', '\uFFFD').toWellFormed();
+function label(text: string | null): string | undefined {
+  return text === null ? undefined : text.slice(0, ledgerLabelCharsMax).replaceAll('\0', '\uFFFD').toWellFormed();
 }

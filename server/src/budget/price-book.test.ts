@@ -42,6 +42,10 @@ describe('a public price', () => {
     ['anthropic', 'claude-haiku-4-5@20251001'],
     ['openai', 'gpt-4o-2024-05-13'],
     ['openai', 'gpt-5-mini-2025-08-07'],
+    ['openai', 'text-embedding-3-small'],
+    ['gemini', 'gemini-2.5-flash'],
+    ['gemini', 'gemini-3-pro-preview'],
+    ['gemini', 'gemini-embedding-001'],
   ])('is found for %s %s', (vendor, model) => {
     expect(book.price(vendor, model, now)).not.toBeNull();
   });
@@ -60,6 +64,14 @@ describe('a public price', () => {
     ['openai', 'gpt-image-1'],
     ['openai', 'whisper-1'],
     ['openai', 'omni-moderation-latest'],
+    ['gemini', 'gemini-2.5-flash-image'],
+    ['gemini', 'gemini-live-2.5-flash'],
+    // Aliases that Google moves from one model to the next.
+    ['gemini', 'gemini-pro-latest'],
+    ['gemini', 'gemini-flash-latest'],
+    // A deployment's name says neither which model it is nor what it costs where it is.
+    ['azure', 'o1'],
+    ['azure', 'text-embedding-3-small'],
     ['sim', 'sim-1'],
     ['openai', '__proto__'],
   ])('is unknown, never free, for %s %s', (vendor, model) => {
@@ -82,9 +94,13 @@ describe('a public price', () => {
   });
 });
 
-test('every model that the libraries carry for the two vendors can be read, and no name stands for two', () => {
-  for (const vendor of ['anthropic', 'openai']) {
-    const models = findProvider({ providerId: vendor })?.models ?? [];
+test('every model that the libraries carry for the vendors can be read, and no name stands for two', () => {
+  for (const [vendor, providerId] of [
+    ['anthropic', 'anthropic'],
+    ['openai', 'openai'],
+    ['gemini', 'google'],
+  ] as const) {
+    const models = findProvider({ providerId })?.models ?? [];
     expect(models.length).toBeGreaterThan(20);
     const ids = models.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);

@@ -6,8 +6,12 @@ import * as openaiModels from 'gpt-tokenizer/models';
 import { type NanoUsd, formatUsd, parseUsd } from '../base/money.ts';
 import type { Price, TokenPrices } from './model.ts';
 
-/** Vendors whose public prices the book has; every other provider declares its own. */
-const pricedVendors = ['anthropic', 'openai'];
+/**
+ * Vendors whose public prices the book has, under the library's names; every other provider declares its own. Azure does:
+ * a deployment's name is its owner's choice, and its price depends on its region and type.
+ */
+const pricedVendors = { anthropic: 'anthropic', openai: 'openai', gemini: 'google' };
+type PricedVendor = keyof typeof pricedVendors;
 
 /** A price from the configuration: free, or nano-USD per million tokens by class. */
 export type DeclaredPrice =
@@ -45,6 +49,14 @@ const classKeys: Readonly<Record<TokenClass, string>> = {
 // something that usage does not count, so the book does not pretend to know its price.
 const countedKeys = new Set([...Object.values(classKeys), 'web_searches_kcount', 'storage_searches_kcount']);
 
+// Gemini takes sound and films at prices of their own, but no call that has any is bounded (llm/chat/facts.ts), so none is
+// made where money is counted.
+const besideKeys: Readonly<Record<PricedVendor, ReadonlySet<string>>> = {
+  anthropic: new Set(),
+  openai: new Set(),
+  gemini: new Set(['input_audio_mtok', 'cache_audio_read_mtok', 'input_video_mtok']),
+};
+
 // Models that search in every call and bill each search: token prices are not their price.
 const searches = /-search-(?:preview|api)/;
 
@@ -80,7 +92,7 @@ const simOutputTokens = 100_000;
  */
 export class PriceBook {
   readonly #models: ReadonlyMap<string, ReadonlyMap<string, BookModel>> = new Map(
-    pricedVendors.map((vendor) => [vendor, readBook(vendor)]),
+    (Object.keys(pricedVendors) as PricedVendor[]).map((vendor) => [vendor, readBook(vendor)]),
   );
 
   /** The price of a vendor's model at a time (epoch milliseconds); null when it is unknown, which is never free. */
@@ -89,7 +101,8 @@ export class PriceBook {
   }
 
   limits(vendor: string, model: string): ModelLimits {
-    const openai = vendor === 'openai' ? (openaiLimits.get(model) ?? openaiLimits.get(undated(model))) : undefined;
+    const openai =
+      vendor === 'openai' ? (openaiLimits.get(model) ?? openaiLimits.get(undated(vendor, model))) : undefined;
     // Where two sources disagree, an upper bound believes the larger.
     const contextTokens = Math.max(this.#find(vendor, model)?.contextTokens ?? 0, openai?.contextTokens ?? 0) || null;
     const maxOutputTokens = openai?.maxOutputTokens ?? (vendor === 'sim' ? simOutputTokens : contextTokens);
@@ -98,7 +111,7 @@ export class PriceBook {
 
   #find(vendor: string, model: string): BookModel | undefined {
     const models = this.#models.get(vendor);
-    return models?.get(model) ?? models?.get(undated(model));
+    return models?.get(model) ?? models?.get(undated(vendor, model));
   }
 }
 
@@ -124,7 +137,9 @@ export function declaredPrice(vendor: string, declared: DeclaredPrice): Price {
   return { version: `declared ${text}`, base: prices, tiers: [] };
 }
 
-function undated(model: string): string {
+/** Google's `gemini-pro-latest` is whatever model is the newest, not one that was called `gemini-pro`. */
+function undated(vendor: string, model: string): string {
+  if (vendor === 'gemini') return model;
   return model.replace(/(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-latest)$/, '');
 }
 
@@ -138,9 +153,9 @@ const openaiLimits = new Map(
   ]),
 );
 
-function readBook(vendor: string): Map<string, BookModel> {
+function readBook(vendor: PricedVendor): Map<string, BookModel> {
   const models = new Map<string, BookModel>();
-  for (const info of findProvider({ providerId: vendor })?.models ?? []) {
+  for (const info of findProvider({ providerId: pricedVendors[vendor] })?.models ?? []) {
     const sheets = readSheets(vendor, info);
     if (sheets === null) continue;
     const model = { sheets, contextTokens: info.context_window ?? null };
@@ -149,7 +164,7 @@ function readBook(vendor: string): Map<string, BookModel> {
   return models;
 }
 
-function readSheets(vendor: string, info: ModelInfo): Sheet[] | null {
+function readSheets(vendor: PricedVendor, info: ModelInfo): Sheet[] | null {
   const sheets: Sheet[] = [];
   for (const { constraint, prices } of Array.isArray(info.prices) ? info.prices : [{ prices: info.prices }]) {
     if (constraint && constraint.type !== 'start_date') return null;
@@ -162,8 +177,8 @@ function readSheets(vendor: string, info: ModelInfo): Sheet[] | null {
   return sheets;
 }
 
-function readPrice(vendor: string, version: string, prices: ModelPrice): Price | null {
-  if (!Object.keys(prices).every((key) => countedKeys.has(key))) return null;
+function readPrice(vendor: PricedVendor, version: string, prices: ModelPrice): Price | null {
+  if (!Object.keys(prices).every((key) => countedKeys.has(key) || besideKeys[vendor].has(key))) return null;
   const starts = new Set<number>();
   for (const value of Object.values(prices))
     if (typeof value === 'object') for (const { start } of value.tiers) starts.add(start);

@@ -1,6 +1,6 @@
 import { PortcullisError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
-import type { BudgetUnit, BudgetWindow, ShadowVerdict, Shortfall } from './model.ts';
+import type { BudgetUnit, BudgetWindow, Meter, ShadowVerdict, Shortfall } from './model.ts';
 
 const windowWords: Readonly<Record<BudgetWindow, string>> = {
   attempt: ' a call',
@@ -47,6 +47,28 @@ export function budgetExceeded({ meter, amount, observed, limit }: Shortfall): P
         : `It resets at ${resetsAt}; an operator can raise it before.`;
     return `${allows}: ${used}, and ${asks}. ${help}`;
   }
+}
+
+/** The refusal of a whole run by a budget that would refuse each of its calls. */
+export function runBudgetExceeded(budget: Meter['budget'], observed: bigint, endsAt: number | null): PortcullisError {
+  const { id, unit, window, name } = budget;
+  const limit = budget.limit ?? 0n;
+  const resetsAt = endsAt === null ? undefined : new Date(endsAt).toISOString();
+  const help =
+    resetsAt === undefined ? 'An operator can raise it.' : `It resets at ${resetsAt}; an operator can raise it before.`;
+  const why =
+    limit === 0n
+      ? 'is 0 and denies every call'
+      : `allows ${inWords(unit, limit)}${windowWords[window]}, all of which is spent or held`;
+  return new PortcullisError('budget_exceeded', `Budget "${name}" ${why}: no run is started. ${help}`, {
+    rule: name,
+    unit,
+    limit: decimalText(unit, limit),
+    observed: decimalText(unit, observed),
+    remaining: decimalText(unit, 0n),
+    ...(resetsAt === undefined ? {} : { resetsAt }),
+    internal: `budget ${id}: observed ${observed}, limit ${limit}`,
+  });
 }
 
 /** What a dry-run budget would have refused, as the ledger keeps it. */

@@ -1,3 +1,4 @@
+import { type Element, type ElementType, arrayParameter } from '../pg/array-parameter.ts';
 import type { Queryable, Tx } from '../pg/tx.ts';
 import { type LedgerColumn, type LedgerRow, amountColumns, ledgerColumns } from './ledger-row.ts';
 import type { Budget } from './model.ts';
@@ -72,34 +73,80 @@ export async function lockBudgets(
   return rows;
 }
 
-/** Writes holds and adds them to their counters, which the transaction has locked. */
-export async function insertHolds(tx: Tx, instanceId: string, holds: readonly HoldRow[]): Promise<void> {
-  const rows = holds.map((hold) => ({
-    id: hold.id,
-    budget_ids: hold.counters.map((counter) => counter.budgetId),
-    window_keys: hold.counters.map((counter) => counter.windowKey),
-    amounts: hold.counters.map((counter) => counter.amount.toString()),
-    crash_row: hold.crashRow,
-    deadline_ms: hold.deadlineMs,
-  }));
-  await tx.query(
-    `WITH input AS MATERIALIZED (
-       SELECT * FROM json_to_recordset($2::json) AS i (
-         id text, budget_ids text[], window_keys text[], amounts bigint[], crash_row json, deadline_ms float8)
-     ), counted AS (
-       UPDATE budget_counters c SET held = c.held + d.held
-       FROM (
-         SELECT a.budget_id, a.window_key, sum(a.amount)::bigint AS held
-         FROM input i, unnest(i.budget_ids, i.window_keys, i.amounts) AS a (budget_id, window_key, amount)
-         GROUP BY 1, 2
-       ) d
-       WHERE c.budget_id = d.budget_id AND c.window_key = d.window_key
-     )
-     INSERT INTO holds (id, instance_id, budget_ids, window_keys, amounts, crash_row, deadline_at)
-     SELECT id, $1, budget_ids, window_keys, amounts, crash_row, now() + deadline_ms * interval '1 millisecond'
-     FROM input`,
-    [instanceId, JSON.stringify(rows)],
-  );
+const insertHoldsSql = `
+  WITH asked AS MATERIALIZED (
+    SELECT c.budget_id, c.window_key, a.amount, c.posted + c.held + a.amount AS total
+    FROM unnest($3::text[], $4::text[], $5::bigint[]) AS a (budget_id, window_key, amount)
+    JOIN budget_counters c USING (budget_id, window_key)
+    ORDER BY c.budget_id, c.window_key
+    FOR UPDATE OF c
+  ), admitted AS MATERIALIZED (
+    SELECT $2 OR cardinality($3) = count(*) FILTER (
+      WHERE b.deleted_at IS NULL AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND a.total <= b.limit_amount))) AS yes
+    FROM asked a JOIN budgets b ON b.id = a.budget_id
+  ), counted AS (
+    UPDATE budget_counters c SET held = c.held + a.amount
+    FROM asked a, admitted
+    WHERE c.budget_id = a.budget_id AND c.window_key = a.window_key AND admitted.yes
+  )
+  INSERT INTO holds (id, instance_id, budget_ids, window_keys, amounts, crash_row, deadline_at)
+  SELECT i.id, $1, i.budget_ids::text[], i.window_keys::text[], i.amounts::bigint[], i.crash_row,
+         now() + i.deadline_ms * interval '1 millisecond'
+  FROM admitted, unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::json[], $11::float8[])
+    AS i (id, budget_ids, window_keys, amounts, crash_row, deadline_ms)
+  WHERE admitted.yes`;
+
+/**
+ * Writes holds and adds them to their counters, all or none. They are written when they were `decided` (then the
+ * transaction has locked their counters), or when all of them together fit in every limit as it stands under lock.
+ * @returns whether they were written; where they were not, somebody must decide call by call
+ */
+export async function insertHolds(
+  db: Queryable,
+  instanceId: string,
+  holds: readonly HoldRow[],
+  { decided }: { readonly decided: boolean },
+): Promise<boolean> {
+  const sums = sumsOf(holds);
+  const { rowCount } = await db.query({
+    name: 'insert holds',
+    text: insertHoldsSql,
+    values: [
+      instanceId,
+      decided,
+      column('text', sums, ({ budgetId }) => budgetId),
+      column('text', sums, ({ windowKey }) => windowKey),
+      column('bigint', sums, ({ amount }) => amount),
+      column('text', holds, ({ id }) => id),
+      column('text', holds, ({ counters }) => arrayText(counters.map(({ budgetId }) => budgetId))),
+      column('text', holds, ({ counters }) => arrayText(counters.map(({ windowKey }) => windowKey))),
+      column('text', holds, ({ counters }) => arrayText(counters.map(({ amount }) => amount.toString()))),
+      column('json', holds, ({ crashRow }) => JSON.stringify(crashRow)),
+      column('double precision', holds, ({ deadlineMs }) => deadlineMs),
+    ],
+  });
+  return rowCount === holds.length;
+}
+
+function column<T>(type: ElementType, rows: readonly T[], value: (row: T) => Element): Buffer {
+  return arrayParameter(type, rows.map(value));
+}
+
+/** What holds add to each counter. */
+function sumsOf(holds: readonly HoldRow[]): HoldRow['counters'] {
+  const sums = new Map<string, HoldRow['counters'][number]>();
+  for (const { counters } of holds) {
+    for (const counter of counters) {
+      const name = `${counter.budgetId} ${counter.windowKey}`;
+      sums.set(name, { ...counter, amount: counter.amount + (sums.get(name)?.amount ?? 0n) });
+    }
+  }
+  return [...sums.values()];
+}
+
+/** An array in PostgreSQL's text form, each element quoted. */
+function arrayText(elements: readonly string[]): string {
+  return `{${elements.map((element) => `"${element.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }
 
 // What follows a CTE `deltas (budget_id, window_key, held, posted)`: the counters, locked in the one order, then changed.
@@ -144,9 +191,11 @@ function endingJson(endings: readonly EndingRow[]): string {
 }
 
 const endHoldsSql = `
-  WITH ${endingInput}, ended AS (
+  WITH ended AS (
     UPDATE holds h SET state = i.state, ended_at = now(), crash_row = '{}'
-    FROM input i WHERE h.id = i.hold_id AND h.state = 'held'
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+      AS i (hold_id, state, usd, tokens, requests)
+    WHERE h.id = i.hold_id AND h.state = 'held'
     RETURNING h.id, h.budget_ids, h.window_keys, h.amounts, i.usd, i.tokens, i.requests
   ), deltas AS (
     SELECT a.budget_id, a.window_key, -sum(a.amount)::bigint AS held, sum(${trueAmount})::bigint AS posted
@@ -157,8 +206,8 @@ const endHoldsSql = `
   ), ${applyDeltas}, recorded AS (
     INSERT INTO attempts (${columnList})
     SELECT ${columnsOf()}
-    FROM input i CROSS JOIN LATERAL json_populate_record(NULL::attempts, i."row") r
-    WHERE i.hold_id IS NULL OR i.hold_id IN (SELECT id FROM ended)
+    FROM json_populate_recordset(NULL::attempts, $6::json) r
+    WHERE r.id IN (SELECT id FROM ended) OR r.id IN (SELECT unnest($7::text[]))
     ON CONFLICT (id) WHERE corrects IS NULL DO NOTHING
   )
   SELECT id FROM ended`;
@@ -168,7 +217,21 @@ const endHoldsSql = `
  * @returns the ids of the holds that this call ended; of the others the end is already there
  */
 export async function endHolds(db: Queryable, endings: readonly EndingRow[]): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string }>(endHoldsSql, [endingJson(endings)]);
+  const holds = endings.filter(({ holdId }) => holdId !== null);
+  const holdless = endings.filter(({ holdId }) => holdId === null);
+  const { rows } = await db.query<{ id: string }>({
+    name: 'end holds',
+    text: endHoldsSql,
+    values: [
+      column('text', holds, ({ holdId }) => holdId),
+      column('text', holds, ({ state }) => state),
+      column('bigint', holds, ({ usd }) => usd),
+      column('bigint', holds, ({ tokens }) => tokens),
+      column('bigint', holds, ({ requests }) => requests),
+      JSON.stringify(endings.map(({ row }) => row)),
+      column('text', holdless, ({ row }) => row.id),
+    ],
+  });
   return new Set(rows.map((row) => row.id));
 }
 

@@ -149,6 +149,22 @@ models:
     });
   });
 
+  test('knows Gemini by its key, and Azure by its address, with or without the path of its API', async () => {
+    expect((await add(['gemini'])).code).toBe(0);
+    for (const [name, path] of [
+      ['plain', ''],
+      ['whole', '/openai/v1/'],
+    ]) {
+      const address = ['--base-url', `https://ours.openai.azure.com${path}`, '--name', String(name)];
+      expect((await add(['azure', ...address, '--model', `gpt-5-${name}`])).code).toBe(0);
+    }
+    const written = parsed({ GEMINI_API_KEY: 'k', AZURE_OPENAI_API_KEY: 'k' });
+    expect(written?.models['gemini-*']?.targets).toMatchObject([{ provider: 'gemini' }]);
+    expect(written?.providers['gemini']).toMatchObject({ kind: 'gemini', api_key: 'k' });
+    const azure = { kind: 'azure', api_key: 'k', base_url: 'https://ours.openai.azure.com' };
+    expect([written?.providers['plain'], written?.providers['whole']]).toMatchObject([azure, azure]);
+  });
+
   test('refuses in one line, and leaves the file as it was', async () => {
     const before = 'providers:\n  anthropic: { kind: sim }\n';
     writeFileSync(file(), before);
@@ -158,6 +174,8 @@ models:
       [['ollama', '--base-url', baseUrl], 1, /No model server answers/],
       [['ollama', '--base-url', `${baseUrl}/empty`], 1, /has no models/],
       [['openai-compatible'], 2, /--base-url/],
+      [['azure', '--model', 'x'], 2, /--base-url https:\/\/NAME\.openai\.azure\.com/],
+      [['azure', '--base-url', 'https://x.openai.azure.com'], 2, /--model/],
       [['openai-compatible', '--base-url', 'https://api.example.com/v1'], 2, /--model/],
       [['openai-compatible', '--base-url', 'http://api.example.com/v1', '--model', 'x'], 2, /use https/],
       [['openai', '--name', 'not a name'], 1, /would not hold/],

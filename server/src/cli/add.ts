@@ -1,16 +1,22 @@
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { parseUsd } from '../base/money.ts';
 import { withDotEnv } from '../config/environment.ts';
-import { isPrivateHost } from '../net/egress.ts';
-import { checkConfigText, printDifference, readConfigFile, replaceConfigFile } from './config-file-edit.ts';
+import {
+  checkConfigText,
+  configFileFor,
+  printDifference,
+  readConfigFile,
+  replaceConfigFile,
+  sayWhatNext,
+} from './config-file-edit.ts';
 import { type CliContext, CliError } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
 import { collectValues } from './gate-command.ts';
 import { modelsOf } from './local-models.ts';
 import { printLine, printNote } from './output.ts';
 import { addProvider, type ProviderAddition } from './provider-edit.ts';
+import { isLocal, nameFor } from './provider-urls.ts';
 
 interface Preset {
   readonly kind: string;
@@ -22,10 +28,18 @@ interface Preset {
 const presets = {
   anthropic: { kind: 'anthropic', apiKeyEnv: 'ANTHROPIC_API_KEY', models: ['claude-*'] },
   openai: { kind: 'openai', apiKeyEnv: 'OPENAI_API_KEY', models: ['gpt-*'] },
+  gemini: { kind: 'gemini', apiKeyEnv: 'GEMINI_API_KEY', models: ['gemini-*'] },
+  azure: { kind: 'azure', apiKeyEnv: 'AZURE_OPENAI_API_KEY' },
   'openai-compatible': { kind: 'openai-compatible' },
   ollama: { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:11434/v1' },
   'lm-studio': { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:1234/v1' },
 } as const satisfies Record<string, Preset>;
+
+/** Of those that have no address of their own. */
+const addressExamples: Readonly<Partial<Record<keyof typeof presets, string>>> = {
+  azure: 'https://NAME.openai.azure.com',
+  'openai-compatible': 'http://127.0.0.1:8000/v1',
+};
 
 interface AddOptions {
   readonly name?: string;
@@ -69,31 +83,16 @@ export function addCommand(context: CliContext): Command {
     });
 }
 
-/** The file of the gate that is meant: with the data of this installation (bin/portcullis says so) it is beside them. */
-function configFileFor({ cwd }: CliContext, environment: Environment): string {
-  const here = join(cwd, 'portcullis.yaml');
-  if (environment['CONFIG_FILE']) return resolve(cwd, environment['CONFIG_FILE']);
-  const installation = resolve(import.meta.dirname, '../../..');
-  const isOfInstallation = environment['DATA_DIR'] === join(installation, 'data');
-  return isOfInstallation && !existsSync(here) ? join(installation, 'portcullis.yaml') : here;
-}
-
-function sayWhatNext(context: CliContext, path: string, unset: readonly string[]): void {
-  if (unset.length === 0)
-    return printNote(context, `Written to ${path}. A gate that runs on this file reloads it by itself.`);
-  printNote(context, `Written to ${path}. Not set here: ${unset.join(', ')}.`);
-  printNote(context, 'Put it into the environment of the gate, or into .env where it runs, and restart the gate.');
-}
-
 async function additionOf(
   provider: keyof typeof presets,
   options: AddOptions,
   environment: Environment,
 ): Promise<ProviderAddition> {
   const preset: Preset = presets[provider];
-  const baseUrl = options.baseUrl?.href.replace(/\/+$/, '') ?? preset.baseUrl;
-  if (baseUrl === undefined && provider === 'openai-compatible')
-    throw new CliError('Say where it is: --base-url http://127.0.0.1:8000/v1', exitCodes.usage);
+  const baseUrl = baseUrlOf(preset, options);
+  const example = addressExamples[provider];
+  if (baseUrl === undefined && example !== undefined)
+    throw new CliError(`Say where it is: --base-url ${example}`, exitCodes.usage);
   const local = baseUrl !== undefined && isLocal(new URL(baseUrl));
   if (baseUrl?.startsWith('http:') && !local)
     throw new CliError('http would carry keys and prompts in the clear: use https.', exitCodes.usage);
@@ -116,16 +115,10 @@ async function additionOf(
   };
 }
 
-/** Off the public internet: a private address, or a bare name as containers and home networks have. */
-function isLocal({ hostname }: URL): boolean {
-  return isPrivateHost(hostname) || (!hostname.includes('.') && !hostname.includes(':'));
-}
-
-/** `https://api.deepseek.com/v1` is `deepseek`; an address is `local`. */
-function nameFor({ hostname }: URL): string {
-  if (isPrivateHost(hostname)) return 'local';
-  const labels = hostname.split('.').filter((label) => label !== 'api' && label !== 'www');
-  return labels[0] ?? 'provider';
+/** Azure's portal shows the address of its API, which the kind adds by itself. */
+function baseUrlOf({ kind, baseUrl }: Preset, options: AddOptions): string | undefined {
+  const given = options.baseUrl?.href.replace(/\/+$/, '');
+  return (kind === 'azure' ? given?.replace(/\/openai(\/v1)?$/, '') : given) ?? baseUrl;
 }
 
 function parseBaseUrl(text: string): URL {

@@ -15,6 +15,11 @@ describe('a wrong command line', () => {
     [['agents', 'create']],
     [['agents', 'create', 'a', 'b']],
     [['agents', 'list', '--limit', '0']],
+    [['run']],
+    [['run', '--budget', 'much', 'true']],
+    [['run', '--expires', 'soon', 'true']],
+    [['run', '--bogus', 'true']],
+    [['import', 'litellm']],
     [['runs', 'finish', 'run_1', '--outcome', 'running-late']],
     [['budgets', 'create', 'daily']],
     [['budgets', 'create', 'daily', '--window', 'week']],
@@ -47,8 +52,10 @@ describe('portcullis --help', () => {
     expect(code).toBe(0);
     for (const name of [
       'add',
+      'import',
       'agents',
       'keys',
+      'run',
       'runs',
       'budgets',
       'kill',

@@ -6,10 +6,12 @@ import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import type { CliContext } from './context.ts';
 import { doctorCommand } from './doctor.ts';
+import { importCommand } from './import.ts';
 import { keysCommand } from './keys.ts';
 import { killCommand } from './kill.ts';
 import { peopleCommand } from './people.ts';
 import { projectsCommand } from './projects.ts';
+import { runCommand } from './run.ts';
 import { runsCommand } from './runs.ts';
 import { secretsCommand } from './secrets.ts';
 import { usageCommand } from './usage.ts';
@@ -18,8 +20,10 @@ import { whoamiCommand } from './whoami.ts';
 /** The commands that work with a gate or its configuration, in the order of the help. */
 export const commands: readonly ((context: CliContext) => Command)[] = [
   addCommand,
+  importCommand,
   agentsCommand,
   keysCommand,
+  runCommand,
   runsCommand,
   budgetsCommand,
   killCommand,

@@ -1,14 +1,24 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { diff } from 'node:util';
 import type { Findings } from '../config/environment.ts';
 import { parseConfigFile } from '../config/file.ts';
 import { type CliContext, CliError } from './context.ts';
-import { printLine, styled } from './output.ts';
+import { printLine, printNote, styled } from './output.ts';
 import { visible } from './terminal-text.ts';
 
 // Stands for secrets that are set where the gate runs and not here; valid wherever the schema wants text or a URL.
 const standIn = 'https://unset.invalid/';
+
+/** The file of the gate that is meant: with the data of this installation (bin/portcullis says so) it is beside them. */
+export function configFileFor({ cwd }: CliContext, environment: CliContext['environment']): string {
+  const here = join(cwd, 'portcullis.yaml');
+  if (environment['CONFIG_FILE']) return resolve(cwd, environment['CONFIG_FILE']);
+  const installation = resolve(import.meta.dirname, '../../..');
+  const isOfInstallation = environment['DATA_DIR'] === join(installation, 'data');
+  return isOfInstallation && !existsSync(here) ? join(installation, 'portcullis.yaml') : here;
+}
 
 /** The text of the configuration file; empty when there is none yet. */
 export function readConfigFile(path: string): string {
@@ -60,4 +70,12 @@ export function printDifference(context: CliContext, before: string, after: stri
     if (operation > 0) context.stdout.write(`${styled(context, context.stdout, 'green', `+ ${visible(line)}`)}\n`);
     if (operation < 0) context.stdout.write(`${styled(context, context.stdout, 'red', `- ${visible(line)}`)}\n`);
   }
+}
+
+/** What is still to be done when the file was written. */
+export function sayWhatNext(context: CliContext, path: string, unset: readonly string[]): void {
+  if (unset.length === 0)
+    return printNote(context, `Written to ${path}. A gate that runs on this file reloads it by itself.`);
+  printNote(context, `Written to ${path}. Not set here: ${unset.join(', ')}.`);
+  printNote(context, 'Put it into the environment of the gate, or into .env where it runs, and restart the gate.');
 }

@@ -56,6 +56,17 @@ providers:
     expect(canaries.length).toBeGreaterThan(12);
   });
 
+  test('shows what only sounds like a secret, as long as it is what it is for', async () => {
+    const print = async (file: string) => {
+      writeFileSync(join(cwd, 'portcullis.yaml'), file);
+      return (await runCommand(['config', 'print'], { cwd })).stdout;
+    };
+    expect(await print('providers: { a: { credential: caller } }\n')).toContain('credential: caller');
+    expect(await print('models: { m: { targets: [{ max_output_tokens: 4096 }] } }\n')).toContain('4096');
+    expect(await print('providers: { a: { credential: my-canary } }\n')).not.toContain('my-canary');
+    expect(await print('models: { m: { targets: [{ max_output_tokens: my-canary }] } }\n')).not.toContain('my-canary');
+  });
+
   test('has defaults behind a comment sign and what was set without', async () => {
     const { stdout } = await runCommand(['config', 'print'], { environment: { HTTP_ADDR: '[::1]:9000' }, cwd });
     expect(stdout).toContain('\nHTTP_ADDR=[::1]:9000\n');

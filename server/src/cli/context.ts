@@ -21,7 +21,10 @@ export interface RunningGate {
   drain(): Promise<void>;
 }
 
-/** A failure that the person at the terminal caused or can mend: printed as one line, with this exit code. */
+/**
+ * A failure that the person at the terminal caused or can mend: printed as one line, with this exit code. An empty
+ * message prints nothing: all was said.
+ */
 export class CliError extends Error {
   readonly exitCode: number;
 

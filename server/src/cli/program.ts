@@ -15,7 +15,7 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     if (error instanceof CliError) {
-      context.stderr.write(`${error.message}\n`);
+      if (error.message !== '') context.stderr.write(`${error.message}\n`);
       return error.exitCode;
     }
     throw error;
@@ -25,6 +25,8 @@ export async function runCli(context: CliContext, args: readonly string[]): Prom
 function program(context: CliContext): Command {
   const root = new Command('portcullis')
     .description('The control plane for AI agents that you only half trust.')
+    // What follows the command of `run` is that command's own.
+    .enablePositionalOptions()
     .addHelpText('after', exitCodesHelp);
   for (const make of [upCommand, serveCommand, migrateCommand, ...commands, docsCommand])
     root.addCommand(make(context));

@@ -16,28 +16,48 @@ export interface Edit {
   readonly kept: readonly string[];
 }
 
-type Entries = Readonly<Record<string, unknown>>;
+export type Entries = Readonly<Record<string, unknown>>;
 
 /**
  * Adds to the file's text. Adding what is there already adds only the routes that are missing.
  * @throws CliError when the text is not YAML, or has another provider of that name
  */
 export function addProvider(before: string, { name, entry, models }: ProviderAddition): Edit {
-  const document = parseDocument(before);
+  const document = readDocument(before);
+  const known = document.hasIn(['providers', name]);
+  if (known && ['kind', 'base_url'].some((member) => document.getIn(['providers', name, member]) !== entry[member]))
+    throw new CliError(`There is another provider "${name}" in the file: choose a --name, or edit the file.`);
+  const route = { targets: [{ provider: name }] };
+  return addEntries(before, {
+    providers: known ? {} : { [name]: entry },
+    models: Object.fromEntries(models.map((model) => [model, route])),
+  });
+}
+
+/** What the file's text says under `providers`, as it is written. @throws CliError when it is not YAML */
+export function providersIn(text: string): Entries {
+  const content: unknown = readDocument(text).toJS({ maxAliasCount: 100 });
+  return (content as { providers: Entries }).providers;
+}
+
+/**
+ * Adds entries to the file's text. Providers must have names that are free; a model that has a route already keeps it.
+ * @throws CliError when the text is not YAML
+ */
+export function addEntries(before: string, { providers, models }: { providers: Entries; models: Entries }): Edit {
+  const document = readDocument(before);
+  const kept = Object.keys(models).filter((model) => document.hasIn(['models', model]));
+  const missing = Object.fromEntries(Object.entries(models).filter(([model]) => !kept.includes(model)));
+  return { text: withAdditions(before, document, { providers, models: missing }), kept };
+}
+
+function readDocument(text: string): Document {
+  const document = parseDocument(text);
   const error = document.errors[0];
   if (error) throw new CliError(`The configuration file is not YAML: ${error.message.split('\n')[0] ?? ''}.`);
   ensureMap(document, 'providers');
   ensureMap(document, 'models');
-
-  const known = document.hasIn(['providers', name]);
-  if (known && ['kind', 'base_url'].some((member) => document.getIn(['providers', name, member]) !== entry[member]))
-    throw new CliError(`There is another provider "${name}" in the file: choose a --name, or edit the file.`);
-  const missing = models.filter((model) => !document.hasIn(['models', model]));
-  const additions: Readonly<Record<string, Entries>> = {
-    providers: known ? {} : { [name]: entry },
-    models: Object.fromEntries(missing.map((model) => [model, { targets: [{ provider: name }] }])),
-  };
-  return { text: withAdditions(before, document, additions), kept: models.filter((model) => !missing.includes(model)) };
+  return document;
 }
 
 function ensureMap(document: Document, section: string): void {

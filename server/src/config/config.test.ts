@@ -165,6 +165,68 @@ models:
     expect(problems.join('\n')).toMatch(message);
   });
 
+  const providers = `
+  a: { kind: anthropic, credential: caller }
+  b: { kind: anthropic, credential: caller, base_url: "https://b.example.com" }
+  lab: { kind: openai-compatible, base_url: "http://x/v1", dialects: [chat, responses] }
+  played: { kind: sim }`;
+  const routes = (models: string) => `providers: ${providers}\nmodels: { m: { ${models} } }`;
+
+  it('has routes with their failover, limits and capabilities', () => {
+    const { config, problems } = load(
+      {},
+      routes(`on_failure: refuse, attempts_max: 5, cache_ttl_s: 60, targets: [
+        { provider: a, weight: 0, timeouts: { connect_ms: 500 } },
+        { provider: lab, capabilities: { context: 32768, max_output: 4096, images: false, reasoning: none } }]`),
+    );
+    expect(problems).toEqual([]);
+    expect(config.file.models['m']).toMatchObject({ on_failure: 'refuse', attempts_max: 5, cache_ttl_s: 60 });
+    const usual = load({}, routes('targets: [{ provider: lab }]')).config.file.models['m'];
+    expect(usual).toMatchObject({ on_failure: 'next', attempts_max: 3, lossy: 'refuse' });
+    expect(usual?.cache_ttl_s).toBeUndefined();
+  });
+
+  it.each([
+    ['more attempts than there may be', 'attempts_max: 11, targets: [{ provider: a }]', /attempts_max/],
+    ['no attempt', 'attempts_max: 0, targets: [{ provider: a }]', /attempts_max/],
+    ['another word for failover', 'on_failure: retry, targets: [{ provider: a }]', /on_failure/],
+    ['no target that is called first', 'targets: [{ provider: a, weight: 0 }]', /weight is not 0/],
+    [
+      'two names for one limit',
+      'targets: [{ provider: a, max_output_tokens: 5, capabilities: { max_output: 5 } }]',
+      /max_output_tokens.*write one of them/,
+    ],
+    ['an unknown capability', 'targets: [{ provider: a, capabilities: { vision: true } }]', /vision/],
+    ['the simulated model as a fallback', 'targets: [{ provider: a }, { provider: sim }]', /never stands in/],
+    ['it under another name', 'targets: [{ provider: lab }, { provider: played, weight: 0 }]', /never stands in/],
+    ["a caller's credential for two providers", 'targets: [{ provider: a }, { provider: b }]', /given to one provider/],
+  ])('refuses a route with %s', (_what, route, message) => {
+    expect(load({}, routes(route)).problems.join('\n')).toMatch(message);
+  });
+
+  it.each([
+    ['a key that is not used', '{ kind: openai, credential: caller, api_key: k }', /not used where credential is/],
+    ['a credential for the simulated model', '{ kind: sim, credential: caller }', /needs none/],
+    ['dialects of a kind that has its own', '{ kind: openai, api_key: k, dialects: [chat] }', /dialects/],
+    [
+      'a dialect twice',
+      '{ kind: openai-compatible, base_url: "http://x/v1", dialects: [chat, chat] }',
+      /dialects.*twice/,
+    ],
+    ['no dialect', '{ kind: openai-compatible, base_url: "http://x/v1", dialects: [] }', /dialects/],
+    ['no key for Gemini', '{ kind: gemini }', /api_key.*kind gemini/],
+    ['no key for Azure', '{ kind: azure, base_url: "https://x.openai.azure.com" }', /api_key.*kind azure/],
+    ['no address for Azure', '{ kind: azure, api_key: k }', /base_url.*kind azure/],
+    [
+      'the address of an API of Azure',
+      '{ kind: azure, api_key: k, base_url: "https://x.openai.azure.com/openai/v1/" }',
+      /base_url.*ends before \/openai/,
+    ],
+    ['a dialect that Gemini does not speak', '{ kind: gemini, api_key: k, dialects: [responses] }', /dialects/],
+  ])('refuses a provider with %s', (_what, provider, message) => {
+    expect(load({}, `providers: { p: ${provider} }`).problems.join('\n')).toMatch(message);
+  });
+
   it('must be there when it is named', () => {
     expect(loadConfig({ CONFIG_FILE: '/nowhere/portcullis.yaml' }, '/').problems).toEqual([
       'CONFIG_FILE: the file cannot be read.',

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { attemptsMax, cacheTtlMaxS } from '../base/limits.ts';
 import { parseUsd } from '../base/money.ts';
 import type { Findings } from './environment.ts';
 
@@ -40,41 +41,97 @@ const price = z.union(
 );
 
 const timeouts = z.strictObject({
+  connect_ms: milliseconds.optional(),
   first_byte_ms: milliseconds.optional(),
   idle_ms: milliseconds.optional(),
   total_ms: milliseconds.optional(),
 });
 
+const tokens = z.number().int().min(1).max(10_000_000);
+
+/** What the model behind a target can; what is left out is what its kind of provider usually can. */
+const capabilities = z.strictObject({
+  context: tokens.optional(),
+  max_output: tokens.optional(),
+  images: z.boolean().optional(),
+  documents: z.boolean().optional(),
+  tools: z.boolean().optional(),
+  parallel_tools: z.boolean().optional(),
+  tool_schemas: z.enum(['full', 'basic']).optional(),
+  structured_output: z.boolean().optional(),
+  reasoning: z.enum(['effort', 'budget', 'none']).optional(),
+  sampling: z.boolean().optional(),
+  prompt_caching: z.enum(['explicit', 'automatic', 'none']).optional(),
+});
+
 const provider = z
   .strictObject({
-    kind: z.enum(['anthropic', 'openai', 'openai-compatible', 'sim']),
+    kind: z.enum(['anthropic', 'openai', 'openai-compatible', 'gemini', 'azure', 'sim']),
     api_key: z.string().min(1).optional(),
     base_url: z.url({ protocol: /^https?$/, error: 'write an http or https URL' }).optional(),
     allow_private: z.boolean().default(false),
     type: z.enum(['api', 'subscription', 'opensource']).optional(),
+    credential: z.enum(['gate', 'caller']).default('gate'),
+    dialects: z
+      .tuple([z.enum(['chat', 'responses'])], z.enum(['chat', 'responses']))
+      .refine((all) => new Set(all).size === all.length, 'names a dialect twice')
+      .optional(),
     price: price.optional(),
   })
   .superRefine((value, context) => {
-    if (value.kind === 'openai-compatible' && value.base_url === undefined) {
-      context.addIssue({ code: 'custom', path: ['base_url'], message: 'is needed for kind openai-compatible' });
+    if ((value.kind === 'openai-compatible' || value.kind === 'azure') && value.base_url === undefined) {
+      context.addIssue({ code: 'custom', path: ['base_url'], message: `is needed for kind ${value.kind}` });
     }
-    if ((value.kind === 'anthropic' || value.kind === 'openai') && value.api_key === undefined) {
+    if (value.kind === 'azure' && /\/openai(\/v1)?\/?$/.test(value.base_url ?? '')) {
+      const message = 'for kind azure it ends before /openai: https://NAME.openai.azure.com';
+      context.addIssue({ code: 'custom', path: ['base_url'], message });
+    }
+    const needsKey = value.credential === 'gate' && !['openai-compatible', 'sim'].includes(value.kind);
+    if (needsKey && value.api_key === undefined) {
       context.addIssue({ code: 'custom', path: ['api_key'], message: `is needed for kind ${value.kind}` });
+    }
+    if (value.credential === 'caller' && value.api_key !== undefined) {
+      const message = "is not used where credential is caller: it is called with the caller's own";
+      context.addIssue({ code: 'custom', path: ['api_key'], message });
+    }
+    if (value.credential === 'caller' && value.kind === 'sim') {
+      context.addIssue({ code: 'custom', path: ['credential'], message: 'is not for kind sim, which needs none' });
+    }
+    if (value.dialects !== undefined && value.kind !== 'openai-compatible' && value.kind !== 'azure') {
+      const message = 'is for kinds openai-compatible and azure alone';
+      context.addIssue({ code: 'custom', path: ['dialects'], message });
     }
   });
 
-const target = z.strictObject({
-  provider: name,
-  model: z.string().min(1).max(200).optional(),
-  weight: z.number().int().min(1).max(1000).default(1),
-  max_output_tokens: z.number().int().min(1).max(10_000_000).optional(),
-  price: price.optional(),
-  timeouts: timeouts.optional(),
-});
+const target = z
+  .strictObject({
+    provider: name,
+    model: z.string().min(1).max(200).optional(),
+    /** Of 0 it is called only when others failed. */
+    weight: z.number().int().min(0).max(1000).default(1),
+    /** An older name of `capabilities.max_output`. */
+    max_output_tokens: tokens.optional(),
+    capabilities: capabilities.optional(),
+    price: price.optional(),
+    timeouts: timeouts.optional(),
+  })
+  .refine(({ max_output_tokens, capabilities }) => max_output_tokens === undefined || !capabilities?.max_output, {
+    path: ['max_output_tokens'],
+    message: 'is the same as capabilities.max_output: write one of them',
+  });
 
 const route = z.strictObject({
-  targets: z.array(target).min(1).max(16),
+  targets: z
+    .array(target)
+    .min(1)
+    .max(16)
+    .refine((targets) => targets.some(({ weight }) => weight > 0), 'need one whose weight is not 0'),
   lossy: z.enum(['refuse', 'allow']).default('refuse'),
+  /** Of a conversation that is too long for its target. */
+  trim: z.enum(['refuse', 'oldest_turns']).default('refuse'),
+  on_failure: z.enum(['next', 'refuse']).default('next'),
+  attempts_max: z.number().int().min(1).max(attemptsMax).default(3),
+  cache_ttl_s: z.number().int().min(1).max(cacheTtlMaxS).optional(),
 });
 
 const issuer = z.strictObject({
@@ -101,15 +158,18 @@ export const fileSchema = z
   })
   .superRefine((file, context) => {
     for (const [model, { targets }] of Object.entries(file.models)) {
-      for (const [index, { provider: wanted }] of targets.entries()) {
-        if (wanted !== 'sim' && !Object.hasOwn(file.providers, wanted)) {
-          context.addIssue({
-            code: 'custom',
-            path: ['models', model, 'targets', index, 'provider'],
-            message: `"${wanted}" is not a provider of this file`,
-          });
-        }
-      }
+      const refuse = (message: string, ...at: (string | number)[]) =>
+        context.addIssue({ code: 'custom', path: ['models', model, 'targets', ...at], message });
+      const providers = targets.map(({ provider }) => file.providers[provider]);
+      for (const [index, { provider: wanted }] of targets.entries())
+        if (wanted !== 'sim' && !providers[index])
+          refuse(`"${wanted}" is not a provider of this file`, index, 'provider');
+      const simulated = targets.filter(({ provider }, index) => (providers[index]?.kind ?? provider) === 'sim');
+      if (simulated.length > 0 && simulated.length < targets.length)
+        refuse('the simulated model never stands in for a real one: give it a route of its own');
+      const callers = targets.filter((_, index) => providers[index]?.credential === 'caller');
+      if (new Set(callers.map(({ provider }) => provider)).size > 1)
+        refuse("a caller's credential is given to one provider: only one in a route may have `credential: caller`");
     }
   });
 

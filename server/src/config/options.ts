@@ -231,13 +231,19 @@ export const options = {
     models,
     count(100, 3_600_000),
     '300000',
-    'From the upstream write to the first byte of the answer.',
+    "From the call to the first event of a stream's answer, or the first byte of another; pings do not count.",
   ),
   MODEL_IDLE_MS: option(
     models,
     count(100, 3_600_000),
     '120000',
     'Silence in a stream, and a client that does not read.',
+  ),
+  STREAM_PING_MS: option(
+    models,
+    count(100, 3_600_000),
+    '10000',
+    'A streamed call that hears nothing else for this long gets a ping; its head waits no longer than this for an answer.',
   ),
   MODEL_TOTAL_MS: option(models, count(1_000, 86_400_000), '600000', 'A model call in all; streams too.'),
 

@@ -6,11 +6,17 @@ import { PortcullisError } from '../base/errors.ts';
 export interface DerivedKeys {
   readonly keyPepper: KeyObject;
   readonly pageTokens: Buffer;
+  /** Seals the answers that are kept to be given again. */
+  readonly keptAnswers: KeyObject;
 }
 
 export function deriveKeys(masterKey: string): DerivedKeys {
   const derive = (label: string) => Buffer.from(hkdfSync('sha256', masterKey, '', `portcullis ${label}`, 32));
-  return { keyPepper: createSecretKey(derive('api key pepper')), pageTokens: derive('page tokens') };
+  return {
+    keyPepper: createSecretKey(derive('api key pepper')),
+    pageTokens: derive('page tokens'),
+    keptAnswers: createSecretKey(derive('kept answers')),
+  };
 }
 
 const masterKeyCharsMin = 32;

@@ -11,7 +11,7 @@ export interface Readiness {
 
 /** `/healthz` (alive, touches nothing) and `/readyz` (each dependency, with its own time limit). Neither asks for a credential. */
 export function registerHealth(app: FastifyInstance, checks: readonly Readiness[], draining: () => boolean): void {
-  app.get('/healthz', { helmet: false }, (_request, reply) => reply.type('text/plain').send('ok'));
+  app.get('/healthz', { config: { page: false } }, (_request, reply) => reply.type('text/plain').send('ok'));
   app.get('/readyz', async (_request, reply) => {
     const results = await Promise.all(checks.map(async (check) => ({ ...check, state: await stateOf(check) })));
     const ready = results.every(({ needed, state }) => !needed || state === 'ok' || state === 'degraded');

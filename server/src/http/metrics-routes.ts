@@ -33,8 +33,8 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
   app.get('/metrics', { onRequest: authorize }, async (_request, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   );
-  app.get('/v1/metrics', { onRequest: authorize, errorHandler: forbid }, (_request, reply) =>
-    reply.send(summary(options.throughput)),
+  app.get('/v1/metrics', { onRequest: authorize, errorHandler: forbid }, async (_request, reply) =>
+    reply.send(await summary(options)),
   );
 }
 
@@ -47,15 +47,24 @@ function forbid(thrown: Error, request: FastifyRequest, reply: FastifyReply): vo
   void reply.code(403).type('application/problem+json').send(JSON.stringify(body));
 }
 
-function summary(throughput: ThroughputMeter): Record<string, unknown> {
+async function summary({ throughput, metrics }: MetricsRoutesOptions): Promise<Record<string, unknown>> {
   const { rss } = process.memoryUsage();
   const mebibytes = (bytes: number) => Math.round((bytes / 1024 / 1024) * 10) / 10;
   return {
     timestamp: new Date().toISOString(),
     uptime_seconds: Math.round(process.uptime()),
+    cache: await cacheResults(metrics),
     latency: throughput.latency(),
     // maxRSS is in kibibytes.
     memory: { current_mb: mebibytes(rss), peak_mb: mebibytes(process.resourceUsage().maxRSS * 1024) },
     throughput: { total_requests: throughput.total, requests_per_second: throughput.perSecond() },
+    breakers: metrics.readings.breakers(),
   };
+}
+
+async function cacheResults({ responseCache }: Metrics): Promise<Record<string, number>> {
+  const { values } = await responseCache.get();
+  const count = (result: string) => values.find(({ labels }) => labels.result === result)?.value ?? 0;
+  const [hits, misses] = [count('hit'), count('miss')];
+  return { cache_hits: hits, cache_misses: misses, hit_rate: hits === 0 ? 0 : hits / (hits + misses) };
 }

@@ -7,7 +7,7 @@ import { handleCall } from '../gateway/models/pipeline.ts';
 import type { ThroughputMeter } from './throughput.ts';
 
 // Headers for pages, of no use to an SDK, on a path where every microsecond counts.
-const options = { helmet: false } as const;
+const options = { config: { page: false } } as const;
 
 /** The models door. The pipeline reads the body itself, after it knows the caller, and writes the answer itself. */
 export function registerModels(app: FastifyInstance, gate: ModelGate, throughput: ThroughputMeter): void {

@@ -68,9 +68,9 @@ function legacyMembers(error: PortcullisError): Record<string, string> {
 
 /** The models door's paths, and whatever a client mistakes for one of them. */
 function dialectOf({ url, headers }: FastifyRequest): Dialect | null {
-  const [, door] = /^\/v1\/(messages|chat|models)(?:[/?]|$)/.exec(url) ?? [];
+  const [, door] = /^\/v1\/(messages|chat|responses|models)(?:[/?]|$)/.exec(url) ?? [];
   if (door === 'messages') return 'anthropic';
-  if (door === 'chat') return 'chat';
+  if (door === 'chat' || door === 'responses') return door;
   // Anthropic's SDKs always send their version; OpenAI's never do.
   return door === undefined ? null : headers['anthropic-version'] === undefined ? 'chat' : 'anthropic';
 }

@@ -1,5 +1,4 @@
 import fastifyCors from '@fastify/cors';
-import fastifyHelmet from '@fastify/helmet';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AccessRecord } from '../base/access-record.ts';
 import { PortcullisError } from '../base/errors.ts';
@@ -17,8 +16,13 @@ import { type HostRules, createHostCheck } from './hosts.ts';
 import { MalformedRequests } from './malformed.ts';
 import { type ObserveOptions, observe } from './observe.ts';
 import { sendRefusal } from './refusal.ts';
+import { securityHeaders } from './security-headers.ts';
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** False for routes that no browser shows: they go without the headers for pages. */
+    page?: boolean;
+  }
   interface FastifyRequest {
     access: AccessRecord;
     /** The socket's address, or the one that a trusted proxy vouches for. */
@@ -85,23 +89,20 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
   const checkHost = createHostCheck(options);
-  app.addHook('onRequest', async (request, reply) => {
+  const security = securityHeaders(options.publicUrl);
+  // Not an async hook: a promise for each request would be made to say nothing.
+  app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply);
+    if (request.routeOptions.config.page !== false) reply.headers(security);
     if (request.url.length > urlBytesMax)
       throw new PortcullisError('invalid_argument', `The URL is longer than ${urlBytesMax} bytes.`);
-    if (probePaths.has(pathOf(request.url))) return;
+    if (probePaths.has(pathOf(request.url))) return done();
     checkHost(request.headers.host, request.headers.origin);
     if (options.draining())
       throw new PortcullisError('unavailable', 'The gate is being stopped: try again.', { retryAfterS: 1 });
+    done();
   });
 
-  await app.register(fastifyHelmet, {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"] },
-    },
-    hsts: options.publicUrl?.startsWith('https:') ? { maxAge: 63_072_000, includeSubDomains: false } : false,
-  });
   if (options.allowedOrigins.length > 0) {
     await app.register(fastifyCors, {
       origin: [...options.allowedOrigins],

@@ -1,7 +1,8 @@
-import type { KeyObject } from 'node:crypto';
+import { hash, type KeyObject, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
-import { hashSecret, parseApiKey } from './api-key.ts';
+import { verifiedKeysMax } from '../base/limits.ts';
+import { type ApiKey, digestsEqual, hashSecret, parseApiKey } from './api-key.ts';
 import type { Credential } from './credential.ts';
 import type { IdentityIndex } from './identity-index.ts';
 import type { KeyUses } from './key-uses.ts';
@@ -22,6 +23,9 @@ const refreshEveryMs = 100;
 /** Verifies API keys against the index, and asks the database only about ids that no one here has heard of. */
 export class ApiKeyVerifier implements Verifier {
   readonly #options: ApiKeyVerifierOptions;
+  /** By key id, of the secrets that held: a digest under a key of this process, and the one under the pepper. */
+  readonly #known = new Map<string, { readonly quick: Buffer; readonly slow: Buffer }>();
+  readonly #quickKey = randomBytes(32).toString('hex');
   #refreshing: Promise<void> | undefined;
   #refreshedAt = -Infinity;
 
@@ -37,10 +41,25 @@ export class ApiKeyVerifier implements Verifier {
     const { index, pepper, uses } = this.#options;
     // Another replica may have made it a moment ago.
     if (!index.hasKey(key.id)) await this.#refreshSoon();
-    const found = index.resolveKey(key.id, hashSecret(pepper, key.secret), clientAddress);
+    const quick = hash('sha256', this.#quickKey + key.secret, 'buffer');
+    const secretHash = this.#recall(key, quick) ?? hashSecret(pepper, key.secret);
+    const found = index.resolveKey(key.id, secretHash, clientAddress);
     if (typeof found === 'string') return { method: 'api_key', reason: found, keyId: key.id };
+    this.#remember(key, { quick, slow: secretHash });
     uses.note(found, clientAddress);
     return { principal: found };
+  }
+
+  /** What {@link hashSecret} would say, at a fifth of its cost. Whether it holds is for the index to say, each time anew. */
+  #recall({ id }: ApiKey, quick: Buffer): Buffer | null {
+    const known = this.#known.get(id);
+    return known && digestsEqual(known.quick, quick) ? known.slow : null;
+  }
+
+  #remember({ id }: ApiKey, digests: { readonly quick: Buffer; readonly slow: Buffer }): void {
+    if (this.#known.has(id)) return;
+    if (this.#known.size >= verifiedKeysMax) this.#known.clear();
+    this.#known.set(id, digests);
   }
 
   /** One read for all who ask before it begins. */

@@ -18,6 +18,8 @@ export interface AuthRequest {
   readonly url: string;
   /** As net/client-address.ts gives it. */
   readonly clientAddress: string;
+  /** The door may give a provider the caller's own credential there. */
+  readonly passesCredentialsOn?: boolean;
   /** Filled in as far as the credential was verified. */
   readonly access: AccessRecord;
 }
@@ -53,8 +55,8 @@ export class Authenticator {
    * cannot_verify or unavailable when it cannot be told now
    */
   async identify(request: AuthRequest): Promise<Principal> {
-    const { headers, url, clientAddress, access } = request;
-    const credential = readCredential(headers, url);
+    const { headers, url, clientAddress, access, passesCredentialsOn } = request;
+    const credential = readCredential(headers, url, passesCredentialsOn);
     const verdict = await this.#verify(credential, clientAddress);
     if ('principal' in verdict) {
       this.#options.onAttempt(verdict.principal.method, 'accepted');

@@ -34,6 +34,31 @@ describe('a credential', () => {
     expect(readCredential({ authorization: 'Digest x', ...other }, '/')).toEqual(unreadable('conflicting'));
   });
 
+  it('is read from x-portcullis-key as well, and must be the same there too', () => {
+    const key = { 'x-portcullis-key': 'secret-1' };
+    expect(readCredential(key, '/')).toEqual(token);
+    expect(readCredential({ ...key, 'x-api-key': 'secret-1', authorization: 'Bearer secret-1' }, '/')).toEqual(token);
+    expect(readCredential({ ...key, authorization: 'Bearer own' }, '/')).toEqual(unreadable('conflicting'));
+    expect(readCredential({ ...key, 'x-api-key': 'own' }, '/')).toEqual(unreadable('conflicting'));
+  });
+
+  it("is x-portcullis-key alone where a caller's own credential may stand beside it", () => {
+    const own = [{ authorization: 'Bearer own' }, { 'x-api-key': 'own' }, { authorization: 'Digest x' }, {}];
+    for (const headers of own)
+      expect(readCredential({ 'x-portcullis-key': 'secret-1', ...headers }, '/', true)).toEqual(token);
+    expect(readCredential({ 'x-portcullis-key': 'a, b', authorization: 'Bearer own' }, '/', true)).toEqual(
+      unreadable('malformed'),
+    );
+    // Without it nothing else than usual holds.
+    expect(readCredential({ authorization: 'Bearer a', 'x-api-key': 'b' }, '/', true)).toEqual(
+      unreadable('conflicting'),
+    );
+    expect(readCredential({ 'x-portcullis-key': '', authorization: 'Bearer secret-1' }, '/', true)).toEqual(token);
+    expect(readCredential({ 'x-portcullis-key': 'secret-1' }, '/?x-portcullis-key=x', true)).toEqual(
+      unreadable('in_url'),
+    );
+  });
+
   it('is refused in a form that nobody sends by intent', () => {
     expect(readCredential({ authorization: 'Bearer' }, '/')).toEqual(unreadable('malformed'));
     expect(readCredential({ authorization: 'Bearer a b' }, '/')).toEqual(unreadable('malformed'));

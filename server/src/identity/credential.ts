@@ -4,7 +4,7 @@ import type { RefusalReason } from './model.ts';
 /** What a request presents, not yet verified. */
 export type Credential =
   | { readonly kind: 'none' }
-  /** `x-api-key`, or `Authorization: Bearer` (RFC 6750). */
+  /** `x-portcullis-key`, `x-api-key`, or `Authorization: Bearer` (RFC 6750). */
   | { readonly kind: 'token'; readonly text: string }
   /** `user:password` (RFC 7617). */
   | { readonly kind: 'basic'; readonly text: string }
@@ -29,22 +29,33 @@ const credentialParameters = new Set([
   'key',
   'token',
   'x-api-key',
+  'x-portcullis-key',
 ]);
 
 /**
- * Finds the credential of a request. The same one in two headers is one; two different ones are refused, since whoever
+ * Finds the credential of a request. The same one in several headers is one; different ones are refused, since whoever
  * checks only one of them would be misled. One in the query string is refused, whatever the headers carry.
+ * @param passesCredentialsOn where `x-portcullis-key` is there, it alone says who calls: what else there is may be the
+ * caller's own credential at a provider (`credential: caller`), which means nothing here
  */
-export function readCredential(headers: Headers, url: string): Credential {
+export function readCredential(headers: Headers, url: string, passesCredentialsOn = false): Credential {
   if (hasCredentialInQuery(url)) return { kind: 'unreadable', reason: 'in_url' };
-  const fromAuthorization = readAuthorization(headers['authorization']);
-  const fromKey = readKeyHeader(headers['x-api-key']);
-  if (fromKey.kind === 'none') return fromAuthorization;
-  if (fromAuthorization.kind === 'none') return fromKey;
-  if (fromKey.kind === 'token' && fromAuthorization.kind === 'token' && fromKey.text === fromAuthorization.text) {
-    return fromKey;
-  }
+  const gateKey = readKeyHeader(headers['x-portcullis-key']);
+  if (passesCredentialsOn && gateKey.kind !== 'none') return gateKey;
+  const all = [gateKey, readKeyHeader(headers['x-api-key']), readAuthorization(headers['authorization'])];
+  const [first, ...others] = all.filter(({ kind }) => kind !== 'none');
+  if (first === undefined) return { kind: 'none' };
+  if (others.every((other) => isSame(first, other))) return first;
   return { kind: 'unreadable', reason: 'conflicting' };
+}
+
+/** Whether a header's value has a key of this gate in it, which no provider may ever see. */
+export function isGateCredential(value: string): boolean {
+  return /\bpcl_[A-Za-z0-9]/.test(value);
+}
+
+function isSame(one: Credential, other: Credential): boolean {
+  return one.kind === 'token' && other.kind === 'token' && one.text === other.text;
 }
 
 function readKeyHeader(value: Headers[string]): Credential {

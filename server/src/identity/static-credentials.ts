@@ -65,6 +65,7 @@ export class StaticCredentials implements Verifier {
 
   verify(credential: Credential): Verdict | null {
     if (credential.kind !== 'token' && credential.kind !== 'basic') return null;
+    if (credential.kind === 'token' && this.#entries.length === 0) return null;
     const digest = this.#digest(credential.text);
     let found: Principal | null = null;
     for (const entry of this.#entries) {

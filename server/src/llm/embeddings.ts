@@ -1,7 +1,6 @@
-import { jsonDepthMax } from '../base/limits.ts';
 import { BodyFields, nameSet } from './body-fields.ts';
 import type { RequestFacts } from './facts.ts';
-import { type ScannedBody, scanObject } from './json-scan.ts';
+import type { ScannedBody } from './json-scan.ts';
 import { backslash, openBrace, quote } from './json-text.ts';
 import { isJsonObject } from './object-reader.ts';
 import { countOf, credible } from './usage-watcher.ts';
@@ -20,7 +19,7 @@ const fieldNames = nameSet('model input dimensions encoding_format user').union(
 export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
   const fields = new BodyFields(body, scanned, fieldNames);
   const named = fields.model();
-  // Whatever else these hold is the provider's to judge; of a wrong type another parser could make something else.
+  // Their values are the provider's to judge; a wrong type is refused here, by name.
   fields.integer('dimensions', 1);
   fields.string('encoding_format');
   fields.string('user');
@@ -59,14 +58,9 @@ function hasObject(json: Buffer): boolean {
   return false;
 }
 
-/**
- * The usage that an answer with embeddings reports, read without parsing its vectors, which may be millions of numbers.
- * Null where it reports none, or none that is credible: nobody embeds nothing.
- * @throws PortcullisError invalid_argument when the answer is no JSON object
- */
-export function readUsage(answer: Buffer): Usage | null {
-  const member = scanObject(answer, { depthMax: jsonDepthMax }).members.get('usage');
-  const usage = member && (JSON.parse(answer.toString('utf8', member.start, member.end)) as unknown);
+/** The usage of an answer with embeddings; null where it reports none, or none that is credible: nobody embeds nothing. */
+export function readUsage(answer: unknown): Usage | null {
+  const usage = isJsonObject(answer) ? answer['usage'] : null;
   if (!isJsonObject(usage)) return null;
   const input = countOf(usage['prompt_tokens'] ?? usage['total_tokens']);
   return input === 0 ? null : credible({ ...noUsage, input });

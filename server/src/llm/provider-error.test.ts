@@ -7,6 +7,24 @@ function translate(from: Dialect, to: Dialect, status: number, body: unknown) {
   return { status: translated.status, body: JSON.parse(translated.body) };
 }
 
+describe("Google's error, in a list or by itself", () => {
+  const error = { code: 403, message: 'Not for you.', status: 'PERMISSION_DENIED', details: [] };
+  test.each([[[{ error }]], [{ error }]])('is told by its class, in its own words: %j', (body) => {
+    expect(translate('chat', 'chat', 403, body).body.error).toMatchObject({
+      message: 'Not for you.',
+      type: 'permission_error',
+    });
+    expect(translate('chat', 'anthropic', 403, body).body.error).toEqual({
+      message: 'Not for you.',
+      type: 'permission_error',
+    });
+  });
+
+  test.each([[[]], [[[error]]], [[5]]])('is none in %j', (body) => {
+    expect(translate('chat', 'anthropic', 400, body).body.error.message).toBe('The provider answered with status 400.');
+  });
+});
+
 describe("a chat provider's error", () => {
   test.each([
     [400, { message: 'Bad.', type: 'invalid_request_error', param: 'x', code: null }, 'invalid_request_error'],
@@ -61,6 +79,18 @@ describe("a chat provider's error", () => {
       });
     },
   );
+
+  test.each([
+    [401, 'invalid_request_error', 'authentication_error'],
+    [404, 'invalid_request_error', 'not_found_error'],
+    [413, 'invalid_request_error', 'request_too_large'],
+    [503, 'server_error', 'overloaded_error'],
+    [400, 'invalid_request_error', 'invalid_request_error'],
+    [500, 'server_error', 'api_error'],
+  ])('of status %i is of the class that it says where the type %s says less', (status, type, told) => {
+    const body = { error: { message: 'Hm.', type, code: null } };
+    expect(translate('chat', 'anthropic', status, body).body.error.type).toBe(told);
+  });
 
   test('as bare text is told as it is', () => {
     expect(translate('chat', 'anthropic', 404, { error: 'model "x" not found' }).body.error.message).toBe(
@@ -122,12 +152,14 @@ describe('an error of Responses', () => {
       { type: 'response.failed', response: { error: { code: 'server_is_overloaded', message: 'Slow.' } } },
       'unavailable',
     ],
-    [
-      { type: 'response.failed', response: { error: { code: 'context_length_exceeded', message: 'Slow.' } } },
-      'invalid_argument',
-    ],
   ])('in a stream is read where the vendor puts it: %j', (event, code) => {
     expect(providerError('responses', event)).toMatchObject({ code, message: 'Slow.' });
+  });
+
+  test('about too long a prompt begins as Claude Code expects it, and has the code that Codex expects', () => {
+    const error = { code: 'context_length_exceeded', message: 'Too many tokens.' };
+    const expected = { ...error, message: 'prompt is too long: Too many tokens.' };
+    expect(providerError('responses', { type: 'response.failed', response: { error } })).toMatchObject(expected);
   });
 
   test('has the shape that it has in chat, and both are told from each other by nothing', () => {

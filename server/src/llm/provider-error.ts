@@ -31,7 +31,7 @@ interface FaultNames {
 const faults: Readonly<Record<Fault, FaultNames>> = {
   invalid: { code: 'invalid_argument', anthropic: 'invalid_request_error', openai: openai('invalid_request_error') },
   context: {
-    code: 'invalid_argument',
+    code: 'context_length_exceeded',
     anthropic: 'invalid_request_error',
     openai: openai('invalid_request_error', 'context_length_exceeded'),
   },
@@ -80,6 +80,9 @@ const byName: ReadonlyMap<unknown, Fault> = new Map<string, Fault>([
   ['server_is_overloaded', 'overloaded'],
   ['slow_down', 'overloaded'],
   ['invalid_prompt', 'invalid'],
+  // What this gate itself says, and writes of Google's errors before they are read once more
+  ['overloaded', 'overloaded'],
+  ['timeout', 'timeout'],
   // Google's (AIP-193), as `status`
   ['INVALID_ARGUMENT', 'invalid'],
   ['FAILED_PRECONDITION', 'invalid'],
@@ -122,14 +125,9 @@ export function providerError(from: Dialect, json: unknown): PortcullisError {
   return new PortcullisError(faults[fault].code, fault === 'context' ? markedOverflow(told) : told);
 }
 
-/** Claude Code knows an overflow of the context by these first words alone, and `isOverflow` does. */
+/** Claude Code knows an overflow of the context by these first words alone. */
 function markedOverflow(message: string): string {
   return overflow.anthropic.test(message) ? message : `prompt is too long: ${message}`;
-}
-
-/** Whether the context overflowed: clients of OpenAI know it by a code of its own, and shorten the conversation. */
-export function isOverflow({ code, message }: PortcullisError): boolean {
-  return code === faults.context.code && overflow.anthropic.test(message);
 }
 
 export interface TranslatedError {
@@ -180,7 +178,9 @@ function readFault(from: Dialect, body: unknown, status: number | null): { fault
   const message = typeof text === 'string' ? text.slice(0, messageCharsMax) : null;
   if (message !== null && overflow[from].test(message)) return { fault: 'context', message };
   const named = byName.get(error['code']) ?? byName.get(error['type']) ?? byName.get(error['status']);
-  return { fault: named ?? faultOfStatus(status), message };
+  const broad = named === undefined || named === 'invalid' || named === 'api';
+  // OpenAI calls most errors alike, and tells them apart by their status.
+  return { fault: (broad ? byStatus.get(status ?? 0) : named) ?? named ?? faultOfStatus(status), message };
 }
 
 /** Responses tells of a failure in the response that failed. */

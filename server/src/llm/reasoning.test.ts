@@ -62,6 +62,13 @@ describe('the wish to think', () => {
     expect(fit({ effort: 'none' }, 'budget').told?.effort).toBe('none');
   });
 
+  test('goes in words where the dialect has no word for a budget, whatever the model is told by', () => {
+    for (const to of ['chat', 'responses'] as const) {
+      expect(fit({ effort: 'high' }, 'budget', { to })).toEqual(fit({ effort: 'high' }, 'effort', { to }));
+      expect(fit({ budgetTokens: 9_000 }, 'budget', { to }).told).toMatchObject({ effort: 'high', budgetTokens: null });
+    }
+  });
+
   test.each<[string, Partial<Conversation>]>([
     ['a call is forced', { toolChoice: { mode: 'required', parallel: true } }],
     ['one tool is forced', { toolChoice: { mode: 'tool', name: 'f', parallel: true } }],

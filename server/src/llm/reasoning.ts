@@ -43,8 +43,10 @@ function tellable(
   { reasoning: kind, maxOutputTokens: cap }: Capabilities,
 ): ReasoningRequest | null {
   if (kind === 'none' || (to === 'anthropic' && forbidsThinking(conversation))) return null;
-  if (kind === 'effort') return { ...reasoning, effort: reasoning.effort ?? effortOf(reasoning), budgetTokens: null };
-  if (to === 'anthropic' && continuesUnsealed(conversation)) return null;
+  // Only Anthropic's dialect has a word for a budget.
+  if (kind === 'effort' || to !== 'anthropic')
+    return { ...reasoning, effort: reasoning.effort ?? effortOf(reasoning), budgetTokens: null };
+  if (continuesUnsealed(conversation)) return null;
   const budgetTokens = budgetOf(reasoning, Math.min(conversation.maxOutputTokens ?? Infinity, cap ?? Infinity));
   return budgetTokens < budgetTokensMin ? null : { ...reasoning, effort: null, budgetTokens };
 }

@@ -6,6 +6,7 @@ import type { Dialect } from './dialect.ts';
 import { fitTo } from './fit.ts';
 import { type LegalNames, withLegalNames } from './legal-names.ts';
 import { Losses } from './losses.ts';
+import { fitReasoning } from './reasoning.ts';
 import type { StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
 import type { Usage } from './usage.ts';
 import { type WireFormat, wireFormats } from './wire-formats.ts';
@@ -57,11 +58,7 @@ export interface StreamTranslator {
   readonly outputBytes: number;
 }
 
-/**
- * Translates a request between dialects, and keeps what its answer needs for the way back.
- * @throws PortcullisError invalid_argument naming the field or block that is malformed or has no counterpart
- */
-export function translateRequest(request: {
+export interface TranslationRequest {
   /** The caller's dialect. */
   readonly from: Dialect;
   /** The provider's dialect. */
@@ -69,24 +66,62 @@ export function translateRequest(request: {
   /** Parsed by `parseExactJson`, or large numbers in tool arguments are rounded. */
   readonly body: unknown;
   readonly target: Target;
-}): TranslatedRequest {
-  const { target } = request;
-  const caller = wireFormats[request.from];
-  const provider = wireFormats[request.to];
-  const losses = new Losses(target.lossy);
-  const asked = caller.parseRequest(request.body, losses);
-  const { conversation, names } = withLegalNames(fitTo(asked, request.to, target.capabilities, losses));
-  const body = provider.writeRequest(conversation, target, losses);
+}
+
+/** A request that is read and fitted to its target, and not written yet: it may still have to be shortened. */
+export interface Draft {
+  /** What the model is to be shown. */
+  readonly conversation: Conversation;
+  /**
+   * Writes the conversation, or what was made of it, with an answer of at most `maxOutputTokens` (null: as its own limits
+   * say). Called once.
+   * @throws PortcullisError invalid_argument naming the field or block that has no counterpart
+   */
+  write(conversation: Conversation, maxOutputTokens: number | null): TranslatedRequest;
+}
+
+/**
+ * Translates a request between dialects, and keeps what its answer needs for the way back.
+ * @throws PortcullisError invalid_argument naming the field or block that is malformed or has no counterpart
+ */
+export function translateRequest(request: TranslationRequest): TranslatedRequest {
+  const draft = draftRequest(request);
+  return draft.write(draft.conversation, null);
+}
+
+/** The first half of `translateRequest`. @throws PortcullisError as it does */
+export function draftRequest({ from, to, body, target: declared }: TranslationRequest): Draft {
+  const caller = wireFormats[from];
+  const provider = wireFormats[to];
+  const losses = new Losses(declared.lossy);
+  const asked = caller.parseRequest(body, losses);
   return {
-    body,
-    dropped: losses.names,
-    answer: (json) => translateAnswer(json, asked, caller, provider, target, names),
-    stream: (options) => {
-      const answerLosses = new Losses(target.lossy, 'answer');
-      const encoder = caller.createEncoder({ createdS: nowS(), request: asked, includeUsage: options.includeUsage });
-      return new Translator(provider.createDecoder(answerLosses), encoder, names, target, options.requestId);
+    conversation: fitTo(asked, to, declared.capabilities, losses),
+    write: (fitted, maxOutputTokens) => {
+      const target = maxOutputTokens === null ? declared : withOutputLimit(declared, maxOutputTokens);
+      // How much it may think depends on how much it may say.
+      const reasoning = target === declared ? fitted.reasoning : fitReasoning(fitted, to, target.capabilities, losses);
+      const { conversation, names } = withLegalNames({ ...fitted, reasoning });
+      return {
+        body: provider.writeRequest(conversation, target, losses),
+        dropped: losses.names,
+        answer: (json) => translateAnswer(json, asked, caller, provider, target, names),
+        stream: (options) => {
+          const answerLosses = new Losses(target.lossy, 'answer');
+          const encoder = caller.createEncoder({
+            createdS: nowS(),
+            request: asked,
+            includeUsage: options.includeUsage,
+          });
+          return new Translator(provider.createDecoder(answerLosses), encoder, names, target, options.requestId);
+        },
+      };
     },
   };
+}
+
+function withOutputLimit(target: Target, maxOutputTokens: number): Target {
+  return { ...target, capabilities: { ...target.capabilities, maxOutputTokens } };
 }
 
 function translateAnswer(

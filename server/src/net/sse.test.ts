@@ -45,6 +45,31 @@ describe('frames', () => {
     expect(parser.end()).toEqual({ frames: [], rest: Buffer.from('data: y') });
   });
 
+  it('mean the same whatever ends their lines', () => {
+    const line = fc.constantFrom(
+      'data: {"日":1}',
+      'data:x',
+      'data',
+      'data:  y',
+      'dat: no',
+      'event: e',
+      'event',
+      ': hm',
+      'datax: no',
+      'id: 1',
+    );
+    fc.assert(
+      fc.property(fc.array(line, { minLength: 1 }), (lines) => {
+        const fields = ['\n', '\r\n', '\r'].map((end) => {
+          const { frames } = readText([...lines, '', ''].join(end));
+          return frames.map(({ event, data }) => [event, data]);
+        });
+        expect(fields[1]).toEqual(fields[0]);
+        expect(fields[2]).toEqual(fields[0]);
+      }),
+    );
+  });
+
   it.each([
     ['a comment', ': keepalive\n\n', '', ''],
     ['data in several lines', 'data: a\ndata:\ndata:  b\n\n', '', 'a\n\n b'],

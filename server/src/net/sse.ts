@@ -13,6 +13,8 @@ export interface SseFrame {
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
+const colon = 0x3a;
+const space = 0x20;
 const nothing: Buffer = Buffer.alloc(0);
 
 // Where the parser stands between two bytes.
@@ -96,8 +98,7 @@ export class SseFrames {
       this.#heldLength = 0;
     }
     this.#checkLength(raw.length);
-    const text = raw.toString();
-    const fields = parseFields(this.#isFirst && text.startsWith('\uFEFF') ? text.slice(1) : text);
+    const fields = parseFields(raw, this.#isFirst);
     this.#isFirst = false;
     return { ...fields, raw };
   }
@@ -127,16 +128,34 @@ function find(chunk: Buffer, byte: number, from: number): number {
   return at < 0 ? chunk.length : at;
 }
 
-function parseFields(text: string): { event: string; data: string } {
+const dataField = Buffer.from('data');
+const eventField = Buffer.from('event');
+const byteOrderMark = Buffer.from('\uFEFF');
+
+/** The bytes of the values alone become text: what else a frame has is looked at and left. */
+function parseFields(raw: Buffer, isFirst: boolean): { event: string; data: string } {
+  const bytes = raw.includes(carriageReturn)
+    ? Buffer.from(raw.toString('latin1').replaceAll(/\r\n?/g, '\n'), 'latin1')
+    : raw;
+  let at = isFirst && bytes.indexOf(byteOrderMark) === 0 ? byteOrderMark.length : 0;
   let event = '';
   let data: string | null = null;
-  for (const line of text.includes('\r') ? text.split(/\r\n|\r|\n/) : text.split('\n')) {
-    const colon = line.indexOf(':');
-    const name = colon < 0 ? line : line.slice(0, colon);
-    if (name !== 'event' && name !== 'data') continue;
-    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
-    if (name === 'event') event = value;
-    else data = data === null ? value : `${data}\n${value}`;
+  while (at < bytes.length) {
+    const end = find(bytes, lineFeed, at);
+    const value = valueOf(bytes, dataField, at, end);
+    if (value !== null) data = data === null ? value : `${data}\n${value}`;
+    else event = valueOf(bytes, eventField, at, end) ?? event;
+    at = end + 1;
   }
   return { event, data: data ?? '' };
+}
+
+/** The value of the line from `at` to `end` if it is a field of that name; null where it is not. */
+function valueOf(bytes: Buffer, name: Buffer, at: number, end: number): string | null {
+  const nameEnd = at + name.length;
+  if (nameEnd > end) return null;
+  for (let i = 0; i < name.length; i++) if (bytes[at + i] !== name[i]) return null;
+  if (nameEnd === end) return '';
+  if (bytes[nameEnd] !== colon) return null;
+  return bytes.toString('utf8', bytes[nameEnd + 1] === space ? nameEnd + 2 : nameEnd + 1, end);
 }

@@ -4,8 +4,9 @@ import type { Tx } from './tx.ts';
 const readOnly = 'SELECT';
 const appendOnly = 'SELECT, INSERT';
 const ended = 'SELECT, INSERT, UPDATE';
+const passing = 'SELECT, INSERT, UPDATE, DELETE';
 
-/** What the application's role may do, by table. Rows end rather than vanish, so nothing grants DELETE. */
+/** What the application's role may do, by table. Rows end rather than vanish; only answers kept for a time are deleted. */
 export const appPrivileges: Readonly<Record<string, string>> = {
   schema_migrations: readOnly,
   control_version: 'SELECT, UPDATE',
@@ -21,6 +22,9 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   holds: ended,
   attempts: appendOnly,
   audit_entries: appendOnly,
+  idempotency_keys: passing,
+  cache_entries: passing,
+  cache_quarantine: passing,
 };
 
 /**

@@ -48,6 +48,14 @@ test('each connection carries the timeouts and the name', async () => {
   expect(rows[0]).toEqual({ statement: '1234ms', lock: '567ms', idle: '1234ms', name: 'test' });
 });
 
+test('only where statements read by key, plans do not depend on statistics', async () => {
+  const sql = `SELECT current_setting('enable_seqscan') AS scan, current_setting('plan_cache_mode') AS mode`;
+  const pool = createPool({ ...testBounds, connectionString: db.appUrl, plansByKey: true });
+  expect((await pool.query(sql)).rows).toEqual([{ scan: 'off', mode: 'force_generic_plan' }]);
+  await pool.end();
+  expect((await db.pool.query(sql)).rows).toEqual([{ scan: 'on', mode: 'auto' }]);
+});
+
 test('a statement over its time and a lock that is held are unavailability', async () => {
   const pool = createPool({ ...testBounds, connectionString: db.appUrl, statementMs: 100, lockMs: 50 });
   expect(isUnavailable(await failureOf(pool.query('SELECT pg_sleep(5)')))).toBe(true);

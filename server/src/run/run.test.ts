@@ -3,6 +3,7 @@ import { createTestDatabase, testBounds, type TestDatabase } from '../../../test
 import { systemClock } from '../base/clock.ts';
 import { runsRunningPerAgentMax } from '../base/limits.ts';
 import { createLogger } from '../base/log.ts';
+import { BudgetService, type NewBudget } from '../budget/budget-service.ts';
 import type { Principal } from '../identity/model.ts';
 import { ControlFeed } from '../pg/control-feed.ts';
 import { controlWrite } from '../pg/tx.ts';
@@ -16,6 +17,7 @@ let db: TestDatabase;
 let feed: ControlFeed;
 let index: RunIndex;
 let runs: RunService;
+let budgets: BudgetService;
 const kills = new KillIndex();
 
 beforeAll(async () => {
@@ -32,7 +34,8 @@ beforeAll(async () => {
     );
   });
   index = new RunIndex(() => feed.refresh());
-  runs = new RunService(db.pool, systemClock, index, kills);
+  budgets = new BudgetService(db.pool, Date.now);
+  runs = new RunService(db.pool, systemClock, index, kills, budgets);
   feed = new ControlFeed({
     connection: { ...testBounds, connectionString: db.appUrl },
     parts: [kills, index],
@@ -184,6 +187,56 @@ describe('a run', () => {
     await expect(start(one)).resolves.toBeDefined();
     await feed.reach((await service.release(by, 'req_t', { id: result.id, projectId: 'prj_a' })).version, 5000);
     await expect(start(two)).resolves.toBeDefined();
+  });
+
+  test('is not started while nothing is left of a budget that counts all of it', async () => {
+    const by = agent('psn_1', { kind: 'operator', agentId: null, name: 'Ada' });
+    const any: NewBudget['selector'] = {
+      personId: null,
+      agentId: null,
+      keyId: null,
+      workflow: null,
+      runId: null,
+      providerType: null,
+      provider: null,
+      model: null,
+    };
+    const budget = async (name: string, selector: Partial<NewBudget['selector']>, more: Partial<NewBudget> = {}) => {
+      const { result } = await budgets.create(by, 'req_t', {
+        projectId: 'prj_a',
+        name,
+        selector: { ...any, ...selector },
+        unit: 'requests',
+        window: 'lifetime',
+        timeZone: 'UTC',
+        limit: 2n,
+        mode: 'enforce',
+        ...more,
+      });
+      await db.pool.query(
+        `INSERT INTO budget_counters (budget_id, window_key, held, posted) VALUES ($1, 'lifetime', 1, 1)`,
+        [result.id],
+      );
+      return result.id;
+    };
+    // None of these refuses every call of a run.
+    await budget('only one model', { model: 'dear-*' });
+    await budget('another agent', { agentId: 'agt_1' });
+    await budget('another workflow', { workflow: 'write-docs' });
+    await budget('dry run', {}, { mode: 'dry_run' });
+    await budget('no limit', {}, { limit: null });
+    await expect(start(two)).resolves.toBeDefined();
+    for (const [selector, more] of [
+      [{ agentId: 'agt_2' }, {}],
+      [{ workflow: 'fix-bug' }, {}],
+      [{ agentId: 'agt_2' }, { window: 'run', limit: 0n }],
+    ] as const) {
+      const id = await budget('spent', selector, more);
+      await expect(start(two)).rejects.toMatchObject({ code: 'budget_exceeded', members: { rule: 'spent' } });
+      await budgets.update(by, 'req_t', { projectId: 'prj_a', id, name: undefined, limit: 3n, mode: undefined });
+      await expect(start(two)).resolves.toBeDefined();
+      await budgets.delete(by, 'req_t', { projectId: 'prj_a', id });
+    }
   });
 
   test('above the limit of its agent is refused', async () => {

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { nameCharsMax, reasonCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
+import type { BudgetService } from '../budget/budget-service.ts';
 import { sumUsage, type UsageTotal } from '../budget/usage-store.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
@@ -28,18 +29,26 @@ export class RunService {
   readonly #clock: Clock;
   readonly #index: RunIndex;
   readonly #kills: KillIndex;
+  readonly #budgets: Pick<BudgetService, 'requireLeft'>;
 
-  constructor(pool: Pool, clock: Clock, index: RunIndex, kills: KillIndex) {
+  constructor(
+    pool: Pool,
+    clock: Clock,
+    index: RunIndex,
+    kills: KillIndex,
+    budgets: Pick<BudgetService, 'requireLeft'>,
+  ) {
     this.#pool = pool;
     this.#clock = clock;
     this.#index = index;
     this.#kills = kills;
+    this.#budgets = budgets;
   }
 
   /**
    * Starts a run of the calling agent, or of the one that another principal names.
-   * @throws PortcullisError killed, invalid_argument, policy_denied (a key bound to a run), not_found (no such agent),
-   * conflict (the agent is disabled, or has too many runs)
+   * @throws PortcullisError killed, budget_exceeded (nothing is left of a budget that counts all of the run),
+   * invalid_argument, policy_denied (a key bound to a run), not_found (no such agent), conflict (the agent is disabled, or has too many runs)
    */
   async start(
     by: Principal,
@@ -60,6 +69,7 @@ export class RunService {
     if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {
       throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
     }
+    await this.#budgets.requireLeft({ projectId, agentId, workflow });
     return controlWrite(this.#pool, async (tx, version) => {
       await requireActiveAgent(tx, projectId, agentId);
       const run = await insertRun(tx, version, { id: newId('run'), projectId, agentId, workflow });

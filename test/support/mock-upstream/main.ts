@@ -4,7 +4,7 @@ import { createCannedServer } from './canned.ts';
 import { createMockServer } from './server.ts';
 
 /**
- * A mock model provider (Anthropic Messages, OpenAI Chat Completions) in a process of its own.
+ * A mock model provider (Anthropic Messages, OpenAI Chat Completions and Responses) in a process of its own.
  * Prints one line of JSON, `{"port": n}`, when it listens; SIGTERM and SIGINT end it.
  */
 const { values } = parseArgs({

@@ -2,6 +2,8 @@ import { anthropic } from './anthropic.ts';
 import { type Chunk, compose, countInput, type Tokens } from './answer.ts';
 import { chat } from './chat.ts';
 import { isRefusal, type MockDialect } from './dialect.ts';
+import { embeddings } from './embeddings.ts';
+import { responses } from './responses.ts';
 import type { Script } from './script.ts';
 
 /** What goes out on a connection, before the script's faults are applied to it. */
@@ -36,11 +38,17 @@ const operations: Record<string, MockDialect> = {
   'POST /v1/messages': anthropic,
   'POST /v1/messages/count_tokens': anthropic,
   'POST /v1/chat/completions': chat,
+  'POST /v1/responses': responses,
+  'POST /v1/embeddings': chat,
 };
+
+/** Azure's and Google's addresses of the same endpoints. */
+const elsewhere = /(?<=^[A-Z]+ )\/(?:openai\/v1|v1beta\/openai)(?=\/)/;
 
 /** Decides what is said to a request. `scriptFor` finds the script of a model, null when there is no such model. */
 export function decide(request: Request, scriptFor: (model: string) => Script | null): Decision {
-  const { operation, body, sequence } = request;
+  const { body, sequence } = request;
+  const operation = request.operation.replace(elsewhere, '/v1');
   const dialect = operations[operation] ?? (request.anthropicVersion ? anthropic : chat);
   const requestId = `req_mock_${sequence}`;
   const json = (status: number, text: string, charge: Tokens | null = null): Performance => ({
@@ -80,6 +88,10 @@ export function decide(request: Request, scriptFor: (model: string) => Script | 
   function answered(): Performance {
     if (operation.endsWith('/count_tokens')) {
       return json(200, JSON.stringify({ input_tokens: script?.usage?.input ?? countInput(body.length) }));
+    }
+    if (operation.endsWith('/embeddings')) {
+      const { text, charge } = embeddings(fields ?? {}, script ?? {}, body.length);
+      return json(200, text, charge);
     }
     const asked = dialect.read(fields ?? {});
     if (isRefusal(asked)) return refuse(asked.status, asked.message);

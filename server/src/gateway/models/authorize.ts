@@ -4,40 +4,54 @@ import { matchesWildcard } from '../../base/wildcard.ts';
 import type { Spender } from '../../budget/model.ts';
 import type { Principal } from '../../identity/model.ts';
 import type { Dialect } from '../../llm/dialect.ts';
+import { readFacts as embeddingFacts } from '../../llm/embeddings.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { scanObject } from '../../llm/json-scan.ts';
-import type { TranslatedRequest } from '../../llm/translate.ts';
 import type { Flight } from '../../policy/flights.ts';
 import type { RunningRun } from '../../run/run-index.ts';
 import type { Call } from './call.ts';
+import { callerCredential } from './caller-credential.ts';
+import { embeddingRoute } from './embedding-route.ts';
 import { header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { requireScope } from './identify.ts';
-import { prepare } from './prepare.ts';
-import { type Target, chooseTarget } from './routing.ts';
+import { passingQuery } from './passing-query.ts';
+import { type Prepared, prepare } from './prepare.ts';
+import { type Route, type Target, chooseTarget } from './routing.ts';
 import { wire } from './wire.ts';
 
-/** What the call may do: where it goes, and with what bytes. */
-export type Plan = CallPlan | { readonly kind: 'count_locally' };
+/** What the call may do: where it goes first, and with what bytes. */
+export type Plan = CallPlan | CountPlan;
 
-export interface CallPlan {
+/** To be counted here, as the model of that target would be shown it. */
+export interface CountPlan {
+  readonly kind: 'count_locally';
+  readonly target: Target;
+  readonly dialectOut: Dialect;
+  readonly modelServed: string;
+}
+
+/** One attempt at a call. */
+export interface CallPlan extends Prepared {
   readonly kind: 'call';
+  readonly route: Route;
   readonly target: Target;
   readonly dialectOut: Dialect;
   readonly modelServed: string;
   readonly facts: RequestFacts;
   readonly streamed: boolean;
   readonly spender: Spender;
-  readonly body: Buffer;
-  /** Null where both sides speak the same dialect and bytes pass. */
-  readonly translation: TranslatedRequest | null;
-  /** The gate asked for usage in the stream and the client did not. */
-  readonly hideUsage: boolean;
+  /** What of the client's query passes. */
+  readonly query: string;
+  /** The caller's own, where the provider is called with it. */
+  readonly credential: Readonly<Record<string, string>> | null;
+  /** The same call at another target. @throws PortcullisError what that target cannot take */
+  readonly at: (target: Target) => Promise<CallPlan>;
 }
 
 /**
  * Whether this principal may make this call, and what it becomes.
- * @throws PortcullisError insufficient_scope, invalid_argument, policy_denied, not_found, killed
+ * @throws PortcullisError insufficient_scope, invalid_argument, context_length_exceeded, policy_denied, not_found, killed
  */
 export async function authorize(
   gate: ModelGate,
@@ -49,7 +63,8 @@ export async function authorize(
   const { endpoint, exchange } = call;
   requireScope(principal);
   const scanned = scanObject(body, { depthMax: jsonDepthMax });
-  const facts = wire[endpoint.dialect].readFacts(body, scanned);
+  const isEmbedding = endpoint.operation === 'embed';
+  const facts = (isEmbedding ? embeddingFacts : wire[endpoint.dialect].readFacts)(body, scanned);
   const streamed = endpoint.operation === 'generate' && facts.stream;
   exchange.access.model = facts.model;
   call.note({ modelAsked: facts.model, streamed });
@@ -61,26 +76,72 @@ export async function authorize(
   }
   flight.update({ runId: run?.id ?? null, models: [facts.model, ...facts.otherModels] });
 
-  const route = gate.routes().resolve(facts.model);
-  call.note({ route: route.name });
-  const target = chooseTarget(route, Math.random());
-  const { dialects, countsTokens, name } = target.provider;
-  const dialectOut = dialects.includes(endpoint.dialect) ? endpoint.dialect : dialects[0];
-  if (endpoint.operation === 'count_tokens' && !(countsTokens && dialectOut === endpoint.dialect))
-    return { kind: 'count_locally' };
-
-  const modelServed = target.model ?? facts.model;
-  call.note({ provider: name, modelServed, dialectOut });
-  return {
-    kind: 'call',
-    target,
-    dialectOut,
-    modelServed,
-    facts,
-    streamed,
-    spender: spenderOf(principal, run, target, facts.model),
-    ...prepare({ from: endpoint.dialect, to: dialectOut, body, scanned, facts, modelServed, route, target }),
+  const found = gate.routes().resolve(facts.model);
+  call.note({ route: found.name });
+  const route = isEmbedding ? embeddingRoute(found, facts.model) : found;
+  const chosen = chooseTarget(route, Math.random());
+  const servedBy = (target: Target) => ({
+    // A provider may have embeddings and no chat; they are not translated.
+    dialectOut: isEmbedding ? endpoint.dialect : dialectAt(target, endpoint.dialect),
+    modelServed: target.model ?? facts.model,
+  });
+  if (endpoint.operation === 'count_tokens' && !countsTokens(chosen, endpoint.dialect))
+    return { kind: 'count_locally', target: chosen, ...servedBy(chosen) };
+  const at = async (target: Target): Promise<CallPlan> => {
+    const { provider } = target;
+    const served = servedBy(target);
+    const isSame = served.dialectOut === endpoint.dialect;
+    const request = { operation: endpoint.operation, from: endpoint.dialect, to: served.dialectOut };
+    return {
+      kind: 'call',
+      route,
+      target,
+      ...served,
+      facts,
+      streamed,
+      spender: spenderOf(principal, run, target, facts.model),
+      ...(await prepare({ ...request, ...served, body, scanned, facts, route, target, signal: call.signal })),
+      query: isSame ? passingQuery(exchange) : '',
+      credential: provider.credential === 'caller' ? callerCredential(exchange, provider, isSame) : null,
+      at,
+    };
   };
+  return firstPlan(route, chosen, (target) => {
+    call.note({ provider: target.provider.name, ...servedBy(target) });
+    return at(target);
+  });
+}
+
+/**
+ * The call at the chosen target or, where it is too long for that one, at the first other target of the route with a
+ * larger window that takes it.
+ * @throws PortcullisError why the chosen target cannot take it, or how much is too much for the largest window
+ */
+async function firstPlan({ onFailure, targets }: Route, chosen: Target, at: CallPlan['at']): Promise<CallPlan> {
+  const window = ({ capabilities }: Target) => capabilities.contextTokens ?? Infinity;
+  let tooLong: { readonly target: Target; readonly error: PortcullisError } | null = null;
+  for (const target of [chosen, ...(onFailure === 'next' ? targets : [])]) {
+    if (tooLong !== null && window(target) <= window(tooLong.target)) continue;
+    try {
+      return await at(target);
+    } catch (error) {
+      if (!(error instanceof PortcullisError)) throw error;
+      if (error.code === 'context_length_exceeded') tooLong = { target, error };
+      // What another one lacks is not the caller's fault.
+      else if (target === chosen || error.code !== 'invalid_argument') throw error;
+    }
+  }
+  throw tooLong?.error ?? new Error('a route has no target');
+}
+
+/** The provider's own dialect that costs least: the caller's, where it speaks that. */
+function dialectAt({ provider }: Target, asked: Dialect): Dialect {
+  return provider.dialects.includes(asked) ? asked : provider.dialects[0];
+}
+
+/** Whether the target itself answers how many tokens a request of that dialect has. */
+export function countsTokens(target: Target, asked: Dialect): boolean {
+  return target.provider.countsTokens && dialectAt(target, asked) === asked;
 }
 
 /** A request may name models besides the one that it is for; none of them may be one that the key must not use. */

@@ -1,8 +1,11 @@
+import type { Clock } from '../../base/clock.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { Attempt } from '../../budget/model.ts';
 import type { Principal } from '../../identity/model.ts';
 import { noUsage } from '../../llm/usage.ts';
+import type { StreamSoFar } from '../../llm/stream-events.ts';
+import type { CallPlan } from './authorize.ts';
 import type { Endpoint } from './endpoints.ts';
 import { type Exchange, header } from './exchange.ts';
 
@@ -13,10 +16,16 @@ import { type Exchange, header } from './exchange.ts';
 export class Call {
   readonly exchange: Exchange;
   readonly endpoint: Endpoint;
-  /** A hold owns the ledger row: it is written when the hold ends. */
+  /** A hold owns the ledger row of the attempt: it is written when the hold ends. */
   held = false;
+  /** Upstream attempts begun, this one included. */
+  attempts = 0;
+  /** Monotonic milliseconds from which the time of the attempt counts. */
+  attemptAt: number;
   /** The answer is a stream: an error must end it as an event. */
   streaming = false;
+  /** What the client has of its stream: an error event may have to go on from there. */
+  soFar: StreamSoFar | null = null;
   /** Why the client got no answer, or not all of it. */
   error: PortcullisError | null = null;
   #caller: { readonly principal: Principal; attempt: Attempt } | null = null;
@@ -25,6 +34,7 @@ export class Call {
   constructor(exchange: Exchange, endpoint: Endpoint) {
     this.exchange = exchange;
     this.endpoint = endpoint;
+    this.attemptAt = exchange.receivedAt;
     exchange.response.once('close', this.#left);
   }
 
@@ -59,6 +69,23 @@ export class Call {
   get attempt(): Attempt {
     if (this.#caller === null) throw new Error('a call without a caller has no ledger row');
     return this.#caller.attempt;
+  }
+
+  /**
+   * An attempt begins. The first one's row is that of the call; each other one has its own, with what is known of the
+   * call and nothing of the attempt before.
+   */
+  attempted({ target, modelServed, dialectOut }: CallPlan, clock: Clock): void {
+    if (++this.attempts > 1 && this.#caller !== null) {
+      const { runId, workflow, route, modelAsked, streamed } = this.#caller.attempt;
+      const row = firstRow(this.exchange, this.endpoint, this.#caller.principal, clock.now());
+      this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed };
+      this.attemptAt = clock.monotonic();
+      this.held = false;
+      if (!this.exchange.response.headersSent)
+        this.exchange.response.setHeader('portcullis-attempts', String(this.attempts));
+    }
+    this.note({ provider: target.provider.name, modelServed, dialectOut });
   }
 
   /** Adds to the ledger row. */

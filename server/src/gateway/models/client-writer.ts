@@ -1,19 +1,5 @@
-import { once } from 'node:events';
 import { unreadAnswerMs, unreadBodyMs } from '../../base/limits.ts';
 import type { Exchange } from './exchange.ts';
-
-/** Writes to the client and obeys its pace: a client that does not read stops us, until a deadline or its leaving ends the call. */
-export async function write(exchange: Exchange, parts: readonly Buffer[], signal: AbortSignal): Promise<void> {
-  const { response, access } = exchange;
-  const bytes = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
-  access.bytesOut += bytes.length;
-  if (response.write(bytes)) return;
-  try {
-    await once(response, 'drain', { signal });
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error;
-  }
-}
 
 /** Ends the answer with its last bytes; the connection of a client that does not take them is closed in the end. */
 export function end({ response, access }: Exchange, bytes: Buffer | string | null): void {

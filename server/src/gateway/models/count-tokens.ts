@@ -1,39 +1,34 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseExactJson } from '../../llm/exact-json.ts';
+import { isJsonObject } from '../../llm/object-reader.ts';
+import { estimateTokens, totalTokens } from '../../llm/tokens.ts';
+import { draftRequest } from '../../llm/translate.ts';
+import type { CountPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import { end } from './client-writer.ts';
 import { requireParsable } from './prepare.ts';
 import { requestIdHeader } from './wire.ts';
 
-// The tokenizer takes time quadratic in the length of an unbroken run of letters, and the text is a stranger's. Cutting
-// it costs a token at most at each cut.
-const sliceChars = 500;
-// A body may be large: other calls get their turn in between.
-const slicesPerTurn = 50;
-
-// Text that looks like a control token is text.
-const asText = { disallowedSpecial: new Set<string>() };
-
 /**
- * Answers count_tokens here, for providers that do not: every string of the request through one public tokenizer. No
- * tokenizer but the model's own is exact; this one tells a client how full a context is.
- * @throws PortcullisError payload_too_large, or the reason of the abort, when the call must end
+ * Answers here how many tokens a request has, for providers that do not: by the estimate that also decides whether it
+ * fits in the window of that target. Nothing goes upstream, so there is no attempt to hold money for or to write a row of.
+ * @throws PortcullisError payload_too_large, invalid_argument, or the reason of the abort, when the call must end
  */
-export async function countLocally(call: Call, body: Buffer): Promise<void> {
-  requireParsable(body);
-  // Its tables are large, and most gates never need them.
-  const { countTokens } = await import('gpt-tokenizer/encoding/o200k_base');
-  let tokens = 0;
-  let slices = 0;
-  for (const text of strings(JSON.parse(body.toString()))) {
-    for (let at = 0; at < text.length; at += sliceChars) {
-      tokens += countTokens(text.slice(at, at + sliceChars), asText);
-      if (++slices % slicesPerTurn === 0) await nextTurn(undefined, { signal: call.signal }).catch(() => undefined);
-      call.signal.throwIfAborted();
-    }
-  }
-  const answer = JSON.stringify({ input_tokens: tokens });
-  call.note({ outcome: 'success' });
+export async function countLocally(call: Call, plan: CountPlan, body: Buffer): Promise<void> {
   const { endpoint, exchange } = call;
+  requireParsable(body);
+  const { conversation } = draftRequest({
+    from: endpoint.dialect,
+    to: plan.dialectOut,
+    body: generating(parseExactJson(body.toString())),
+    // What would be refused there does not matter: nobody asks for an answer.
+    target: { model: plan.modelServed, capabilities: plan.target.capabilities, lossy: 'allow' },
+  });
+  const tokens = totalTokens(await estimateTokens(conversation, call.signal));
+  call.note({ outcome: 'success' });
+  const counted = { input_tokens: tokens };
+  const answer = JSON.stringify(
+    endpoint.dialect === 'responses' ? { object: 'response.input_tokens', ...counted } : counted,
+  );
   exchange.response.writeHead(200, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(answer),
@@ -42,7 +37,7 @@ export async function countLocally(call: Call, body: Buffer): Promise<void> {
   end(exchange, answer);
 }
 
-function* strings(value: unknown): Iterable<string> {
-  if (typeof value === 'string') yield value;
-  else if (typeof value === 'object' && value !== null) for (const item of Object.values(value)) yield* strings(item);
+/** The request that the counted prompt would be of: Anthropic's demands a limit of the output. */
+function generating(json: unknown): unknown {
+  return isJsonObject(json) ? { max_tokens: 1, ...json } : json;
 }

@@ -1,45 +1,57 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Deadlines } from './routing.ts';
+import { SilenceWatch } from './silence-watch.ts';
 
 /**
- * The deadlines of one call: first byte, then idle, and the total all along. Passing one aborts the call through
- * `abort`, with an error that says which.
+ * The deadlines of one attempt: its answer must begin, then the stream must move, whoever holds it up, and all of it
+ * must end. Passing one aborts the call through `abort`, with an error that says which.
  */
 export class CallDeadline {
   readonly #abort: (error: PortcullisError) => void;
   readonly #deadlines: Deadlines;
   readonly #total: NodeJS.Timeout;
-  #silence: NodeJS.Timeout;
-  #answering = false;
+  readonly #beginning: NodeJS.Timeout;
+  #idle: SilenceWatch | null = null;
+  #waitingForClient = false;
 
-  constructor(deadlines: Deadlines, abort: (error: PortcullisError) => void) {
+  /** `spentMs`: what earlier attempts took of the total. */
+  constructor(deadlines: Deadlines, abort: (error: PortcullisError) => void, spentMs = 0) {
     this.#abort = abort;
     this.#deadlines = deadlines;
     this.#total = setTimeout(
       () => this.#pass('The call took longer in all than', deadlines.totalMs),
-      deadlines.totalMs,
+      deadlines.totalMs - spentMs,
     );
-    this.#silence = setTimeout(
-      () => this.#pass('The provider sent no first byte within', deadlines.firstByteMs),
+    this.#beginning = setTimeout(
+      () => this.#pass('The provider did not begin its answer within', deadlines.firstByteMs),
       deadlines.firstByteMs,
     );
   }
 
-  /** The provider sent something: the silence that is allowed begins anew. */
+  /** The answer began, or more of it came: the silence that is allowed begins anew. */
   progress(): void {
-    if (this.#answering) {
-      this.#silence.refresh();
+    if (this.#idle !== null) {
+      this.#idle.broken();
       return;
     }
-    this.#answering = true;
-    clearTimeout(this.#silence);
+    clearTimeout(this.#beginning);
     const { idleMs } = this.#deadlines;
-    this.#silence = setTimeout(() => this.#pass('Nothing moved in the stream for', idleMs), idleMs);
+    this.#idle = new SilenceWatch(idleMs, () => {
+      const who = this.#waitingForClient ? 'The client took nothing of its answer for' : 'The provider was silent for';
+      this.#pass(who, idleMs);
+    });
+  }
+
+  /** The client does not read, so that nothing is read from the provider; or it reads again. The allowed silence begins anew. */
+  waitForClient(waiting: boolean): void {
+    this.#waitingForClient = waiting;
+    this.progress();
   }
 
   stop(): void {
     clearTimeout(this.#total);
-    clearTimeout(this.#silence);
+    clearTimeout(this.#beginning);
+    this.#idle?.stop();
   }
 
   #pass(what: string, ms: number): void {

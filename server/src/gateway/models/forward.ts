@@ -2,11 +2,15 @@ import { PortcullisError } from '../../base/errors.ts';
 import type { AttemptOutcome } from '../../budget/model.ts';
 import type { Usage } from '../../llm/usage.ts';
 import type { Flight } from '../../policy/flights.ts';
+import type { WholeAnswer } from '../../base/sealed-answer.ts';
 import type { CallPlan } from './authorize.ts';
+import type { Leave } from './breaker.ts';
 import type { Call } from './call.ts';
+import type { ClientStream } from './client-stream.ts';
 import { CallDeadline } from './deadline.ts';
 import { deliverAnswer, deliverRefusal } from './deliver-answer.ts';
 import { deliverStream } from './deliver-stream.ts';
+import { type Failure, ended, fault, refusal } from './failure.ts';
 import type { ModelGate } from './gate.ts';
 import { requestHeaders } from './passing-headers.ts';
 import type { UpstreamAnswer } from './provider.ts';
@@ -17,8 +21,15 @@ export interface Delivery {
   readonly outcome: AttemptOutcome;
   readonly errorClass: string | null;
   readonly progress: Readonly<Progress>;
+  /** What the client gets, where that is a whole answer of the provider; null for streams and errors of ours. */
+  readonly answer: WholeAnswer | null;
   /** Gives the client the rest: the end of its answer, or (by throwing it) the error. Called once, after settlement. */
   readonly finish: () => void;
+}
+
+/** How an attempt went, and what follows from it where it failed. */
+export interface Forwarded extends Delivery {
+  readonly failure: Failure | null;
 }
 
 /** What is known of an upstream call while it flows; filled in by the steps of `forward`. */
@@ -29,6 +40,8 @@ export interface Progress {
   firstTokenMs: number | null;
   /** The provider's status says that it did no work, so it bills nothing. */
   refused: boolean;
+  /** The client got some of the answer: from now on a failure can only be told, and there is no other attempt. */
+  begun: boolean;
   /** Null while there is no answer. */
   answer: Consumption | null;
 }
@@ -49,8 +62,22 @@ export interface DeliveryContext {
   readonly reserved: Reserved;
   readonly upstream: UpstreamAnswer;
   readonly progress: Progress;
-  /** To be called for every chunk that came. */
+  readonly deadline: CallDeadline;
+  /** To be called for the first of the answer, and for whatever comes from then on. */
   readonly arrived: () => void;
+}
+
+/** One attempt that may go upstream. */
+export interface Departure {
+  readonly call: Call;
+  readonly plan: CallPlan;
+  readonly reserved: Reserved;
+  readonly flight: Flight;
+  /** The client's end, where it is a stream. */
+  readonly stream: ClientStream | null;
+  readonly leave: Leave;
+  /** What earlier attempts took of the time of the call. */
+  readonly spentMs: number;
 }
 
 /**
@@ -59,50 +86,75 @@ export interface DeliveryContext {
  */
 export async function forward(
   { clock }: ModelGate,
-  call: Call,
-  plan: CallPlan,
-  reserved: Reserved,
-  flight: Flight,
-): Promise<Delivery> {
-  const deadline = new CallDeadline(plan.target.deadlines, call.abort);
-  const progress: Progress = { connectMs: null, firstTokenMs: null, refused: false, answer: null };
+  { call, plan, reserved, flight, stream, leave, spentMs }: Departure,
+): Promise<Forwarded> {
+  const { provider, deadlines } = plan.target;
+  const progress: Progress = { connectMs: null, firstTokenMs: null, refused: false, begun: false, answer: null };
+  const upstreamCall = new AbortController();
+  const endUpstream = () => upstreamCall.abort(call.signal.reason);
+  // Until the client has some of the answer, what ends this attempt does not end the call.
+  const abort = (error: PortcullisError) => (progress.begun ? call.abort(error) : upstreamCall.abort(error));
+  const deadline = new CallDeadline(deadlines, abort, spentMs);
+  const connecting = setTimeout(() => abort(unreachable(provider.name)), deadlines.connectMs);
   const began = clock.monotonic();
   let written = began;
+  call.signal.addEventListener('abort', endUpstream);
   try {
-    const upstream = await plan.target.provider.send({
+    call.signal.throwIfAborted();
+    const upstream = await provider.send({
       dialect: plan.dialectOut,
       operation: call.endpoint.operation,
       attemptId: reserved.hold.id,
+      query: plan.query,
       body: plan.body,
-      headers: plan.translation ? {} : requestHeaders(call.exchange.request.headers),
-      signal: call.signal,
+      headers: plan.dialectOut === call.endpoint.dialect ? requestHeaders(call.exchange.request.headers) : {},
+      credential: plan.credential,
+      signal: upstreamCall.signal,
       beforeWrite: () => {
         flight.check();
         reserved.hold.assertUsable();
+        clearTimeout(connecting);
         written = clock.monotonic();
         progress.connectMs = written - began;
       },
     });
-    deadline.progress();
     const arrived = () => {
       deadline.progress();
       progress.firstTokenMs ??= clock.monotonic() - written;
+      // A stream may be long, and its target answers.
+      if (progress.begun) leave.succeed();
     };
-    const context = { call, plan, reserved, upstream, progress, arrived };
-    const { status } = upstream;
+    const context = { call, plan, reserved, upstream, progress, deadline, arrived };
+    const { status, headers } = upstream;
     progress.refused = didNoWork(status);
-    if (status >= 400 && status < 600) return await deliverRefusal(context);
+    if (status >= 400 && status < 600)
+      return { ...(await deliverRefusal(context)), failure: refusal(status, headers, provider, clock.now()) };
     if (status < 200 || status >= 300)
       throw new PortcullisError('upstream_error', `The provider answered with status ${status}, which is no answer.`);
-    return plan.streamed ? await deliverStream(context) : await deliverAnswer(context);
+    const delivery = stream ? await deliverStream(context, stream) : await deliverAnswer(context);
+    return { ...delivery, failure: delivery.outcome === 'success' ? null : ended };
   } catch (thrown) {
     const error = PortcullisError.from(thrown);
     // Whatever the provider still sends is not wanted any more.
-    call.abort(error);
-    return failed(error, progress);
+    abort(error);
+    return { ...failed(error, progress), failure: failureOf(call, error, progress) };
   } finally {
+    call.signal.removeEventListener('abort', endUpstream);
+    clearTimeout(connecting);
     deadline.stop();
   }
+}
+
+function unreachable(name: string): PortcullisError {
+  return new PortcullisError('deadline_exceeded', `Provider ${name} could not be reached in time.`);
+}
+
+function failureOf({ signal }: Call, error: PortcullisError, { begun, connectMs, answer }: Progress): Failure {
+  // Killed, or given up by the client: also where that is seen by its consequences first.
+  if (signal.aborted && !begun) return ended;
+  const failure = fault(error, connectMs !== null);
+  // What was generated whole and cannot be used would cost as much again.
+  return { ...failure, retriable: failure.retriable && !begun && answer?.complete !== true };
 }
 
 /** Redirects, refusals and overload. Any other 5xx may be from a proxy, while the model worked on. */
@@ -124,6 +176,7 @@ function failed(error: PortcullisError, progress: Progress): Delivery {
     outcome: outcomes[error.code] ?? 'failed',
     errorClass: error.code,
     progress,
+    answer: null,
     finish: () => {
       throw error;
     },

@@ -6,8 +6,10 @@ import type { BudgetIndex } from '../../budget/budget-index.ts';
 import type { Ledger } from '../../budget/ledger.ts';
 import type { PriceBook } from '../../budget/price-book.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
+import type { Idempotency } from '../../idempotency/service.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';
 import type { Flights } from '../../policy/flights.ts';
+import type { ResponseCache } from '../../response-cache/service.ts';
 import type { RunIndex } from '../../run/run-index.ts';
 import type { RouteTable } from './routing.ts';
 
@@ -21,10 +23,14 @@ export interface ModelGate {
   readonly assertFresh: () => void;
   /** The table of the configuration in force; a reload replaces it. */
   readonly routes: () => RouteTable;
+  /** A streamed call hears something at least this often. */
+  readonly streamPingMs: number;
   readonly prices: PriceBook;
   readonly budgets: BudgetIndex;
   readonly ledger: Ledger;
   readonly runs: RunIndex;
+  readonly idempotency: Idempotency;
+  readonly cache: ResponseCache;
   readonly refusals: RefusalAudit;
   readonly metrics: Metrics;
   readonly clock: Clock;

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Prepared } from './prepare.ts';
 import type { UpstreamHeaders } from './provider.ts';
 
 // The lists of both dialects: what clients send for the provider's eyes. All else stays here, above all credentials,
@@ -73,6 +74,17 @@ export function retryHeaders(headers: UpstreamHeaders): Record<string, string> {
     if (typeof value === 'string') passing[name] = value;
   }
   return passing;
+}
+
+/** Tells what of a call did not reach the other side: what translations dropped, and what was trimmed. */
+export function changeHeaders(
+  { translation, trimmed }: Pick<Prepared, 'translation' | 'trimmed'>,
+  droppedFromAnswer: readonly string[] = [],
+): Record<string, string> {
+  return {
+    ...droppedHeader([...(translation?.dropped ?? []), ...droppedFromAnswer]),
+    ...(trimmed && { 'portcullis-trimmed': `turns=${trimmed.turns}; tokens=${trimmed.tokens}` }),
+  };
 }
 
 /** Names what a translation dropped; nothing is dropped silently. */

@@ -1,23 +1,23 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { admit } from './admit.ts';
+import { makeAttempts } from './attempts.ts';
 import { authorize } from './authorize.ts';
+import { cached } from './cached.ts';
 import { Call } from './call.ts';
 import { countLocally } from './count-tokens.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { Exchange } from './exchange.ts';
-import { forward } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { identify } from './identify.ts';
+import { once } from './once.ts';
 import { receive } from './receive.ts';
 import { record } from './record.ts';
 import { refuse } from './refuse.ts';
-import { reserve } from './reserve.ts';
-import { settle } from './settle.ts';
 
 /**
  * A model call, from its headers to its ledger row. The order is the security argument: nobody unknown makes us read a
- * body, nobody unauthorized makes us hold money, nothing goes upstream before its worst case is durably held, and
- * nobody sees the end of an answer before it is paid for.
+ * body, nobody unauthorized makes us hold money, and of each attempt (attempts.ts) nothing goes upstream before its worst
+ * case is durably held, and nobody sees the end of an answer before it is paid for.
  */
 export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Promise<void> {
   const call = new Call(exchange, endpoint);
@@ -28,11 +28,10 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
     try {
       const body = await receive(call, flight);
       const plan = await authorize(gate, call, principal, flight, body);
-      if (plan.kind === 'count_locally') return await countLocally(call, body);
-      const reserved = await reserve(gate, call, plan);
-      const delivery = await forward(gate, call, plan, reserved, flight);
-      await settle(gate, call, plan, reserved, delivery);
-      delivery.finish();
+      if (plan.kind === 'count_locally') return await countLocally(call, plan, body);
+      const asked = { call, principal, flight, plan, body };
+      const answered = await once(gate, asked, () => cached(gate, asked, () => makeAttempts(gate, asked)));
+      answered.finish();
     } finally {
       flight.end();
     }

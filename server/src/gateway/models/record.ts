@@ -7,9 +7,9 @@ export function record(gate: ModelGate, call: Call): void {
   exchange.access.decision ??= 'allow';
   if (principal === null) return;
   const { attempt } = call;
-  const totalMs = gate.clock.monotonic() - exchange.receivedAt;
+  const now = gate.clock.monotonic();
   // A stranger's model name is not a label: only names of the configuration are.
   const route = attempt.route ?? 'none';
-  gate.metrics.modelDuration.observe({ route, outcome: attempt.outcome }, totalMs / 1000);
-  if (error !== null && !held) gate.ledger.recordRefusal({ ...attempt, totalMs });
+  gate.metrics.modelDuration.observe({ route, outcome: attempt.outcome }, (now - exchange.receivedAt) / 1000);
+  if (error !== null && !held) gate.ledger.recordRefusal({ ...attempt, totalMs: now - call.attemptAt });
 }

@@ -3,6 +3,7 @@ import { refusalHeaders } from '../../base/refusal-headers.ts';
 import type { AttemptOutcome } from '../../budget/model.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';
 import type { Dialect } from '../../llm/dialect.ts';
+import type { StreamErrorEvent } from '../../llm/stream-events.ts';
 import type { Call } from './call.ts';
 import { end, endUnread } from './client-writer.ts';
 import type { Exchange } from './exchange.ts';
@@ -30,6 +31,8 @@ export function refuse(gate: ModelGate, call: Call, error: PortcullisError): voi
   const { exchange, endpoint, principal } = call;
   const { requestId, response } = exchange;
   call.error = error;
+  // SDKs retry by themselves; the gate did so already.
+  if (call.attempts > 1 && !response.headersSent) response.setHeader('x-should-retry', 'false');
   // A call that was let in has its row written with its hold, by how the provider's part went.
   if (!call.held) {
     const rule = error.members.rule ?? null;
@@ -41,7 +44,8 @@ export function refuse(gate: ModelGate, call: Call, error: PortcullisError): voi
     gate.log.error({ request_id: requestId, err: error.cause }, 'a model call met an internal error');
   if (!response.headersSent) return answerError(exchange, endpoint.dialect, error);
   noteError(exchange, error);
-  end(exchange, call.streaming ? wire[endpoint.dialect].streamErrorEvent(error, requestId) : null);
+  const writeEvent: StreamErrorEvent = wire[endpoint.dialect].streamErrorEvent;
+  end(exchange, call.streaming ? writeEvent(error, requestId, call.soFar) : null);
 }
 
 /** Answers with an HTTP error in the dialect of the caller. */

@@ -1,24 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createSimProvider } from './providers/sim/provider.ts';
-import { type Route, RouteTable, type Target, chooseTarget } from './routing.ts';
+import { type Route, RouteTable, chooseTarget } from './routing.ts';
+import { testRoute, testTarget } from './testing/routes.ts';
 
-function target(weight: number): Target {
-  return {
-    provider: createSimProvider('sim'),
-    model: null,
-    weight,
-    price: null,
-    maxOutputTokens: null,
-    deadlines: { firstByteMs: 1, idleMs: 1, totalMs: 1 },
-  };
-}
-
-const route = (name: string, ...weights: number[]): Route => ({
-  name,
-  lossy: 'refuse',
-  targets: (weights.length > 0 ? weights : [1]).map(target),
-});
+const route = (name: string, ...weights: number[]): Route =>
+  testRoute({ name, targets: (weights.length > 0 ? weights : [1]).map((weight) => testTarget({ weight })) });
 
 describe('a route table', () => {
   const table = new RouteTable(

@@ -1,11 +1,16 @@
 import { PortcullisError } from '../../base/errors.ts';
-import type { Price } from '../../budget/model.ts';
 import { matchesWildcard } from '../../base/wildcard.ts';
+import type { Price } from '../../budget/model.ts';
+import type { Capabilities } from '../../llm/capabilities.ts';
+import type { Breaker } from './breaker.ts';
 import type { Provider } from './provider.ts';
+import type { RetryBudget } from './retry-budget.ts';
 
 export interface Deadlines {
+  readonly connectMs: number;
   readonly firstByteMs: number;
   readonly idleMs: number;
+  /** All attempts of a call together. */
   readonly totalMs: number;
 }
 
@@ -17,9 +22,10 @@ export interface Target {
   readonly weight: number;
   /** Declared price; null asks the price book. */
   readonly price: Price | null;
-  /** Declared output cap; null asks the price book. */
-  readonly maxOutputTokens: number | null;
+  readonly capabilities: Capabilities;
   readonly deadlines: Deadlines;
+  /** Whether a model is called here at all; `modelServed` is the provider's name of it. */
+  readonly breaker: (modelServed: string) => Breaker;
 }
 
 /** A public model name, or a pattern with one `*`, and where it leads. */
@@ -27,6 +33,15 @@ export interface Route {
   readonly name: string;
   readonly targets: readonly Target[];
   readonly lossy: 'refuse' | 'allow';
+  /** What becomes of a conversation that is too long for its target. */
+  readonly trim: 'refuse' | 'oldest_turns';
+  /** Whether a call that its target failed may go to the others. */
+  readonly onFailure: 'next' | 'refuse';
+  /** Upstream attempts of one call, over all targets. */
+  readonly attemptsMax: number;
+  readonly retries: RetryBudget;
+  /** How long answers may be kept to be given again, in seconds; null does not keep them. */
+  readonly cacheTtlS: number | null;
 }
 
 /** The routes of one configuration, immutable; a reload makes a new table. */

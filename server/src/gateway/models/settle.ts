@@ -30,7 +30,7 @@ export async function settle(
     errorClass,
     connectMs: progress.connectMs,
     firstTokenMs: progress.firstTokenMs,
-    totalMs: gate.clock.monotonic() - call.exchange.receivedAt,
+    totalMs: gate.clock.monotonic() - call.attemptAt,
   });
   const { attempt } = call;
   count(gate, plan, attempt);

@@ -11,6 +11,12 @@ import { readFacts as chatFacts } from '../../llm/chat/facts.ts';
 import { modelList as chatModels } from '../../llm/chat/models.ts';
 import { createUsageWatcher as chatWatcher, readUsage as chatUsage } from '../../llm/chat/usage.ts';
 import type { Dialect } from '../../llm/dialect.ts';
+import {
+  errorBody as responsesErrorBody,
+  streamErrorEvent as responsesErrorEvent,
+} from '../../llm/responses/errors.ts';
+import { readFacts as responsesFacts } from '../../llm/responses/facts.ts';
+import { createUsageWatcher as responsesWatcher, readUsage as responsesUsage } from '../../llm/responses/usage.ts';
 
 /** What the pipeline needs of a dialect, whichever it is. */
 export const wire = {
@@ -28,6 +34,14 @@ export const wire = {
     createUsageWatcher: chatWatcher,
     errorBody: chatErrorBody,
     streamErrorEvent: chatErrorEvent,
+    modelList: chatModels,
+  },
+  responses: {
+    readFacts: responsesFacts,
+    readUsage: responsesUsage,
+    createUsageWatcher: responsesWatcher,
+    errorBody: responsesErrorBody,
+    streamErrorEvent: responsesErrorEvent,
     modelList: chatModels,
   },
 } as const satisfies Record<Dialect, unknown>;

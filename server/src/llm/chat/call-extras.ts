@@ -33,7 +33,9 @@ function signaturesIn(json: unknown): JsonObject | null {
   const found = houses.flatMap((house) => {
     const { [house]: extras } = json;
     const signature = isJsonObject(extras) ? extras['thought_signature'] : undefined;
-    return typeof signature === 'string' && signature !== '' ? [[house, { thought_signature: signature }] as const] : [];
+    return typeof signature === 'string' && signature !== ''
+      ? [[house, { thought_signature: signature }] as const]
+      : [];
   });
   return found.length === 0 ? null : Object.fromEntries(found);
 }

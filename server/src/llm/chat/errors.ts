@@ -1,6 +1,5 @@
 import type { ErrorCode, PortcullisError } from '../../base/errors.ts';
 import { errorDetails } from '../error-details.ts';
-import { isOverflow } from '../provider-error.ts';
 
 /**
  * The type of each of our errors in the words that OpenAI and its clients use. SDKs choose their exception by the status;
@@ -33,9 +32,8 @@ const types: Readonly<Record<ErrorCode, string>> = {
 /** The body of a refusal. The SDKs give the program the whole `error`, with its `code`, `param` and `details`. */
 export function errorBody(error: PortcullisError, requestId: string): string {
   const { param = null, ...details } = errorDetails(error);
-  const code = isOverflow(error) ? 'context_length_exceeded' : error.code;
   return JSON.stringify({
-    error: { message: error.message, type: types[error.code], param, code, details },
+    error: { message: error.message, type: types[error.code], param, code: error.code, details },
     request_id: requestId,
   });
 }

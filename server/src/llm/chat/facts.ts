@@ -30,11 +30,14 @@ const unboundedFields = nameSet(`
   n_predict n_cmpl max_new_tokens best_of use_beam_search chat_template mm_processor_kwargs
 `);
 
+/** Of `extra_body.google`: how much it thinks is within the limit of the output. */
+const boundedGoogle = nameSet('thinking_config thought_tag_marker safety_settings');
+
 const outputLimitNames = ['max_completion_tokens', 'max_tokens'] as const;
 
 const fieldNames = nameSet(`
   model models messages tools functions stream stream_options n max_tokens max_completion_tokens modalities
-  service_tier web_search_options reasoning_effort
+  service_tier web_search_options reasoning_effort extra_body
 `).union(unboundedFields);
 
 /**
@@ -87,9 +90,20 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
   if (!Array.isArray(modalities)) throw wrongType('modalities', 'a list');
   if (modalities.some((modality) => modality !== 'text')) costs.addUnbounded('modalities');
   for (const name of unboundedFields) if (fields.has(name)) costs.addUnbounded(name);
+  readGoogle(fields, costs);
   if (fields.length('models') > 0) {
     costs.addUnbounded('models');
     for (const model of fields.json('models') as unknown[]) costs.addOtherModel(model, 'models');
+  }
+}
+
+/** What Gemini has besides OpenAI's fields: among it prompts that it keeps, and searches. */
+function readGoogle(fields: BodyFields, costs: CostFacts): void {
+  const extra = fields.json('extra_body') ?? {};
+  if (!isJsonObject(extra)) throw wrongType('extra_body', 'an object');
+  for (const [house, settings] of Object.entries(extra)) {
+    const names = house === 'google' && isJsonObject(settings) ? Object.keys(settings) : [''];
+    for (const name of names) if (!boundedGoogle.has(name)) costs.addUnbounded(`extra_body.${house}.${name}`);
   }
 }
 

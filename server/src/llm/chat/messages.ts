@@ -144,18 +144,20 @@ function writeTurn(turn: Turn, losses: Losses): unknown[] {
 /** Chat keeps text and calls of a message apart and has no order between them: the text goes first. */
 function writeAssistant(blocks: readonly AssistantBlock[], losses: Losses): unknown {
   const texts = blocks.filter((block) => block.type === 'text');
-  const calls = blocks.filter((block) => block.type === 'tool_call');
+  const calls = blocks.flatMap((block, i) =>
+    block.type === 'tool_call' ? [{ ...block, ...extrasAt(blocks, i) }] : [],
+  );
   if (calls.some(({ cache }) => cache !== undefined)) losses.hint('cache_control');
   return {
     role: 'assistant',
     content: texts.length === 0 && calls.length > 0 ? null : writeContent(texts, losses),
     ...writeReasoning(blocks),
     ...(calls.length > 0 && {
-      tool_calls: calls.map((call) => ({
-        id: call.id,
+      tool_calls: calls.map(({ id, name, argumentsJson, extra_content }) => ({
+        id,
         type: 'function',
-        function: { name: call.name, arguments: call.argumentsJson },
-        ...extrasAt(blocks, blocks.indexOf(call)),
+        function: { name, arguments: argumentsJson },
+        ...(extra_content !== undefined && { extra_content }),
       })),
     }),
   };

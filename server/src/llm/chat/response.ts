@@ -94,12 +94,13 @@ export function parseStop(
   seen: { readonly called: boolean; readonly refused: boolean },
   losses: Losses,
 ): Pick<Answer, 'stop' | 'stopSequence'> {
-  const reason = choice.any('finish_reason') || 'stop';
+  const given = choice.any('finish_reason') || 'stop';
+  const reason = typeof given === 'string' ? given : '';
   if (choice.any('error') !== undefined) throw providerError('chat', { error: choice.any('error') });
   // Gemini tells more behind a colon: `content_filter: SAFETY`.
-  const word = typeof reason === 'string' ? (/^\w+(?=: )/.exec(reason)?.[0] ?? reason) : '';
+  const word = /^\w+(?=: )/.exec(reason)?.[0] ?? reason;
   if (failures.has(word)) {
-    throw providerError('chat', { message: `The provider broke off its answer (${String(reason)}).` });
+    throw providerError('chat', { message: `The provider broke off its answer (${reason}).` });
   }
   const stop = stopReasons.get(word);
   if (stop === undefined) throw losses.malformed('finish_reason', `one of ${[...stopReasons.keys()].join(', ')}`);

@@ -26,6 +26,10 @@ describe('the usage of a whole answer', () => {
 
   it('adds the reasoning where the total shows that it is not within the output', () => {
     expect(read({ ...usage, total_tokens: 2970 })).toMatchObject({ output: 364, reasoning: 64 });
+    const untold = { prompt_tokens: 50, completion_tokens: 10, total_tokens: 80 };
+    expect(read(untold)).toMatchObject({ input: 50, output: 30, reasoning: 20 });
+    for (const total of [undefined, 60, 59, 0, -5, '80', 2 ** 53])
+      expect(read({ ...untold, total_tokens: total })).toMatchObject({ input: 50, output: 10, reasoning: 0 });
   });
 
   it('never has more in the cache than in the prompt', () => {

@@ -20,8 +20,10 @@ export function usageOf(json: unknown): Usage | null {
   const outputDetails = isJsonObject(json['completion_tokens_details']) ? json['completion_tokens_details'] : {};
   const prompt = countOf(json['prompt_tokens']);
   const completion = countOf(json['completion_tokens']);
-  const apart = Math.max(0, countOf(json['total_tokens']) - prompt - completion) || 0;
-  const reasoning = countOf(outputDetails['reasoning_tokens'] ?? apart);
+  const told = countOf(outputDetails['reasoning_tokens']);
+  const beyond = countOf(json['total_tokens']) - prompt - completion;
+  const apart = beyond > 0 && (told === 0 || told === beyond) ? beyond : 0;
+  const reasoning = told === 0 ? apart : told;
   const output = completion + apart;
   const cacheRead = Math.min(prompt, countOf(promptDetails['cached_tokens']));
   const cacheWrite5m = Math.min(prompt - cacheRead, countOf(promptDetails['cache_write_tokens']));

@@ -34,7 +34,11 @@ test('an error in mid-stream goes on from what the client has', () => {
 test.each(Object.keys(errorCodes) as ErrorCode[])('every code has one of the codes that clients know: %s', (code) => {
   const event = streamErrorEvent(new PortcullisError(code, 'x'), 'r', null);
   const { response } = JSON.parse(eventsIn(event)[0]?.data ?? '') as { response: { error: { code: string } } };
-  expect(['server_error', 'invalid_prompt', 'rate_limit_exceeded', 'insufficient_quota']).toContain(
-    response.error.code,
-  );
+  expect([
+    'server_error',
+    'invalid_prompt',
+    'context_length_exceeded',
+    'rate_limit_exceeded',
+    'insufficient_quota',
+  ]).toContain(response.error.code);
 });

@@ -1,5 +1,4 @@
 import type { ErrorCode, PortcullisError } from '../../base/errors.ts';
-import { isOverflow } from '../provider-error.ts';
 import type { StreamSoFar } from '../stream-events.ts';
 import { errorBody } from '../chat/errors.ts';
 
@@ -19,14 +18,13 @@ const codes: Readonly<Partial<Record<ErrorCode, string>>> = {
 };
 
 /** The `error` of a failed response. */
-export function responseError(error: PortcullisError): { code: string; message: string } {
-  const code = isOverflow(error) ? 'context_length_exceeded' : (codes[error.code] ?? 'server_error');
-  return { code, message: error.message };
+export function responseError({ code, message }: PortcullisError): { code: string; message: string } {
+  return { code: codes[code] ?? 'server_error', message };
 }
 
 /** The event that ends a stream by an error of the gate's own: of the response that began, with the number that is next. */
 export function streamErrorEvent(error: PortcullisError, requestId: string, soFar: StreamSoFar | null): string {
-  const [, id = `resp_${requestId}`] = /"response":\s*\{\s*"id":\s*"([\w-]+)"/.exec(String(soFar?.first ?? '')) ?? [];
+  const [, id = `resp_${requestId}`] = /"response":\s*\{\s*"id":\s*"([^"\\]+)"/.exec(String(soFar?.first ?? '')) ?? [];
   const [, last = '-1'] = [...String(soFar?.last ?? '').matchAll(/"sequence_number":\s*(\d+)/g)].at(-1) ?? [];
   const response = {
     id,

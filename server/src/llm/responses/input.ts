@@ -55,14 +55,20 @@ function resultsFirst(items: readonly Item[]): Item[] {
   const sorted: Item[] = [];
   let between: Item[] = [];
   for (const item of items) {
-    if (resultTypes.has(item.type)) sorted.push(item);
-    else if (item.type === 'message' && item.reader.any('role') !== 'assistant') between.push(item);
+    if (isShown(item)) between.push(item);
+    else if (resultTypes.has(item.type)) sorted.push(item);
     else {
-      sorted.push(...between, item);
+      for (const each of between) sorted.push(each);
+      sorted.push(item);
       between = [];
     }
   }
   return [...sorted, ...between];
+}
+
+/** Whether the item is a message of anybody but the model. */
+function isShown({ type, reader }: Item): boolean {
+  return type === 'message' && reader.any('role') !== 'assistant';
 }
 
 function parseItem({ type, path, reader }: Item, system: TextBlock[], turns: TurnBuilder, losses: Losses): void {

@@ -183,8 +183,8 @@ describe('a stream that a provider sends', () => {
     [
       'response.failed',
       { response: { status: 'failed', error: { code: 'context_length_exceeded', message: 'Too long.' } } },
-      'invalid_argument',
-      'Too long.',
+      'context_length_exceeded',
+      'prompt is too long: Too long.',
     ],
     [
       'response.failed',

@@ -136,6 +136,23 @@ describe.each(providers)('a caller of Responses with a provider of %s', (to) => 
   });
 });
 
+test.each(['anthropic', 'chat'] as const)(
+  'a provider of Responses gets the same bytes again as a conversation of %s grows',
+  (from) => {
+    const messages: object[] = [];
+    let before = '';
+    for (let turn = 0; turn < 20; turn++) {
+      messages.push({ role: 'user', content: `question ${turn}` });
+      const { body, dropped } = translate('responses', { model: 'm', max_tokens: 9, messages }, from);
+      expect(dropped).toEqual([]);
+      const prefix = body.slice(0, body.indexOf(`question ${turn}`));
+      expect(prefix.startsWith(before)).toBe(true);
+      before = prefix;
+      messages.push({ role: 'assistant', content: `answer ${turn}` });
+    }
+  },
+);
+
 function toolsOf(body: object): object[] {
   return 'tools' in body ? (body.tools as object[]) : [];
 }

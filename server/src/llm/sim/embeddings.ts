@@ -22,7 +22,11 @@ export function simulateEmbedding(body: unknown): Simulation {
     const model = request.string('model');
     const { latencyMs: afterMs, errorStatus } = parseScript(model);
     if (errorStatus !== null) {
-      return { kind: 'error', afterMs, ...errorOfStatus('chat', errorStatus, "[simulated] The model's name asks for this error.") };
+      return {
+        kind: 'error',
+        afterMs,
+        ...errorOfStatus('chat', errorStatus, "[simulated] The model's name asks for this error."),
+      };
     }
     const inputs = readInputs(request);
     const size = request.optionalPositiveInteger('dimensions') ?? dimensionsUsual;

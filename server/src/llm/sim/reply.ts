@@ -16,18 +16,25 @@ export function tokensOf(text: string): number {
 
 /**
  * What the simulated model answers: an echo of the newest user text; a call of each offered tool that this text asks for
- * ("use the tool NAME", "call NAME"); after tool results, what they were. A script in the text (`steps.ts`) comes before
- * all that. The same request gives the same answer.
+ * ("use the tool NAME", "call NAME"); after tool results, what they were; instead of text a value of the JSON Schema that
+ * the answer is held to. A script in the text (`steps.ts`) comes before all that. The same request gives the same answer.
  */
 export function reply(conversation: Conversation, tokens: number | null, requestId: string): Answer {
   const id = createHash('sha256').update(requestId).digest('hex').slice(0, 24);
   const step = stepOf(conversation);
   const wanted = step === null ? callsAskedFor(conversation) : callsOf(step, conversation);
   const calls = wanted.map((call, n): ToolCallBlock => ({ type: 'tool_call', id: `call_${id}_${n}`, ...call }));
-  const text = tokens === null ? say(conversation, step, calls) : filler(tokens);
-  const limited = limit([{ type: 'text', text: mark + text }, ...calls], conversation);
+  const text = structured(conversation, step, calls) ?? mark + say(conversation, step, calls);
+  const said = tokens === null ? text : mark + filler(tokens);
+  const limited = limit([{ type: 'text', text: said }, ...calls], conversation);
   const usage = { ...noUsage, input: inputTokens(conversation), output: sum(limited.blocks.map(blockTokens)) };
   return { id: `sim_${id}`, model: conversation.model, ...limited, usage };
+}
+
+/** JSON where the caller asked for it: a mark before it would be none, and its texts say that they are simulated. */
+function structured({ outputFormat }: Conversation, step: Step | null, calls: readonly ToolCallBlock[]): string | null {
+  if (outputFormat === null || step !== null || calls.length > 0) return null;
+  return JSON.stringify(outputFormat.schema === null ? { simulated: true } : schemaValue(outputFormat.schema));
 }
 
 function say({ turns }: Conversation, step: Step | null, calls: readonly ToolCallBlock[]): string {

@@ -60,6 +60,18 @@ describe.each(dialects)('the simulated model in the %s dialect', (dialect) => {
     expect(ask(dialect)).toEqual(ask(dialect));
   });
 
+  test('answers in JSON where it is held to a schema, unless a script says what to answer', () => {
+    const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+    const held = {
+      anthropic: { output_config: { format: { type: 'json_schema', schema } } },
+      chat: { response_format: { type: 'json_schema', json_schema: { name: 'place', schema } } },
+      responses: { text: { format: { type: 'json_schema', name: 'place', schema } } },
+    }[dialect];
+    expect(JSON.parse(textOf(answerOf(dialect, held)))).toEqual({ city: 'simulated' });
+    const script = said(dialect, 'sim script:\nsay done');
+    expect(textOf(answerOf(dialect, { ...held, ...script }))).toBe('[simulated] done');
+  });
+
   test('marks its text and writes a legal stream for any conversation', () => {
     fc.assert(
       fc.property(conversation, (value) => {

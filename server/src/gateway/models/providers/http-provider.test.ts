@@ -14,6 +14,8 @@ test('a reader that leaves before the end of the framing does not cost the conne
     baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     allowPrivate: true,
     type: null,
+    dialects: ['chat'],
+    credential: 'gate',
     connectMs: 5_000,
   });
   const requested = once(server, 'request') as Promise<[unknown, ServerResponse]>;
@@ -21,8 +23,10 @@ test('a reader that leaves before the end of the framing does not cost the conne
     dialect: 'chat',
     operation: 'generate',
     attemptId: 'att_1',
+    query: '',
     body: Buffer.from('{}'),
     headers: {},
+    credential: null,
     signal: new AbortController().signal,
     beforeWrite: () => undefined,
   });

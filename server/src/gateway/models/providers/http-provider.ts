@@ -1,10 +1,11 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Pool } from 'undici';
 import { PortcullisError } from '../../../base/errors.ts';
-import { unreadBodyMs } from '../../../base/limits.ts';
 import type { ProviderType } from '../../../budget/model.ts';
 import { guardedLookup, isPrivateHost } from '../../../net/egress.ts';
-import type { Provider, UpstreamAnswer, UpstreamRequest } from '../provider.ts';
+import type { Operation } from '../endpoints.ts';
+import type { Provider, Refusal, UpstreamAnswer, UpstreamRequest } from '../provider.ts';
 import type { Adapter } from './adapter.ts';
+import { UpstreamCall } from './upstream-call.ts';
 
 export interface HttpProviderOptions {
   readonly name: string;
@@ -12,6 +13,10 @@ export interface HttpProviderOptions {
   readonly baseUrl: string | null;
   readonly allowPrivate: boolean;
   readonly type: ProviderType | null;
+  readonly dialects: Adapter['dialects'];
+  /** Whose credential goes upstream: the gate's api key, or what the caller sends. */
+  readonly credential: 'gate' | 'caller';
+  /** The longest that any of its targets may take to connect. */
   readonly connectMs: number;
 }
 
@@ -26,117 +31,88 @@ export function createHttpProvider(adapter: Adapter, options: HttpProviderOption
       `Provider ${options.name} has a private address: set allow_private: true if that is meant.`,
     );
   }
-  const agent = new Agent({
+  const pool = new Pool(url.origin, {
     connect: { timeout: options.connectMs, ...(options.allowPrivate ? {} : { lookup: guardedLookup }) },
     pipelining: 1,
     // The gate has its own deadlines: first byte, idle, total.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  const address = { origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') };
+  const basePath = url.pathname.replace(/\/+$/, '');
   return {
     name: options.name,
     kind: adapter.kind,
-    type: options.type ?? adapter.type,
-    dialects: adapter.dialects,
-    countsTokens: adapter.paths.count_tokens !== undefined,
-    send: (request) => send(agent, address, adapter, options, request),
+    type: options.type ?? (options.credential === 'caller' ? 'subscription' : adapter.type),
+    dialects: options.dialects,
+    credential: options.credential,
+    countsTokens: offers(adapter, 'count_tokens'),
+    embeds: offers(adapter, 'embed'),
+    send: (request) => send(pool, basePath, adapter, options, request),
+    refusal: (status, body) => refusal(adapter, status, body),
     scrub: (bytes) =>
       options.apiKey !== null && bytes.includes(options.apiKey)
         ? Buffer.from(bytes.toString().replaceAll(options.apiKey, '[redacted]'))
         : bytes,
-    close: () => agent.close(),
+    close: () => pool.close(),
   };
 }
 
+function refusal(adapter: Adapter, status: number, body: Buffer): Refusal {
+  const told = adapter.refusal?.(status, body.toString());
+  return told === undefined ? { status, body } : { status: told.status, body: Buffer.from(told.body) };
+}
+
+function offers({ paths }: Adapter, operation: Operation): boolean {
+  return Object.values(paths).some(({ [operation]: path }) => path !== undefined);
+}
+
 async function send(
-  agent: Agent,
-  { origin, basePath }: { readonly origin: string; readonly basePath: string },
+  pool: Pool,
+  basePath: string,
   adapter: Adapter,
   { name, apiKey }: HttpProviderOptions,
-  { operation, attemptId, body, headers, signal, beforeWrite }: UpstreamRequest,
+  { dialect, operation, attemptId, query, body, headers, credential, signal, beforeWrite }: UpstreamRequest,
 ): Promise<UpstreamAnswer> {
-  const path = adapter.paths[operation];
+  const path = adapter.paths[dialect]?.[operation];
   if (path === undefined) throw new PortcullisError('not_found', `Provider ${name} does not offer ${operation}.`);
   signal.throwIfAborted();
   let written = false;
-  const dispatcher = agent.compose(
-    withWriteCheck(() => {
-      signal.throwIfAborted();
-      beforeWrite();
-      written = true;
-    }),
-  );
-  const answering = dispatcher.request({
-    origin,
-    path: basePath + path,
-    method: 'POST',
+  const call = new UpstreamCall(signal, () => {
+    beforeWrite();
+    written = true;
+  });
+  const request = {
+    path: basePath + path + query,
+    method: 'POST' as const,
     headers: {
       ...adapter.defaultHeaders,
       ...headers,
       // From here on nothing that a client sends may stand in for what is ours.
       ...adapter.headers(apiKey, attemptId),
+      ...credential,
       'content-type': 'application/json',
       // Usage is read as the bytes flow by, so they must not be compressed.
       'accept-encoding': 'identity',
     },
     body,
-    signal,
-  });
+  };
   try {
-    const answer = await orAborted(answering, signal);
-    return { status: answer.statusCode, headers: answer.headers, body: readable(answer, name, signal) };
+    pool.dispatch(request, call);
+    const { status, headers: answered } = await call.head;
+    return { status, headers: answered, body: readable(call, name, signal) };
   } catch (error) {
     throw upstreamFailure(error, name, signal, written);
   }
 }
 
-/** Runs `check` when a connection stands and the request is about to be written to it; what it throws prevents that. */
-function withWriteCheck(check: () => void): Dispatcher.DispatcherComposeInterceptor {
-  return (dispatch) => (options, handler) =>
-    dispatch(options, {
-      onRequestStart: (controller, context) => {
-        check();
-        handler.onRequestStart?.(controller, context);
-      },
-      onResponseStart: (...args) => handler.onResponseStart?.(...args),
-      onResponseData: (...args) => handler.onResponseData?.(...args),
-      onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
-      onResponseError: (...args) => handler.onResponseError?.(...args),
-    });
-}
-
-/** `work`, or the reason of the signal as soon as it is aborted: undici looks at its signal only once it is connected. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop = () => {};
-  const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop);
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
-
-async function* readable({ body }: Dispatcher.ResponseData, name: string, signal: AbortSignal): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of body.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
-  } catch (error) {
+/** The body, with its errors named. */
+function readable(call: UpstreamCall, name: string, signal: AbortSignal): AsyncIterable<Buffer> {
+  const named = (error: unknown) => {
     throw upstreamFailure(error, name, signal, true);
-  } finally {
-    if (!body.closed) drain(body);
-  }
-}
-
-/** A reader that has its answer leaves before the last bytes of the framing: after them the connection serves again. */
-function drain(body: Dispatcher.ResponseData['body']): void {
-  const timer = setTimeout(() => body.destroy(), unreadBodyMs);
-  body
-    .once('close', () => clearTimeout(timer))
-    .on('error', () => undefined)
-    .resume();
+  };
+  return {
+    [Symbol.asyncIterator]: () => ({ next: () => call.next().catch(named), return: () => call.return() }),
+  };
 }
 
 /** Names what went wrong, without the upstream's address. */

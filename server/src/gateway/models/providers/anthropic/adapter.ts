@@ -5,7 +5,7 @@ export const anthropicAdapter: Adapter = {
   dialects: ['anthropic'],
   type: 'api',
   baseUrl: 'https://api.anthropic.com',
-  paths: { generate: '/v1/messages', count_tokens: '/v1/messages/count_tokens' },
+  paths: { anthropic: { generate: '/v1/messages', count_tokens: '/v1/messages/count_tokens' } },
   defaultHeaders: { 'anthropic-version': '2023-06-01' },
   headers: (apiKey, attemptId) => ({
     ...(apiKey === null ? {} : { 'x-api-key': apiKey }),

@@ -5,6 +5,7 @@ import { openaiAdapter } from '../openai/adapter.ts';
 export const openaiCompatibleAdapter: Adapter = {
   ...openaiAdapter,
   kind: 'openai-compatible',
+  dialects: ['chat'],
   type: 'opensource',
   baseUrl: null,
 };

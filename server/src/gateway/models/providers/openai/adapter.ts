@@ -2,10 +2,10 @@ import type { Adapter } from '../adapter.ts';
 
 export const openaiAdapter: Adapter = {
   kind: 'openai',
-  dialects: ['chat'],
+  dialects: ['responses', 'chat'],
   type: 'api',
   baseUrl: 'https://api.openai.com/v1',
-  paths: { generate: '/chat/completions' },
+  paths: { responses: { generate: '/responses' }, chat: { generate: '/chat/completions', embed: '/embeddings' } },
   defaultHeaders: {},
   headers: (apiKey, attemptId) => ({
     ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),

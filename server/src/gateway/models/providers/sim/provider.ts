@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { dialects } from '../../../../llm/dialect.ts';
 import { parseExactJson } from '../../../../llm/exact-json.ts';
+import { simulateEmbedding } from '../../../../llm/sim/embeddings.ts';
 import { type Simulation, simulate } from '../../../../llm/sim/simulate.ts';
 import { droppedHeader } from '../../passing-headers.ts';
 import type { Provider, UpstreamAnswer, UpstreamRequest } from '../../provider.ts';
@@ -10,9 +12,12 @@ export function createSimProvider(name: string): Provider {
     name,
     kind: 'sim',
     type: 'opensource',
-    dialects: ['anthropic', 'chat'],
+    dialects,
+    credential: 'gate',
     countsTokens: false,
+    embeds: true,
     send: async (request) => answer(request),
+    refusal: (status, body) => ({ status, body }),
     scrub: (body) => body,
     close: async () => undefined,
   };
@@ -20,10 +25,12 @@ export function createSimProvider(name: string): Provider {
 
 const json = { 'content-type': 'application/json' };
 
-function answer({ dialect, body, attemptId, beforeWrite, signal }: UpstreamRequest): UpstreamAnswer {
+function answer({ dialect, operation, body, attemptId, beforeWrite, signal }: UpstreamRequest): UpstreamAnswer {
   signal.throwIfAborted();
   beforeWrite();
-  const simulation = simulate({ dialect, body: parseExactJson(body.toString()), requestId: attemptId });
+  const request = parseExactJson(body.toString());
+  const simulation =
+    operation === 'embed' ? simulateEmbedding(request) : simulate({ dialect, body: request, requestId: attemptId });
   if (simulation.kind === 'error') {
     return { status: simulation.status, headers: json, body: whole(simulation, signal) };
   }

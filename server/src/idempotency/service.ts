@@ -1,0 +1,131 @@
+import type { KeyObject } from 'node:crypto';
+import type { Pool } from 'pg';
+import { digestOf } from '../base/digest.ts';
+import { PortcullisError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import {
+  idempotencyKeptMs,
+  idempotentAnswerBytesMax,
+  idempotentAnswersPerProjectBytesMax,
+  purgeBatchMax,
+} from '../base/limits.ts';
+import { type WholeAnswer, openAnswer, sealAnswer } from '../base/sealed-answer.ts';
+import { isUnavailable } from '../pg/errors.ts';
+import type { Claim, KeyRecord, KeyUse, Standing } from './model.ts';
+import { standingOf } from './rules.ts';
+import { deleteClaim, deleteExpiredKeys, dropOldAnswers, findKey, finishClaim, insertClaim } from './store.ts';
+
+export interface IdempotencyOptions {
+  readonly pool: Pool;
+  /** Seals the answers; all replicas have the same one. */
+  readonly key: KeyObject;
+  /** Epoch milliseconds, by one clock for all replicas: the database's. */
+  readonly now: () => number;
+}
+
+/** A key is ours to work under, or was used before and here is its answer. */
+export type Claimed =
+  | { readonly claim: Claim; readonly answer: null }
+  | { readonly claim: null; readonly answer: WholeAnswer };
+
+/** Idempotency keys for calls with an effect outside of the database: a committed claim with a lease, and no second run. */
+export class Idempotency {
+  readonly #options: IdempotencyOptions;
+
+  constructor(options: IdempotencyOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Claims a key, durably, or finds what it was used for.
+   * @throws PortcullisError idempotency_mismatch, in_progress, conflict (used, and no answer to give), unavailable
+   */
+  async claim({ scope, fingerprint, leaseMs }: KeyUse): Promise<Claimed> {
+    const { pool, now } = this.#options;
+    const id = digestOf([scope.projectId, scope.principal, scope.operation, scope.key]);
+    const claim: Claim = { id, claimId: newId('idk') };
+    try {
+      // A key that is given back between the two statements is there to be taken again.
+      for (let tries = 0; tries < 3; tries++) {
+        const at = now();
+        const leaseUntil = new Date(at + leaseMs);
+        const expiresAt = new Date(at + leaseMs + idempotencyKeptMs);
+        const wanted = { ...claim, projectId: scope.projectId, fingerprint, leaseUntil, expiresAt };
+        if (await insertClaim(pool, wanted, new Date(at))) return { claim, answer: null };
+        const record = await findKey(pool, id, fingerprint);
+        if (record) return { claim: null, answer: this.#answerOf(record, id, fingerprint) };
+      }
+    } catch (error) {
+      // It may stand all the same, and nothing will be sent under it.
+      this.release(claim).catch(() => undefined);
+      throw isUnavailable(error) ? unavailable(error) : error;
+    }
+    throw refusals.in_progress();
+  }
+
+  /**
+   * Ends a claim with its answer: from now on the key gives that. An answer that is too large ends it all the same, so
+   * that nothing runs twice. A claim that cannot be ended has an unknown end once its lease is over.
+   */
+  async finish(claim: Claim, answer: WholeAnswer): Promise<void> {
+    const { pool, key, now } = this.#options;
+    const sealed = answer.body.length > idempotentAnswerBytesMax ? null : sealAnswer(key, answer, claim.id);
+    const at = now();
+    await finishClaim(pool, claim, sealed, new Date(at), new Date(at + idempotencyKeptMs));
+  }
+
+  /** Gives a key back: what was done under it had no lasting effect, and may be tried again. */
+  release(claim: Claim): Promise<void> {
+    return deleteClaim(this.#options.pool, claim);
+  }
+
+  /** Deletes what is older than it is kept for, and answers that take more room than a project has. */
+  async purge(): Promise<void> {
+    const { pool, now } = this.#options;
+    while ((await deleteExpiredKeys(pool, new Date(now()), purgeBatchMax)) === purgeBatchMax);
+    await dropOldAnswers(pool, idempotentAnswersPerProjectBytesMax);
+  }
+
+  #answerOf(record: KeyRecord, id: Buffer, fingerprint: Buffer): WholeAnswer {
+    const standing = standingOf(record, fingerprint, this.#options.now());
+    if (standing !== 'replay') throw refusals[standing]();
+    const answer = record.answer && openAnswer(this.#options.key, record.answer, id);
+    if (!answer) throw refusals.not_kept();
+    return answer;
+  }
+}
+
+const refusals: Readonly<Record<Exclude<Standing, 'replay'>, () => PortcullisError>> = {
+  mismatch: () =>
+    new PortcullisError(
+      'idempotency_mismatch',
+      'This Idempotency-Key was used for another request: send that request again, or this one under a new key.',
+      { param: 'Idempotency-Key' },
+    ),
+  in_progress: () =>
+    new PortcullisError(
+      'in_progress',
+      'The first call with this Idempotency-Key is still under way: ask again shortly, under the same key.',
+      { retryAfterS: 1, param: 'Idempotency-Key' },
+    ),
+  unknown: () =>
+    new PortcullisError(
+      'conflict',
+      'How the first call with this Idempotency-Key ended is unknown, since the gate stopped in the middle of it: it may have been made and paid for, and is not repeated. Use a new key to make it again.',
+      { rule: 'idempotency.unknown', param: 'Idempotency-Key' },
+    ),
+  not_kept: () =>
+    new PortcullisError(
+      'conflict',
+      'The call with this Idempotency-Key was made, but its answer is not kept: it was too large, made room for newer ones, or can no longer be opened. Use a new key to make it again.',
+      { rule: 'idempotency.not_kept', param: 'Idempotency-Key' },
+    ),
+};
+
+function unavailable(cause: unknown): PortcullisError {
+  return new PortcullisError(
+    'unavailable',
+    'The database cannot be reached, so the Idempotency-Key could not be claimed: nothing was sent. Try again.',
+    { retryAfterS: 1, cause },
+  );
+}

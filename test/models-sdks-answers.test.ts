@@ -1,0 +1,89 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { apis, asking, callsOf, goingOn, textOf, tools, user } from './support/sdk-dialects.ts';
+import { describeSdks } from './support/sdk-suite.ts';
+
+/** What programs get of the official SDKs, given another base URL and key and nothing else, before every kind of provider. */
+
+const models = [
+  { model: 'claude-1', of: 'an Anthropic provider' },
+  { model: 'gpt-1', of: 'an OpenAI-compatible provider' },
+  { model: 'openai-1', of: 'OpenAI' },
+  { model: 'sim', of: 'the simulated model' },
+];
+
+describeSdks((suite) => {
+  beforeEach(() => suite().mock.reset());
+
+  describe.each(apis)('%s', (api) => {
+    describe.each(models)('before $of', ({ model }) => {
+      const said = model === 'sim' ? /^\[simulated\] You said: hello$/ : /^word1 word2 .* word12$/;
+
+      test.each(['create', 'stream'] as const)('gets an answer by %s', async (how) => {
+        const told = await suite().call(`${api}.${how}`, asking(api, model, [user('hello')]));
+        expect(textOf(api, told)).toMatch(said);
+        expect(told.answer.model).toBe(model);
+        const { usage } = told.answer;
+        if (how === 'create' || api !== 'completions') {
+          expect(usage.input_tokens ?? usage.prompt_tokens).toBeGreaterThan(0);
+          expect(usage.output_tokens ?? usage.completion_tokens).toBeGreaterThan(0);
+        }
+        if (how === 'create' || api === 'messages') expect(told.requestId).toMatch(/^req_/);
+        expect(how === 'create' || told.events.length > 4).toBe(true);
+        expect(told.answer).toMatchObject(
+          {
+            messages: { stop_reason: 'end_turn' },
+            completions: { choices: [{ finish_reason: 'stop' }] },
+            responses: { status: 'completed', error: null },
+          }[api],
+        );
+      });
+
+      test('iterates over the events of a stream', async () => {
+        const { events, requestId } = await suite().call(`${api}.events`, asking(api, model, [user('hello')]));
+        expect(requestId).toMatch(/^req_/);
+        const text = {
+          messages: () => events.map(({ delta }) => delta?.text ?? ''),
+          completions: () => events.map(({ choices: [choice] }) => choice?.delta.content ?? ''),
+          responses: () => events.map(({ type, delta }) => (type === 'response.output_text.delta' ? delta : '')),
+        }[api]();
+        expect(text.join('')).toMatch(said);
+      });
+
+      test.each(['create', 'stream'] as const)('calls tools in several turns by %s', async (how) => {
+        const rest = { tools: ['weather', 'time'].map(tools[api]) };
+        await suite().mock.script({ model, toolCalls: 2, times: 1 });
+        await suite().mock.script({
+          model,
+          times: 1,
+          blocks: [
+            { type: 'text', text: 'Once more.' },
+            { type: 'tool_call', name: 'time', input: { city: 'Zürich' } },
+          ],
+        });
+        const script = 'sim script:\ncall weather {"city":"mock"}\ncall time {"city":"Zürich"}\nsay word1 word2';
+        const turns: unknown[] = [user(script)];
+        const ask = () => suite().call(`${api}.${how}`, asking(api, model, turns, rest));
+        const first = await ask();
+        const calls = callsOf(api, first);
+        expect(calls.map(({ name }) => name)).toEqual(model === 'sim' ? ['weather'] : ['weather', 'time']);
+        expect(calls.map(({ input }) => input)).toEqual(calls.map(() => ({ city: 'mock' })));
+        turns.push(...goingOn(api, first, calls.map(({ id, name }) => [id, `the result of ${name}`])));
+        const second = await ask();
+        const [call, ...others] = callsOf(api, second);
+        expect([call?.name, call?.input, others]).toEqual(['time', { city: 'Zürich' }, []]);
+        turns.push(...goingOn(api, second, [[call?.id ?? '', 'noon']]));
+        const last = await ask();
+        expect(callsOf(api, last)).toEqual([]);
+        expect(textOf(api, last)).toContain('word1 word2');
+        if (model === 'sim') return;
+        const body = String((await suite().mock.requests()).at(-1)?.body);
+        for (const { id, name } of calls) {
+          expect(body.split(`"${id}"`)).toHaveLength(3);
+          expect(body).toContain(`the result of ${name}`);
+        }
+        expect(body).toContain('Once more.');
+        expect(body).toContain('Zürich');
+      });
+    });
+  });
+});
