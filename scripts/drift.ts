@@ -4,10 +4,11 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { referencePages } from '../server/src/cli/docs.ts';
+import { conformancePage } from '../test/conformance/page.ts';
 
 const stale: string[] = [];
 
-for (const { path, text } of await referencePages()) {
+for (const { path, text } of [...(await referencePages()), conformancePage()]) {
   if (readOrEmpty(path) !== text) stale.push(path);
 }
 

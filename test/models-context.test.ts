@@ -32,6 +32,13 @@ beforeAll(async () => {
           { provider: 'gpt', model: 'gpt-far', weight: 0, ...window(2000) },
         ],
       },
+      tail: {
+        targets: [
+          { provider: 'gpt', model: 'gpt-far', ...window(2000) },
+          { provider: 'gpt', model: 'gpt-near', weight: 0, ...window(500) },
+        ],
+        attempts_max: 2,
+      },
       single: {
         targets: [
           { provider: 'gpt', model: 'gpt-near', ...window(500) },
@@ -124,6 +131,13 @@ describe('a conversation that is too long for the window of the other dialect', 
     expect((await call('anthropic', 'claude-small', { messages })).status).toBe(200);
   });
 
+  test('is not tried at a target that is too small for it, when the one that has the room fails', async () => {
+    await mock.script({ model: 'gpt-far', error: 500 });
+    const answer = await call('anthropic', 'tail', { messages });
+    expect(answer.status).toBe(500);
+    expect((await sent()).map(({ model }) => model)).toEqual(['gpt-far', 'gpt-far']);
+  });
+
   test('goes to another target of the route that has the room, unless the route keeps to one', async () => {
     const fits = await call('anthropic', 'pair', { messages });
     expect(fits.status).toBe(200);
@@ -141,9 +155,9 @@ test('an answer may be as long as the window has room for, which the provider is
 });
 
 test('what is left for the answer bounds what the model may think', async () => {
-  const asked = { messages: [user(words(600))], max_completion_tokens: 32_000, reasoning_effort: 'high' };
-  expect((await call('chat', 'claude-middling', asked)).body.toString()).toBe(200);
-  expect(await sent()).toMatchObject([{ max_tokens: 4396, thinking: { type: 'enabled', budget_tokens: 4395 } }]);
+  const asked = { messages: [user(words(600))], max_tokens: 32_000, reasoning_effort: 'high' };
+  expect((await call('chat', 'claude-middling', asked)).status).toBe(200);
+  expect(await sent()).toMatchObject([{ max_tokens: 4396, thinking: { type: 'enabled', budget_tokens: 2198 } }]);
   const small = await call('chat', 'claude-small', asked);
   expect(small.headers['portcullis-dropped']).toBe('reasoning');
 });

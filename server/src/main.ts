@@ -20,6 +20,7 @@ import { Instance, sweepHolds } from './budget/instances.ts';
 import { Ledger } from './budget/ledger.ts';
 import { PriceBook } from './budget/price-book.ts';
 import type { CliContext, RunningGate } from './cli/context.ts';
+import { lastWords, messageOf } from './cli/last-words.ts';
 import { runCli } from './cli/program.ts';
 import type { Config } from './config/config.ts';
 import { configuredCredentials, configuredIssuers } from './config/credential-options.ts';
@@ -53,7 +54,6 @@ import { createFetchJson } from './net/fetch-json.ts';
 import { ControlFeed } from './pg/control-feed.ts';
 import { appRole as embeddedAppRole } from './pg/embedded/cluster.ts';
 import { startEmbedded } from './pg/embedded/start.ts';
-import { isUnavailable } from './pg/errors.ts';
 import { migrate, requireSchema } from './pg/migrate.ts';
 import { type ConnectionOptions, createPool } from './pg/pool.ts';
 import { Flights } from './policy/flights.ts';
@@ -478,17 +478,6 @@ function reporter(log: Logger, what: string): (err: unknown) => void {
 
 function refuseToStart(cause: unknown): never {
   throw new PortcullisError('unavailable', messageOf(cause), { cause });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** What an operator can mend says so in one sentence; the rest is a fault, and its stack helps. */
-function lastWords(error: unknown): string {
-  if (error instanceof PortcullisError) return error.message;
-  if (isUnavailable(error)) return `The database cannot be used: ${messageOf(error) || 'nothing answers there'}.`;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 const context: CliContext = {

@@ -70,11 +70,14 @@ def given_back(value):
 
 def failure_of(error):
     response = getattr(error, "response", None)
+    body = getattr(error, "body", None)
+    # Of an error in mid-stream OpenAI's SDK keeps the body alone.
+    told = body if isinstance(body, dict) else {}
     return {
         "classes": [each.__name__ for each in type(error).__mro__],
         "message": str(error),
         "status": getattr(error, "status_code", None),
-        "requestId": getattr(error, "request_id", None),
+        "requestId": getattr(error, "request_id", None) or told.get("request_id"),
         "type": getattr(error, "type", None),
         "code": getattr(error, "error_code", None) or getattr(error, "code", None),
         "param": getattr(error, "param", None),
@@ -86,7 +89,7 @@ def failure_of(error):
 def told(answer, spoken=None, events=(), request_id=None, parsed=None):
     """What the model said, for later turns, and what the test is told."""
     return spoken, {
-        "answer": answer if isinstance(answer, (list, type(None))) else answer.to_dict(mode="json"),
+        "answer": answer if isinstance(answer, (list, type(None))) else answer.to_dict(mode="json", warnings=parsed is None),
         "events": list(events),
         "requestId": request_id or getattr(answer, "_request_id", None),
         "parsed": None if parsed is None else parsed.model_dump(),

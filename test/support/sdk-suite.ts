@@ -46,7 +46,7 @@ export function describeSdks(tests: (suite: () => SdkSuite) => void, models: obj
 
   beforeAll(async () => {
     mock = await startMockUpstream();
-    gate = await startGate({ yaml: configuration(mock, models), env: { RATE_LIMIT_ADMIN_PER_MINUTE: '10000' } });
+    gate = await startGate({ yaml: configuration(mock, models) });
     ({ secret: apiKey } = await gate.agent('sdk'));
   });
   afterAll(() => Promise.all([gate.stop(), mock.stop()]));

@@ -27,7 +27,7 @@ export const errorCodes = define({
     status: 400,
     title: 'Context length exceeded',
     final: true,
-    doc: "The prompt does not fit in the target's window by the gate's own estimate, in the wording of the caller's dialect. `observed` and `limit` are tokens. Shorten the conversation.",
+    doc: "The prompt does not fit in the target's window: by the gate's own estimate (`observed` and `limit` are tokens), or as the provider says in a stream. The wording is that of the caller's dialect. Shorten the conversation.",
   },
   unauthenticated: {
     status: 401,

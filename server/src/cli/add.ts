@@ -14,6 +14,7 @@ import { type CliContext, CliError } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
 import { collectValues } from './gate-command.ts';
 import { modelsOf } from './local-models.ts';
+import { type ServerKind, probeModels } from './model-probe.ts';
 import { printLine, printNote } from './output.ts';
 import { addProvider, type ProviderAddition } from './provider-edit.ts';
 import { isLocal, nameFor } from './provider-urls.ts';
@@ -23,6 +24,7 @@ interface Preset {
   readonly apiKeyEnv?: string;
   readonly baseUrl?: string;
   readonly models?: readonly string[];
+  readonly server?: ServerKind;
 }
 
 const presets = {
@@ -31,8 +33,8 @@ const presets = {
   gemini: { kind: 'gemini', apiKeyEnv: 'GEMINI_API_KEY', models: ['gemini-*'] },
   azure: { kind: 'azure', apiKeyEnv: 'AZURE_OPENAI_API_KEY' },
   'openai-compatible': { kind: 'openai-compatible' },
-  ollama: { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:11434/v1' },
-  'lm-studio': { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:1234/v1' },
+  ollama: { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:11434/v1', server: 'ollama' },
+  'lm-studio': { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:1234/v1', server: 'lm-studio' },
 } as const satisfies Record<string, Preset>;
 
 /** Of those that have no address of their own. */
@@ -98,7 +100,8 @@ async function additionOf(
     throw new CliError('http would carry keys and prompts in the clear: use https.', exitCodes.usage);
   const apiKeyEnv = options.apiKeyEnv ?? preset.apiKeyEnv;
   const price = options.price ?? (local && preset.kind === 'openai-compatible' ? 'free' : undefined);
-  const models = options.model ?? preset.models ?? (local ? await modelsOf(baseUrl, environment[apiKeyEnv ?? '']) : []);
+  const apiKey = environment[apiKeyEnv ?? ''];
+  const models = options.model ?? preset.models ?? (local ? await modelsOf(baseUrl, apiKey) : []);
   if (models.length === 0)
     throw new CliError('Say which models lead to it: --model NAME (more than once for more).', exitCodes.usage);
   return {
@@ -112,6 +115,12 @@ async function additionOf(
       ...(price === undefined ? {} : { price }),
     },
     models,
+    ...(local && {
+      probed: {
+        models: await probeModels({ kind: preset.server ?? null, baseUrl, apiKey }, models),
+        day: new Date().toISOString().slice(0, 10),
+      },
+    }),
   };
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Document, isMap, isNode, parse, parseDocument, stringify } from 'yaml';
+import { type Document, type Scalar, type YAMLMap, isMap, isNode, parse, parseDocument, stringify } from 'yaml';
 import { CliError } from './context.ts';
+import type { ProbedModel } from './model-probe.ts';
 
 /** A provider to write into the configuration file, and the public model names that shall lead to it. */
 export interface ProviderAddition {
@@ -8,6 +9,8 @@ export interface ProviderAddition {
   /** The members of its entry, as they are written: references to secrets, never secrets. */
   readonly entry: Readonly<Record<string, unknown>>;
   readonly models: readonly string[];
+  /** What the server says of some of the models, and on which day. */
+  readonly probed?: { readonly models: ReadonlyMap<string, ProbedModel>; readonly day: string };
 }
 
 export interface Edit {
@@ -22,16 +25,34 @@ export type Entries = Readonly<Record<string, unknown>>;
  * Adds to the file's text. Adding what is there already adds only the routes that are missing.
  * @throws CliError when the text is not YAML, or has another provider of that name
  */
-export function addProvider(before: string, { name, entry, models }: ProviderAddition): Edit {
+export function addProvider(before: string, { name, entry, models, probed }: ProviderAddition): Edit {
   const document = readDocument(before);
   const known = document.hasIn(['providers', name]);
   if (known && ['kind', 'base_url'].some((member) => document.getIn(['providers', name, member]) !== entry[member]))
     throw new CliError(`There is another provider "${name}" in the file: choose a --name, or edit the file.`);
-  const route = { targets: [{ provider: name }] };
+  const target = (model: string) => {
+    const about = probed?.models.get(model);
+    return about === undefined ? { provider: name } : probedTarget(document, name, about, probed?.day ?? '');
+  };
   return addEntries(before, {
     providers: known ? {} : { [name]: entry },
-    models: Object.fromEntries(models.map((model) => [model, route])),
+    models: Object.fromEntries(models.map((model) => [model, { targets: [target(model)] }])),
   });
+}
+
+/** A target that says of its capabilities where they are from: who reads the file may know better. */
+function probedTarget(
+  document: Document,
+  provider: string,
+  { capabilities, contextIsMost }: ProbedModel,
+  day: string,
+): YAMLMap {
+  const key = document.createNode('capabilities') as Scalar;
+  const most = contextIsMost ? '; context is the most of the model, the server may load it with less' : '';
+  key.commentBefore = ` probed ${day}${most}`;
+  const target = document.createNode({ provider }) as YAMLMap;
+  target.items.push(document.createPair(key, capabilities));
+  return target;
 }
 
 /** What the file's text says under `providers`, as it is written. @throws CliError when it is not YAML */

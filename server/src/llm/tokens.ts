@@ -13,10 +13,10 @@ const asText = { disallowedSpecial: new Set<string>() };
 /** What ties a turn, a call, a result or a tool together in a model's own template: vendors document 3 or 4. */
 const frameTokens = 4;
 
-/** An image, whatever its size: near the most that Anthropic takes for one, and what many open models take for a page. */
+/** An image, whatever its size: about the most that one counts as at Anthropic. */
 export const imageTokens = 1_600;
 
-/** A document that is not plain text: a page of it by Anthropic's own figure, since nobody here reads how many it has. */
+/** A document that is not plain text: one page at Anthropic's own figure, since nobody here reads how many it has. */
 export const documentTokens = 3_000;
 
 /** What a conversation takes of a model's window, as far as can be said without the model's own tokenizer. */

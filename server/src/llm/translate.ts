@@ -100,7 +100,8 @@ export function draftRequest({ from, to, body, target: declared }: TranslationRe
     write: (fitted, maxOutputTokens) => {
       const target = maxOutputTokens === null ? declared : withOutputLimit(declared, maxOutputTokens);
       // How much it may think depends on how much it may say.
-      const reasoning = target === declared ? fitted.reasoning : fitReasoning(fitted, to, target.capabilities, losses);
+      const wish = { ...fitted, reasoning: asked.reasoning };
+      const reasoning = target === declared ? fitted.reasoning : fitReasoning(wish, to, target.capabilities, losses);
       const { conversation, names } = withLegalNames({ ...fitted, reasoning });
       return {
         body: provider.writeRequest(conversation, target, losses),

@@ -56,7 +56,7 @@ function maxTokens({ maxOutputTokens: asked }: Conversation, { capabilities }: T
   if (limit !== null) return limit;
   throw new PortcullisError(
     'invalid_argument',
-    'The model behind this name needs an output limit and none is known for it: send "max_completion_tokens".',
+    'The model behind this name needs an output limit and none is known for it: send "max_completion_tokens" (Chat Completions) or "max_output_tokens" (Responses).',
     { param: 'max_completion_tokens' },
   );
 }

@@ -29,11 +29,14 @@ const types: Readonly<Record<ErrorCode, string>> = {
   deadline_exceeded: 'server_error',
 };
 
-/** The body of a refusal. The SDKs give the program the whole `error`, with its `code`, `param` and `details`. */
+/**
+ * The body of a refusal. The SDKs give the program the whole `error`, with its `code`, `param` and `details`; of a stream
+ * that breaks, Python's gives nothing else, so the request id stands in there as well.
+ */
 export function errorBody(error: PortcullisError, requestId: string): string {
   const { param = null, ...details } = errorDetails(error);
   return JSON.stringify({
-    error: { message: error.message, type: types[error.code], param, code: error.code, details },
+    error: { message: error.message, type: types[error.code], param, code: error.code, request_id: requestId, details },
     request_id: requestId,
   });
 }
