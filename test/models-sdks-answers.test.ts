@@ -67,7 +67,13 @@ describeSdks((suite) => {
         const calls = callsOf(api, first);
         expect(calls.map(({ name }) => name)).toEqual(model === 'sim' ? ['weather'] : ['weather', 'time']);
         expect(calls.map(({ input }) => input)).toEqual(calls.map(() => ({ city: 'mock' })));
-        turns.push(...goingOn(api, first, calls.map(({ id, name }) => [id, `the result of ${name}`])));
+        turns.push(
+          ...goingOn(
+            api,
+            first,
+            calls.map(({ id, name }) => [id, `the result of ${name}`]),
+          ),
+        );
         const second = await ask();
         const [call, ...others] = callsOf(api, second);
         expect([call?.name, call?.input, others]).toEqual(['time', { city: 'Zürich' }, []]);

@@ -161,118 +161,142 @@ const routes = {
   'small-gpt-1': { targets: [{ provider: 'gpt', model: 'gpt-1', ...small }] },
 };
 
-describeSdks((suite) => {
-  let limited: TestGate;
-  beforeAll(async () => {
-    const env = { RATE_LIMIT_MODELS_PER_MINUTE: '1' };
-    limited = await startGate({ database: suite().gate.database, env });
-  });
-  afterAll(() => limited.stop());
-  beforeEach(() => suite().mock.reset());
+describeSdks(
+  (suite) => {
+    let limited: TestGate;
+    beforeAll(async () => {
+      const env = { RATE_LIMIT_MODELS_PER_MINUTE: '1' };
+      limited = await startGate({ database: suite().gate.database, env });
+    });
+    afterAll(() => limited.stop());
+    beforeEach(() => suite().mock.reset());
 
-  // Not for each API: after five failures an address must wait.
-  test.each(['messages', 'completions'] as const)('%s raises what it has for a key that does not hold', async (api) => {
-    const failure = await suite().fail(`${api}.create`, asking(api, 'sim', hello), { apiKey: 'pc_wrong' });
-    expect(failure.classes).toContain('AuthenticationError');
-    expect(failure).toMatchObject({ status: 401, code: 'unauthenticated' });
-    expect(failure.requestId).toMatch(/^req_/);
-  });
+    // Not for each API: after five failures an address must wait.
+    test.each(['messages', 'completions'] as const)(
+      '%s raises what it has for a key that does not hold',
+      async (api) => {
+        const failure = await suite().fail(`${api}.create`, asking(api, 'sim', hello), { apiKey: 'pc_wrong' });
+        expect(failure.classes).toContain('AuthenticationError');
+        expect(failure).toMatchObject({ status: 401, code: 'unauthenticated' });
+        expect(failure.requestId).toMatch(/^req_/);
+      },
+    );
 
-  describe.each(apis)('%s', (api) => {
-    const ask = (model: string) => asking(api, model, hello);
+    describe.each(apis)('%s', (api) => {
+      const ask = (model: string) => asking(api, model, hello);
 
-    describe.each(['create', 'events', 'stream'] as const)('by %s', (how) => {
-      const method = `${api}.${how}` as const;
+      describe.each(['create', 'events', 'stream'] as const)('by %s', (how) => {
+        const method = `${api}.${how}` as const;
 
-      test.each(cases)('raises what it has for $what', async ({ status, code, words, final, of }) => {
-        const { params = ask('claude-1'), options } = await of(suite(), api);
-        const failure = await suite().fail(method, params, options);
-        expect(failure.classes).toContain(classOf(api, status));
-        expect(failure).toMatchObject({
-          status,
-          code,
-          message: expect.stringMatching(words),
-          requestId: expect.stringMatching(/^req_/),
-        });
-        expect(failure.headers['x-should-retry']).toBe(final ? 'false' : undefined);
-      });
-
-      test.each([400, 403, 404, 408, 413, 422, 429, 500, 503, 529])('raises what it has for a provider’s %i', async (status) => {
-        for (const provider of ['claude', 'gpt', 'openai']) {
-          const model = newName(provider);
-          await suite().mock.script({ model, error: status, headers: { 'retry-after': '7' } });
-          const failure = await suite().fail(method, ask(model));
-          // Only Anthropic's clients know that status; to others it is told where it is the provider's very answer.
-          expect(status === 529 && api !== 'messages' ? [503, 529] : [status]).toContain(failure.status);
-          expect(failure.classes).toContain(classOf(api, failure.status ?? 0));
+        test.each(cases)('raises what it has for $what', async ({ status, code, words, final, of }) => {
+          const { params = ask('claude-1'), options } = await of(suite(), api);
+          const failure = await suite().fail(method, params, options);
+          expect(failure.classes).toContain(classOf(api, status));
           expect(failure).toMatchObject({
-            message: expect.stringContaining(`The mock was told to answer ${status}.`),
+            status,
+            code,
+            message: expect.stringMatching(words),
             requestId: expect.stringMatching(/^req_/),
           });
-          expect(failure.headers['retry-after']).toBe('7');
-        }
+          expect(failure.headers['x-should-retry']).toBe(final ? 'false' : undefined);
+        });
+
+        test.each([400, 403, 404, 408, 413, 422, 429, 500, 503, 529])(
+          'raises what it has for a provider’s %i',
+          async (status) => {
+            for (const provider of ['claude', 'gpt', 'openai']) {
+              const model = newName(provider);
+              await suite().mock.script({ model, error: status, headers: { 'retry-after': '7' } });
+              const failure = await suite().fail(method, ask(model));
+              // Only Anthropic's clients know that status; to others it is told where it is the provider's very answer.
+              expect(status === 529 && api !== 'messages' ? [503, 529] : [status]).toContain(failure.status);
+              expect(failure.classes).toContain(classOf(api, failure.status ?? 0));
+              expect(failure).toMatchObject({
+                message: expect.stringContaining(`The mock was told to answer ${status}.`),
+                requestId: expect.stringMatching(/^req_/),
+              });
+              expect(failure.headers['retry-after']).toBe('7');
+            }
+          },
+        );
+
+        test('raises a refusal of the simulated model', async () => {
+          const failure = await suite().fail(method, ask('sim-error-429'));
+          expect(failure.classes).toContain('RateLimitError');
+          expect(failure.message).toContain('[simulated]');
+        });
       });
 
-      test('raises a refusal of the simulated model', async () => {
-        const failure = await suite().fail(method, ask('sim-error-429'));
+      test('raises what it has for a gate’s own credential that a provider refused: not a fault of the program', async () => {
+        const model = newName('claude');
+        await suite().mock.script({ model, error: 401 });
+        const failure = await suite().fail(`${api}.create`, ask(model));
+        expect(failure).toMatchObject({ status: 502, message: expect.stringContaining('an operator must renew') });
+      });
+
+      test('raises what it has for a rate limit, with the time to come back', async () => {
+        const { secret } = await suite().gate.agent(newName('agent'));
+        const options = { gateUrl: limited.url, apiKey: secret };
+        await suite().call(`${api}.create`, ask('sim'), options);
+        const failure = await suite().fail(`${api}.create`, ask('sim'), options);
         expect(failure.classes).toContain('RateLimitError');
-        expect(failure.message).toContain('[simulated]');
+        expect(failure).toMatchObject({ status: 429, code: 'rate_limited' });
+        expect(Number(failure.headers['retry-after'])).toBeGreaterThan(1);
+        expect(failure.headers).not.toHaveProperty('x-should-retry');
       });
+
+      test('raises what it has for an Idempotency-Key in use, and for another request under it', async () => {
+        const model = newName('claude');
+        const options = { headers: { 'idempotency-key': newName('key') } };
+        await suite().mock.script({ model, latencyMs: 700 });
+        const first = suite().call(`${api}.create`, ask(model), options);
+        await suite().mock.until((requests) => requests.length === 1);
+        const early = await suite().fail(`${api}.create`, ask(model), options);
+        expect(early.classes).toContain('ConflictError');
+        expect(early).toMatchObject({ status: 409, code: 'in_progress' });
+        expect(Number(early.headers['retry-after'])).toBeGreaterThan(0);
+        const { answer } = await first;
+        expect((await suite().call(`${api}.create`, ask(model), options)).answer).toEqual(answer);
+        const other = await suite().fail(`${api}.create`, asking(api, model, [user('bye')]), options);
+        expect(other.classes).toContain('UnprocessableEntityError');
+        expect(other).toMatchObject({ status: 422, code: 'idempotency_mismatch' });
+        expect(await suite().mock.requests()).toHaveLength(1);
+      });
+
+      test.each(['claude', 'gpt', 'openai'])(
+        'knows an overflow of the context that %s tells by its words',
+        async (provider) => {
+          const model = newName(provider);
+          const error =
+            provider === 'claude'
+              ? { type: 'invalid_request_error', message: 'prompt is too long: 9 tokens > 8 maximum' }
+              : {
+                  type: 'invalid_request_error',
+                  code: 'context_length_exceeded',
+                  message: "This model's maximum context length is 8 tokens.",
+                };
+          const body = JSON.stringify(provider === 'claude' ? { type: 'error', error } : { error });
+          const headers = { 'content-type': 'application/json' };
+          await suite().mock.script({ model, reply: { status: 400, headers, chunks: [body] } });
+          const failure = await suite().fail(`${api}.stream`, ask(model));
+          expect(failure.classes).toContain('BadRequestError');
+          if (api === 'messages') expect(failure.message).toContain('prompt is too long');
+          else expect(failure.code).toBe('context_length_exceeded');
+        },
+      );
     });
 
-    test('raises what it has for a gate’s own credential that a provider refused: not a fault of the program', async () => {
-      const model = newName('claude');
-      await suite().mock.script({ model, error: 401 });
-      const failure = await suite().fail(`${api}.create`, ask(model));
-      expect(failure).toMatchObject({ status: 502, message: expect.stringContaining('an operator must renew') });
+    test('embeddings and counts raise what they have for a refusal as well', async () => {
+      for (const method of ['embeddings.create', 'messages.count'] as const) {
+        const params = method === 'messages.count' ? { messages: hello } : { input: 'hello' };
+        const missing = await suite().fail(method, { model: 'simm', ...params });
+        expect(missing.classes).toContain('NotFoundError');
+        expect(missing).toMatchObject({ code: 'not_found', requestId: expect.stringMatching(/^req_/) });
+      }
+      const unable = await suite().fail('embeddings.create', { model: 'claude-1', input: 'hello' });
+      expect(unable.classes).toContain('BadRequestError');
+      expect(unable).toMatchObject({ status: 400, param: 'model' });
     });
-
-    test('raises what it has for a rate limit, with the time to come back', async () => {
-      const { secret } = await suite().gate.agent(newName('agent'));
-      const options = { gateUrl: limited.url, apiKey: secret };
-      await suite().call(`${api}.create`, ask('sim'), options);
-      const failure = await suite().fail(`${api}.create`, ask('sim'), options);
-      expect(failure.classes).toContain('RateLimitError');
-      expect(failure).toMatchObject({ status: 429, code: 'rate_limited' });
-      expect(Number(failure.headers['retry-after'])).toBeGreaterThan(1);
-      expect(failure.headers).not.toHaveProperty('x-should-retry');
-    });
-
-    test('raises what it has for an Idempotency-Key in use, and for another request under it', async () => {
-      const model = newName('claude');
-      const options = { headers: { 'idempotency-key': newName('key') } };
-      await suite().mock.script({ model, latencyMs: 700 });
-      const first = suite().call(`${api}.create`, ask(model), options);
-      await suite().mock.until((requests) => requests.length === 1);
-      const early = await suite().fail(`${api}.create`, ask(model), options);
-      expect(early.classes).toContain('ConflictError');
-      expect(early).toMatchObject({ status: 409, code: 'in_progress' });
-      expect(Number(early.headers['retry-after'])).toBeGreaterThan(0);
-      const { answer } = await first;
-      expect((await suite().call(`${api}.create`, ask(model), options)).answer).toEqual(answer);
-      const other = await suite().fail(`${api}.create`, asking(api, model, [user('bye')]), options);
-      expect(other.classes).toContain('UnprocessableEntityError');
-      expect(other).toMatchObject({ status: 422, code: 'idempotency_mismatch' });
-      expect(await suite().mock.requests()).toHaveLength(1);
-    });
-
-    test.each(['claude', 'gpt', 'openai'])('knows an overflow of the context that %s tells by its words', async (provider) => {
-      const model = newName(provider);
-      const error =
-        provider === 'claude'
-          ? { type: 'invalid_request_error', message: 'prompt is too long: 9 tokens > 8 maximum' }
-          : {
-              type: 'invalid_request_error',
-              code: 'context_length_exceeded',
-              message: "This model's maximum context length is 8 tokens.",
-            };
-      const body = JSON.stringify(provider === 'claude' ? { type: 'error', error } : { error });
-      const headers = { 'content-type': 'application/json' };
-      await suite().mock.script({ model, reply: { status: 400, headers, chunks: [body] } });
-      const failure = await suite().fail(`${api}.stream`, ask(model));
-      expect(failure.classes).toContain('BadRequestError');
-      if (api === 'messages') expect(failure.message).toContain('prompt is too long');
-      else expect(failure.code).toBe('context_length_exceeded');
-    });
-  });
-}, routes);
+  },
+  { models: routes },
+);

@@ -1,4 +1,4 @@
-import { adapted, alwaysRefused, mapped, refused, refusedWith } from './outcome.ts';
+import { adapted, mapped, refused, refusedWith } from './outcome.ts';
 import type { RequestFeature } from './request-matrix.ts';
 
 /** Sampling, limits, and where an answer is to stop. */
@@ -93,9 +93,7 @@ export const samplingFeatures: readonly RequestFeature[] = [
 ];
 
 function noLimit() {
-  return alwaysRefused(
-    'The model behind this name needs an output limit and none is known for it: send "max_completion_tokens" (Chat Completions) or "max_output_tokens" (Responses).',
-  );
+  return adapted('a limit of 32,000 is sent, since this dialect demands one', { max_tokens: 32_000 });
 }
 
 function tooHot() {

@@ -11,12 +11,15 @@ const python = join(folder, '.venv', windows ? 'Scripts/python.exe' : 'bin/pytho
 
 /** Why the Python SDKs cannot be tried here, and what to do about it; null where they can. */
 export function missingPython(): string | null {
-  const install = 'python3 -m venv test/python/.venv && test/python/.venv/bin/pip install --require-hashes -r test/python/requirements.txt';
+  const install =
+    'python3 -m venv test/python/.venv && test/python/.venv/bin/pip install --require-hashes -r test/python/requirements.txt';
   if (!existsSync(python)) return `there is no test/python/.venv. To try them: ${install}`;
   const wanted = readFileSync(join(folder, 'requirements.txt'), 'utf8').matchAll(/^(anthropic|openai)==(\S+)/gm);
   const installed = packages();
   const missing = [...wanted].filter(([, name, version]) => !installed.includes(`${name}-${version}.dist-info`));
-  return missing.length === 0 ? null : `${missing.map(([pinned]) => pinned).join(' and ')} are not in test/python/.venv: ${install}`;
+  return missing.length === 0
+    ? null
+    : `${missing.map(([pinned]) => pinned).join(' and ')} are not in test/python/.venv: ${install}`;
 }
 
 function packages(): string[] {

@@ -57,7 +57,11 @@ export function callsOf(api: Api, { answer }: Told): ToolCall[] {
 }
 
 /** The turns that give an answer back to the model as it came, with the results of its calls. */
-export function goingOn(api: Api, { said }: Told, results: readonly (readonly [id: string, result: string])[]): unknown[] {
+export function goingOn(
+  api: Api,
+  { said }: Told,
+  results: readonly (readonly [id: string, result: string])[],
+): unknown[] {
   if (api === 'messages') {
     const content = results.map(([id, result]) => ({ type: 'tool_result', tool_use_id: id, content: result }));
     return [{ role: 'assistant', content: said }, user(content.length > 0 ? content : 'Go on.')];

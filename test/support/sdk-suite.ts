@@ -38,15 +38,18 @@ const languages = [
   { language: 'Python', createSdks: createPythonSdks, skipped: missing !== null },
 ];
 
-/** Describes what the SDKs of every language see of one gate. @param models routes besides those of `mockConfiguration` */
-export function describeSdks(tests: (suite: () => SdkSuite) => void, models: object = {}): void {
+/** Describes what the SDKs of every language see of one gate. `models`: routes besides those of `mockConfiguration`. */
+export function describeSdks(
+  tests: (suite: () => SdkSuite) => void,
+  { models = {}, env = {} }: { readonly models?: object; readonly env?: Readonly<Record<string, string>> } = {},
+): void {
   let gate: TestGate;
   let mock: MockUpstream;
   let apiKey: string;
 
   beforeAll(async () => {
     mock = await startMockUpstream();
-    gate = await startGate({ yaml: configuration(mock, models) });
+    gate = await startGate({ yaml: configuration(mock, models), env });
     ({ secret: apiKey } = await gate.agent('sdk'));
   });
   afterAll(() => Promise.all([gate.stop(), mock.stop()]));
@@ -83,7 +86,10 @@ export function describeSdks(tests: (suite: () => SdkSuite) => void, models: obj
 }
 
 function configuration(mock: MockUpstream, models: object): string {
-  const base = JSON.parse(mockConfiguration(mock, models)) as { providers: { claude: { price: object } }; models: object };
+  const base = JSON.parse(mockConfiguration(mock, models)) as {
+    providers: { claude: { price: object } };
+    models: object;
+  };
   const openai = {
     ...base.providers.claude,
     kind: 'openai',

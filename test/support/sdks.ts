@@ -168,7 +168,12 @@ export function createJavaScriptSdks(): Sdks {
 }
 
 function clientsOf({ gateUrl, apiKey, maxRetries, headers }: ClientOptions): Clients {
-  const options = { apiKey, timeout: clientTimeoutMs, defaultHeaders: headers, ...(maxRetries !== undefined && { maxRetries }) };
+  const options = {
+    apiKey,
+    timeout: clientTimeoutMs,
+    defaultHeaders: headers,
+    ...(maxRetries !== undefined && { maxRetries }),
+  };
   return {
     anthropic: new Anthropic({ ...options, baseURL: gateUrl }),
     openai: new OpenAI({ ...options, baseURL: `${gateUrl}/v1` }),

@@ -98,6 +98,8 @@ export const upstreamAnswerBytesMax = 64 * 1024 * 1024;
 export const jsonNameBytesMax = 1024;
 /** A reasoning block's seal as callers carry it; encrypted reasoning is a few times the size of what was thought. */
 export const sealBytesMax = 1024 * 1024;
+/** What an answer of an Anthropic model may have where the caller sets no limit: that dialect demands one. */
+export const outputTokensDefault = 32_000;
 export const smallFieldBytesMax = 64 * 1024;
 export const otherModelsMax = 16;
 export const stopSequencesMax = 16;

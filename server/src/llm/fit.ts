@@ -1,3 +1,4 @@
+import { outputTokensDefault } from '../base/limits.ts';
 import { keepLastMarks } from './cache-marks.ts';
 import type { Capabilities } from './capabilities.ts';
 import {
@@ -33,10 +34,19 @@ export function fitTo(
     turns: fitTurns(conversation.turns, to, capabilities, losses),
     ...fitTools(conversation, capabilities, losses),
     ...fitSampling(conversation, to, capabilities, losses),
+    maxOutputTokens: conversation.maxOutputTokens ?? limitWithoutWish(to, capabilities),
     outputFormat: fitOutputFormat(conversation, capabilities, losses),
   };
   const reasoned = { ...fitted, reasoning: fitReasoning(fitted, to, capabilities, losses) };
   return takesMarks(to, capabilities) ? reasoned : keepLastMarks(reasoned, 0, losses);
+}
+
+/**
+ * Anthropic demands a limit, also for callers whose dialect leaves it open. A target that cannot give so much, or more,
+ * says so in its `capabilities`.
+ */
+function limitWithoutWish(to: Dialect, { maxOutputTokens: cap }: Capabilities): number | null {
+  return to === 'anthropic' ? (cap ?? outputTokensDefault) : null;
 }
 
 /** A model that caches by itself needs no marks, but for Anthropic's, which takes a word for all or marks. */

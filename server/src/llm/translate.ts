@@ -16,6 +16,8 @@ export { translateError } from './provider-error.ts';
 export interface TranslatedRequest {
   /** The request in the provider's dialect, as JSON text. */
   readonly body: string;
+  /** The most output tokens that it asks for; null where it leaves that to the provider. */
+  readonly maxOutputTokens: number | null;
   /** What a lossy route and mere hints lost: names for the `portcullis-dropped` header. */
   readonly dropped: readonly string[];
   /** Translates the provider's whole answer back. @throws PortcullisError upstream_error when that is not possible. */
@@ -105,6 +107,7 @@ export function draftRequest({ from, to, body, target: declared }: TranslationRe
       const { conversation, names } = withLegalNames({ ...fitted, reasoning });
       return {
         body: provider.writeRequest(conversation, target, losses),
+        maxOutputTokens: outputLimit(conversation, target),
         dropped: losses.names,
         answer: (json) => translateAnswer(json, asked, caller, provider, target, names),
         stream: (options) => {
@@ -119,6 +122,10 @@ export function draftRequest({ from, to, body, target: declared }: TranslationRe
       };
     },
   };
+}
+
+function outputLimit({ maxOutputTokens: asked }: Conversation, { capabilities }: Target): number | null {
+  return asked === null ? null : Math.min(asked, capabilities.maxOutputTokens ?? Infinity);
 }
 
 function withOutputLimit(target: Target, maxOutputTokens: number): Target {

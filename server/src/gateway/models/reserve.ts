@@ -38,7 +38,8 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan, deadl
   const bodyBytes = Math.max(facts.bodyBytes, plan.body.length);
   // What a provider runs itself has no counterpart in another dialect, and the simulated model runs nothing.
   const runsTools = plan.translation === null && provider.kind !== 'sim';
-  const carried = { ...facts, bodyBytes, ...(!runsTools && { serverTools: [], builtInTools: 0 }) };
+  const maxOutputTokens = plan.translation?.maxOutputTokens ?? facts.maxOutputTokens;
+  const carried = { ...facts, bodyBytes, maxOutputTokens, ...(!runsTools && { serverTools: [], builtInTools: 0 }) };
   const worst =
     call.endpoint.operation === 'count_tokens'
       ? freeOfCharge

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { outputTokensDefault } from '../../base/limits.ts';
 import { type Capabilities, fullCapabilities } from '../capabilities.ts';
 import type {
   AssistantBlock,
@@ -48,11 +49,11 @@ describe('writing a Messages request', () => {
     });
   });
 
-  test('takes max_tokens from the caller, bounded by the target, else from the target, else it is refused', () => {
+  test('takes max_tokens from the caller, bounded by the target, else from the target, else it is the usual one', () => {
     expect(write({ maxOutputTokens: 10 }).body.max_tokens).toBe(10);
     expect(write({ maxOutputTokens: 10 }, { maxOutputTokens: 5 }).body.max_tokens).toBe(5);
     expect(write({ maxOutputTokens: null }, { maxOutputTokens: 5 }).body.max_tokens).toBe(5);
-    expect(refusalOf(() => write({ maxOutputTokens: null })).members.param).toBe('max_completion_tokens');
+    expect(write({ maxOutputTokens: null }).body.max_tokens).toBe(outputTokensDefault);
   });
 
   test('refuses a temperature above 1 and a blank stop sequence by name, or drops them with leave', () => {

@@ -1,4 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { outputTokensDefault } from '../../base/limits.ts';
 import { countMarks, keepLastMarks } from '../cache-marks.ts';
 import type { Conversation, JsonObject, Target, Tool } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
@@ -49,16 +50,10 @@ export function writeRequest(conversation: Conversation, target: Target, losses:
   });
 }
 
+/** `fit.ts` gives every conversation for this dialect a limit. */
 function maxTokens({ maxOutputTokens: asked }: Conversation, { capabilities }: Target): number {
   const { maxOutputTokens: cap } = capabilities;
-  if (asked !== null && cap !== null) return Math.min(asked, cap);
-  const limit = asked ?? cap;
-  if (limit !== null) return limit;
-  throw new PortcullisError(
-    'invalid_argument',
-    'The model behind this name needs an output limit and none is known for it: send "max_completion_tokens" (Chat Completions) or "max_output_tokens" (Responses).',
-    { param: 'max_completion_tokens' },
-  );
+  return Math.min(asked ?? cap ?? outputTokensDefault, cap ?? Infinity);
 }
 
 /** One word for the whole request: the vendor then marks the last block itself. */

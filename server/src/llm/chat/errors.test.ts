@@ -21,7 +21,14 @@ describe('a refusal to an OpenAI client', () => {
   it.each(codes)('for %s has the shape that SDKs read', (code) => {
     const body: unknown = JSON.parse(errorBody(new PortcullisError(code, 'No.'), 'req_1'));
     expect(body).toEqual({
-      error: { message: 'No.', type: expect.stringMatching(/^\w+$/), param: null, code, request_id: 'req_1', details: {} },
+      error: {
+        message: 'No.',
+        type: expect.stringMatching(/^\w+$/),
+        param: null,
+        code,
+        request_id: 'req_1',
+        details: {},
+      },
       request_id: 'req_1',
     });
   });

@@ -10,7 +10,14 @@ const sse = (...events: object[]) =>
 
 test('a refusal has the shape of all endpoints of OpenAI', () => {
   expect(JSON.parse(errorBody(error, 'req_1'))).toEqual({
-    error: { message: 'Stopped.', type: 'server_error', param: null, code: 'killed', details: { rule: 'r' } },
+    error: {
+      message: 'Stopped.',
+      type: 'server_error',
+      param: null,
+      code: 'killed',
+      request_id: 'req_1',
+      details: { rule: 'r' },
+    },
     request_id: 'req_1',
   });
 });
