@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { apis, asking, callsOf, goingOn, textOf, tools, user } from './support/sdk-dialects.ts';
+import { type Api, apis, asking, callsOf, goingOn, textOf, tools, user } from './support/sdk-dialects.ts';
 import { describeSdks } from './support/sdk-suite.ts';
 
 /** What programs get of the official SDKs, given another base URL and key and nothing else, before every kind of provider. */
@@ -11,6 +11,31 @@ const models = [
   { model: 'sim', of: 'the simulated model' },
 ];
 
+const endings: Readonly<Record<Api, object>> = {
+  messages: { stop_reason: 'end_turn' },
+  completions: { choices: [{ finish_reason: 'stop' }] },
+  responses: { status: 'completed', error: null },
+};
+
+const stopped = {
+  messages: {
+    length: { stop_reason: 'max_tokens' },
+    // OpenAI does not tell at which sequence it stopped.
+    stop_sequence: { stop_reason: expect.stringMatching(/^(stop_sequence|end_turn)$/) },
+    refusal: { stop_reason: 'refusal' },
+  },
+  completions: {
+    length: { choices: [{ finish_reason: 'length' }] },
+    stop_sequence: { choices: [{ finish_reason: 'stop' }] },
+    refusal: { choices: [{ finish_reason: 'content_filter' }] },
+  },
+  responses: {
+    length: { status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } },
+    stop_sequence: { status: 'completed' },
+    refusal: { status: 'incomplete', incomplete_details: { reason: 'content_filter' } },
+  },
+} as const;
+
 describeSdks((suite) => {
   beforeEach(() => suite().mock.reset());
 
@@ -19,23 +44,19 @@ describeSdks((suite) => {
       const said = model === 'sim' ? /^\[simulated\] You said: hello$/ : /^word1 word2 .* word12$/;
 
       test.each(['create', 'stream'] as const)('gets an answer by %s', async (how) => {
-        const told = await suite().call(`${api}.${how}`, asking(api, model, [user('hello')]));
-        expect(textOf(api, told)).toMatch(said);
-        expect(told.answer.model).toBe(model);
-        const { usage } = told.answer;
-        if (how === 'create' || api !== 'completions') {
-          expect(usage.input_tokens ?? usage.prompt_tokens).toBeGreaterThan(0);
-          expect(usage.output_tokens ?? usage.completion_tokens).toBeGreaterThan(0);
-        }
-        if (how === 'create' || api === 'messages') expect(told.requestId).toMatch(/^req_/);
-        expect(how === 'create' || told.events.length > 4).toBe(true);
-        expect(told.answer).toMatchObject(
-          {
-            messages: { stop_reason: 'end_turn' },
-            completions: { choices: [{ finish_reason: 'stop' }] },
-            responses: { status: 'completed', error: null },
-          }[api],
+        const rest = api === 'completions' && how === 'stream' ? { stream_options: { include_usage: true } } : {};
+        const { answer, events, requestId } = await suite().call(
+          `${api}.${how}`,
+          asking(api, model, [user('hello')], rest),
         );
+        expect(textOf(api, { answer })).toMatch(said);
+        expect(answer.model).toBe(model);
+        expect(answer).toMatchObject(endings[api]);
+        expect(answer.usage.input_tokens ?? answer.usage.prompt_tokens).toBeGreaterThan(0);
+        expect(answer.usage.output_tokens ?? answer.usage.completion_tokens).toBeGreaterThan(0);
+        // The helpers of OpenAI's SDKs for streams tell no request id.
+        expect(String(requestId)).toMatch(how === 'create' || api === 'messages' ? /^req_/ : /^null$/);
+        expect(events.length > 4).toBe(how === 'stream');
       });
 
       test('iterates over the events of a stream', async () => {
@@ -48,6 +69,17 @@ describeSdks((suite) => {
         }[api]();
         expect(text.join('')).toMatch(said);
       });
+
+      const stops = model === 'sim' ? [] : (['length', 'stop_sequence', 'refusal'] as const);
+      test.each(stops.flatMap((stop) => [[stop, 'create'] as const, [stop, 'stream'] as const]))(
+        'is told of an end by %s (%s)',
+        async (stop, how) => {
+          await suite().mock.script({ model, stop, stopSequence: 'END', tokens: 3 });
+          const rest = api === 'responses' ? {} : { [api === 'messages' ? 'stop_sequences' : 'stop']: ['END'] };
+          const told = await suite().call(`${api}.${how}`, asking(api, model, [user('hello')], rest));
+          expect(told.answer).toMatchObject(stopped[api][stop]);
+        },
+      );
 
       test.each(['create', 'stream'] as const)('calls tools in several turns by %s', async (how) => {
         const rest = { tools: ['weather', 'time'].map(tools[api]) };

@@ -57,7 +57,7 @@ export function createPythonSdks(): Sdks {
       };
       return new Promise((resolve, reject) => {
         waiting.set(id, resolve);
-        exited.then(([code]) => reject(new Error(`The Python program ended with ${String(code)}.`)));
+        void exited.then(([code]) => reject(new Error(`The Python program ended with ${String(code)}.`)));
         stdin.write(`${JSON.stringify({ id, method, params, family, client })}\n`);
       });
     },

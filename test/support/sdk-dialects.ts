@@ -6,16 +6,15 @@ import type { Json, Told } from './sdks.ts';
 export const apis = ['messages', 'completions', 'responses'] as const;
 export type Api = (typeof apis)[number];
 
+const limits: Readonly<Record<Api, object>> = {
+  messages: { max_tokens: 2_000 },
+  completions: { max_completion_tokens: 2_000 },
+  responses: { max_output_tokens: 2_000 },
+};
+
 /** A request in an API's own words: `turns` are its messages or input items. */
-export function asking(api: Api, model: string, turns: unknown, rest: object = {}): object {
-  switch (api) {
-    case 'messages':
-      return { model, max_tokens: 2_000, messages: turns, ...rest };
-    case 'completions':
-      return { model, max_completion_tokens: 2_000, messages: turns, ...rest };
-    case 'responses':
-      return { model, max_output_tokens: 2_000, input: turns, ...rest };
-  }
+export function asking(api: Api, model: string, turns: readonly unknown[], rest: object = {}): object {
+  return { model, ...limits[api], [api === 'responses' ? 'input' : 'messages']: turns, ...rest };
 }
 
 export const user = (content: unknown) => ({ role: 'user', content });
@@ -28,7 +27,7 @@ export const tools: Readonly<Record<Api, (name: string) => object>> = {
 };
 
 /** The texts of an answer, in whichever shape. */
-export function textOf(api: Api, { answer }: Told): string {
+export function textOf(api: Api, { answer }: Pick<Told, 'answer'>): string {
   if (api === 'messages') return texts(answer.content);
   if (api === 'completions') return answer.choices[0].message.content ?? '';
   return texts(answer.output.flatMap((item: { content?: unknown[] }) => item.content ?? []));
@@ -42,7 +41,7 @@ export interface ToolCall {
   readonly input: unknown;
 }
 
-export function callsOf(api: Api, { answer }: Told): ToolCall[] {
+export function callsOf(api: Api, { answer }: Pick<Told, 'answer'>): ToolCall[] {
   if (api === 'messages') return answer.content.filter(({ type }: { type: string }) => type === 'tool_use');
   if (api === 'completions') {
     return (answer.choices[0].message.tool_calls ?? []).map(({ id, function: { name, arguments: json } }: Json) => ({

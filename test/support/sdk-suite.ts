@@ -3,22 +3,13 @@ import { createPythonSdks, missingPython } from '../python/client.ts';
 import { type TestGate, startGate } from './gate.ts';
 import { type MockUpstream, startMockUpstream } from './mock-upstream/client.ts';
 import { mockConfiguration } from './models.ts';
-import {
-  type ClientOptions,
-  type Failure,
-  type Family,
-  type Method,
-  type Outcome,
-  type Sdks,
-  type Told,
-  createJavaScriptSdks,
-} from './sdks.ts';
+import { createJavaScriptSdks } from './javascript-sdks.ts';
+import type { ClientOptions, Failure, Family, Method, Outcome, Sdks, Told } from './sdks.ts';
 
 /** A gate before a mock provider of each dialect, and SDKs of each language before it. */
 export interface SdkSuite {
   readonly gate: TestGate;
   readonly mock: MockUpstream;
-  readonly sdks: Sdks;
   /** Calls once, with the suite's own key. @throws Error where the SDK raised an exception */
   call(method: Method, params: object, options?: Partial<ClientOptions>): Promise<Told>;
   /** The ids of all models, which the SDK asks for page after page. */
@@ -71,7 +62,6 @@ export function describeSdks(
       tests(() => ({
         gate,
         mock,
-        sdks,
         call: async (...asked) => toldBy(await tryTo(...asked)),
         list: async (family, params) =>
           toldBy(await sdks.call('models.list', params, { gateUrl: gate.url, apiKey }, family)),

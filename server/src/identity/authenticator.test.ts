@@ -104,6 +104,17 @@ describe('an API key', () => {
     }
   });
 
+  it('that was accepted before lends nothing to another secret with its id, nor loses anything by it', async () => {
+    const { text } = await identity.agentKey(by, 'often');
+    await expect(identity.bearer(text)).resolves.toMatchObject({ name: 'often' });
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(await refusal(bearer(swapped(text)), { from: freshAddress() })).toMatchObject({
+        internal: 'credential refused: bad_secret',
+      });
+      await expect(identity.bearer(text)).resolves.toMatchObject({ name: 'often' });
+    }
+  });
+
   it('stops with its revocation, its expiry, its agent, and each reason reaches only the log', async () => {
     const revoked = await identity.agentKey(by, 'revoked');
     const disabled = await identity.agentKey(by, 'disabled');

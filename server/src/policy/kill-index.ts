@@ -27,6 +27,7 @@ export class KillIndex implements ControlPart {
 
   /** The switch that stops such a call at that time, the widest first; null: none does. */
   killedBy(subject: CallSubject, nowMs: number): KillSwitch | null {
+    if (this.#engaged.size === 0) return null;
     const { projectId, agentId, keyId, runId, models } = subject;
     return (
       this.#at('everything', null, '', nowMs) ??

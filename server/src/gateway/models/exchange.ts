@@ -12,8 +12,16 @@ export interface Exchange {
   readonly receivedAt: number;
 }
 
-/** The value of a header that may come once; a repeated one counts as absent. */
-export function header(exchange: Exchange, name: string): string | undefined {
-  const values = exchange.request.headersDistinct[name];
-  return values?.length === 1 ? values[0] : undefined;
+/** The value of a header that may come once, by its lower-case name; a repeated one counts as absent. */
+export function header({ request }: Exchange, name: string): string | undefined {
+  // Node's own view of headers that repeat (`headersDistinct`) is made of all headers when first asked for.
+  const { rawHeaders } = request;
+  let value: string | undefined;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const raw = rawHeaders[i];
+    if (raw === undefined || raw.length !== name.length || raw.toLowerCase() !== name) continue;
+    if (value !== undefined) return undefined;
+    value = rawHeaders[i + 1];
+  }
+  return value;
 }
