@@ -23,6 +23,7 @@ beforeAll(async () => {
       models: {
         'gpt-5-mini': { targets: [{ provider: 'azure', model: 'our-deployment' }], attempts_max: 1 },
         older: { targets: [{ provider: 'older', model: 'our-deployment' }], attempts_max: 1 },
+        lossy: { targets: [{ provider: 'older', model: 'our-deployment' }], lossy: 'allow' },
         unpriced: { targets: [{ provider: 'unpriced', model: 'o1' }] },
       },
     }),
@@ -207,4 +208,16 @@ test('costs what was declared, and is not guessed from the name of a deployment'
     .toMatchObject({ posted: 100n * nanoPerToken.input + 10n * nanoPerToken.output });
   const refused = await post(gate, '/v1/chat/completions', ask('unpriced'), bearer(by));
   expect([refused.status, refused.body.toString()]).toEqual([403, expect.stringContaining('must declare a price')]);
+});
+
+test('takes four stop sequences as OpenAI does: more are refused by name, or the first four go with leave', async () => {
+  const ends = { stop_sequences: ['a', 'b', 'c', 'd', 'e'] };
+  const refused = await post(gate, '/v1/messages', ask('older', ends), bearer());
+  expect(refused.status).toBe(400);
+  expect(refused.body.toString()).toContain('has more than 4 sequences');
+  expect(await mock.requests()).toEqual([]);
+  const answer = await post(gate, '/v1/messages', ask('lossy', ends), bearer());
+  expect(answer.headers['portcullis-dropped']).toBe('stop_sequences');
+  const [sent] = await mock.requests();
+  expect(JSON.parse(sent?.body?.toString() ?? '')).toMatchObject({ stop: ['a', 'b', 'c', 'd'] });
 });

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { follow } from './support/failover.ts';
 import type { TestGate } from './support/gate.ts';
 import type { MockUpstream } from './support/mock-upstream/client.ts';
-import { startGateWithMock } from './support/models.ts';
+import { ask, doors, post, startGateWithMock } from './support/models.ts';
 
 /** A target that fails again and again is left alone: for real, for a while, and for its own faults only. */
 
@@ -10,6 +10,7 @@ let gate: TestGate;
 let mock: MockUpstream;
 let stop: () => Promise<void>;
 let secret: string;
+let other: string;
 
 const once = { attempts_max: 1 };
 
@@ -28,16 +29,18 @@ beforeAll(async () => {
       resting: { targets: [{ provider: 'gpt', model: 'tired' }], ...once },
       stranger: { targets: [{ provider: 'gpt', model: 'locked' }], ...once },
       asked: { targets: [{ provider: 'gpt', model: 'strict' }], ...once },
+      'slow-probes': { targets: [{ provider: 'gpt', model: 'sluggish' }], ...once },
       left: { targets: [{ provider: 'gpt', model: 'slow' }], ...once },
     },
   }));
   ({ secret } = await gate.agent('caller'));
+  ({ secret: other } = await gate.agent('other'));
 });
 afterAll(() => stop());
 beforeEach(() => mock.reset());
 
-const call = (client: 'anthropic' | 'chat', model: string, rest = {}) =>
-  follow({ gate, mock }, secret, client, model, rest);
+const call = (client: 'anthropic' | 'chat', model: string, rest = {}, by = secret) =>
+  follow({ gate, mock }, by, client, model, rest);
 
 async function get(path: string): Promise<string> {
   const answer = await fetch(gate.url + path, { headers: { authorization: `Bearer ${gate.adminKey}` } });
@@ -110,15 +113,107 @@ test('the calls of an open target go to the next one at once', async () => {
   expect(answer.headers['portcullis-attempts']).toBeUndefined();
 });
 
-test('a provider that asks to be left alone is', async () => {
+test('a provider that asks two callers in a row to be left alone is', async () => {
   await mock.script({ model: 'tired', error: 429, headers: { 'retry-after': '2' } });
-  expect((await call('chat', 'resting')).answer.status).toBe(429);
+  // One call that is larger than the limit of the account is refused in the same words.
+  for (let i = 0; i < 8; i++) expect((await call('chat', 'resting')).answer.status).toBe(429);
+  expect(await state('gpt', 'tired')).toBe('closed');
+  expect((await call('chat', 'resting', {}, other)).answer.status).toBe(429);
   expect(await state('gpt', 'tired')).toBe('open');
   const { answer, seen } = await call('chat', 'resting');
   expect([answer.status, seen]).toEqual([503, []]);
   expect(answer.headers['retry-after']).toMatch(/^[12]$/);
   await mock.reset();
   await expect.poll(async () => (await call('chat', 'resting')).answer.status, { timeout: 10_000 }).toBe(200);
+});
+
+describe('what one caller asks for does not shut a model for another', () => {
+  const toolAnswer = (finishReason: string) => ({
+    reply: {
+      status: 200,
+      headers: { 'content-type': 'application/json' },
+      chunks: [
+        JSON.stringify({
+          id: 'chatcmpl-1',
+          object: 'chat.completion',
+          created: 1,
+          model: 'm',
+          choices: [
+            {
+              index: 0,
+              finish_reason: finishReason,
+              message: {
+                role: 'assistant',
+                content: 'Writing it now.',
+                tool_calls: [
+                  { id: 'call_1', type: 'function', function: { name: 'write', arguments: '{"path":"/tmp/a","te' } },
+                ],
+              },
+            },
+          ],
+          usage: { prompt_tokens: 10, completion_tokens: 50, total_tokens: 60 },
+        }),
+      ],
+    },
+  });
+  const tools = [{ name: 'write', input_schema: { type: 'object', properties: {} } }];
+
+  test('a limit that cuts a tool call ends an answer, which lacks that call', async () => {
+    await mock.script({ model: 'gpt-cut', ...toolAnswer('length') });
+    for (let i = 0; i < 6; i++) {
+      const { answer, text, rows } = await call('anthropic', 'gpt-cut', { tools });
+      expect([answer.status, answer.headers['portcullis-dropped']]).toEqual([200, 'content.tool_use']);
+      expect(JSON.parse(text)).toMatchObject({
+        content: [{ type: 'text', text: 'Writing it now.' }],
+        stop_reason: 'max_tokens',
+        usage: { output_tokens: 50 },
+      });
+      expect(rows).toMatchObject([{ outcome: 'ATTEMPT_OUTCOME_SUCCESS', provenance: 'PROVENANCE_MEASURED' }]);
+    }
+  });
+
+  test('an answer that came whole and cannot be translated', async () => {
+    await mock.script({ model: 'gpt-garbled', ...toolAnswer('tool_calls') });
+    for (let i = 0; i < 6; i++) expect((await call('anthropic', 'gpt-garbled', { tools })).answer.status).toBe(502);
+    await mock.reset();
+    expect((await call('chat', 'gpt-garbled', {}, other)).answer.status).toBe(200);
+  });
+
+  test('a whole answer that takes too long', async () => {
+    await mock.script({ model: 'gpt-hasty-long', never: true });
+    for (let i = 0; i < 6; i++) expect((await call('chat', 'gpt-hasty-long')).answer.status).toBe(504);
+    await mock.reset();
+    expect((await call('chat', 'gpt-hasty-long', {}, other)).answer.status).toBe(200);
+  });
+
+  test('tokens that cannot be counted', async () => {
+    await mock.script({ model: 'claude-uncounted', error: 500 });
+    for (let i = 0; i < 6; i++) {
+      const body = JSON.stringify({ model: 'claude-uncounted', messages: [{ role: 'user', content: 'hi' }] });
+      const headers = { authorization: `Bearer ${secret}` };
+      expect((await post(gate, '/v1/messages/count_tokens', body, headers)).status).toBe(500);
+    }
+    await mock.reset();
+    expect((await call('anthropic', 'claude-uncounted', {}, other)).answer.status).toBe(200);
+  });
+
+  test('slow probes', async () => {
+    await mock.script({ model: 'sluggish', error: 500 });
+    for (let i = 0; i < 5; i++) await call('chat', 'slow-probes');
+    await mock.reset();
+    await mock.script({ model: 'sluggish', latencyMs: 60_000, times: 2 });
+    await expect.poll(() => state('gpt', 'sluggish'), { timeout: 10_000 }).toBe('half_open');
+    const client = new AbortController();
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${secret}` };
+    const init = { method: 'POST', headers, body: ask('slow-probes'), signal: client.signal };
+    const slow = [1, 2].map(() => fetch(gate.url + doors.chat.path, init).catch(() => 'left'));
+    await mock.until((requests) => requests.filter(({ model }) => model === 'sluggish').length === 2);
+    const quick = () => post(gate, doors.chat.path, ask('slow-probes'), { authorization: `Bearer ${other}` });
+    await expect.poll(async () => (await quick()).status, { timeout: 5_000 }).toBe(200);
+    expect(await state('gpt', 'sluggish')).toBe('closed');
+    client.abort();
+    expect(await Promise.all(slow)).toEqual(['left', 'left']);
+  });
 });
 
 test("the gate's refused credential opens it, since no call can succeed with that", async () => {
@@ -154,7 +249,7 @@ test('many calls at once to a target that is half open make only a few of them p
   await mock.script({ model: 'gpt-crowded', error: 500 });
   for (let i = 0; i < 5; i++) await call('chat', 'gpt-crowded');
   await mock.reset();
-  await mock.script({ model: 'gpt-crowded', latencyMs: 1_000, error: 500 });
+  await mock.script({ model: 'gpt-crowded', latencyMs: 500, error: 500 });
   // Whenever the next half-open time begins, a crowd is there.
   const began = performance.now();
   const crowd = async () => {

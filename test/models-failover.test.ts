@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Client, follow } from './support/failover.ts';
-import { type TestGate, startGate } from './support/gate.ts';
+import { queryAsOwner } from './support/database.ts';
+import { type Client as Dialect, type Course, follow } from './support/failover.ts';
+import { type LedgerRow, type TestGate, startGate } from './support/gate.ts';
 import { type MockUpstream, startMockUpstream } from './support/mock-upstream/client.ts';
 import type { ScriptInput } from './support/mock-upstream/script.ts';
 import { ask, doors, mockConfiguration, nanoPerToken, post } from './support/models.ts';
@@ -32,6 +34,10 @@ function configuration(): string {
       models[`refuse-${provider}-${n}`] = { targets: [first, second], on_failure: 'refuse', attempts_max: 2 };
       models[`short-${provider}-${n}`] = { targets: [{ ...first, timeouts: { ...timeouts, total_ms: 900 } }] };
     }
+    const [first, second] = ['first', 'second'].map((name) => ({ provider: 'gpt', model: `${name}-${n}`, timeouts }));
+    const unpriced = { provider: 'unpriced', model: `unpriced-${n}`, weight: 0 };
+    models[`unpriced-${n}`] = { targets: [first, unpriced, { ...second, weight: 0 }] };
+    models[`only-unpriced-${n}`] = { targets: [first, unpriced] };
     models[`mixed-${n}`] = {
       targets: [
         { provider: 'gpt', model: `first-${n}`, timeouts },
@@ -49,7 +55,9 @@ function configuration(): string {
   const { port } = silent.address() as AddressInfo;
   const base = JSON.parse(mockConfiguration(mock, models)) as { providers: object };
   const provider = { kind: 'openai-compatible', base_url: `https://127.0.0.1:${port}`, allow_private: true };
-  return JSON.stringify({ ...base, providers: { ...base.providers, silent: { ...provider, price: 'free' } } });
+  const unpriced = { kind: 'anthropic', base_url: mock.url, api_key: 'key-of-the-unpriced', allow_private: true };
+  const silently = { ...provider, price: 'free' };
+  return JSON.stringify({ ...base, providers: { ...base.providers, unpriced, silent: silently } });
 }
 
 beforeAll(async () => {
@@ -68,13 +76,21 @@ beforeEach(async () => {
 });
 
 /** Calls a route of this test; `first` and `second` are what its targets do. */
-async function call(kind: string, client: Client, scripts: { first?: ScriptInput; second?: ScriptInput }, rest = {}) {
+async function call(kind: string, client: Dialect, scripts: { first?: ScriptInput; second?: ScriptInput }, rest = {}) {
   for (const [name, script] of Object.entries(scripts)) await mock.script({ ...script, model: `${name}-${suite}` });
   return follow({ gate, mock }, secret, client, `${kind}-${suite}`, rest);
 }
 
 const outcomes = (rows: readonly { readonly outcome: string; readonly errorClass?: string }[]) =>
   rows.map(({ outcome, errorClass = '' }) => `${outcome.replace('ATTEMPT_OUTCOME_', '')} ${errorClass}`.trim());
+
+/** The rows of a call that a refusal ended: nobody waits until that is written. */
+async function rowsOf({ headers }: Course['answer'], count: number): Promise<LedgerRow[]> {
+  const rows = async () =>
+    (await gate.ledger()).filter((row) => row.requestId === headers['x-request-id']).toReversed();
+  await expect.poll(rows).toHaveLength(count);
+  return rows();
+}
 
 const sides = [
   { client: 'anthropic', provider: 'claude' },
@@ -215,6 +231,29 @@ test('what the other target cannot say is no reason to refuse the call', async (
   expect(seen.map(({ model }) => model)).toEqual([`first-${suite}`, `first-${suite}`]);
 });
 
+describe('a target whose price nobody knows, under a budget that counts money,', () => {
+  const scripts = { first: { error: 503 } };
+  const asPoor = async (kind: string) => {
+    const { agentId, secret: poor } = await gate.agent(`counted-${suite}`);
+    await gate.budget({ name: `counted-${suite}`, unit: 'USD', limit: 10n ** 12n, selector: { agentId } });
+    for (const [name, script] of Object.entries(scripts)) await mock.script({ ...script, model: `${name}-${suite}` });
+    return follow({ gate, mock }, poor, 'chat', `${kind}-${suite}`);
+  };
+
+  test('is passed over for one that is known', async () => {
+    const { answer, rows, seen } = await asPoor('unpriced');
+    expect([answer.status, answer.headers['portcullis-attempts']]).toEqual([200, '2']);
+    expect(seen.map(({ model }) => model)).toEqual([`first-${suite}`, `second-${suite}`]);
+    expect(outcomes(rows)).toEqual(['FAILED http_503', 'SUCCESS']);
+  });
+
+  test('does not hide how the others failed', async () => {
+    const { answer, rows } = await asPoor('only-unpriced');
+    expect(answer.status).toBe(503);
+    expect(new Set(outcomes(rows))).toEqual(new Set(['FAILED http_503']));
+  });
+});
+
 describe('money', () => {
   test('of a failed attempt is free again before the next one holds any', async () => {
     const { agentId, secret: poor } = await gate.agent('poor');
@@ -231,11 +270,11 @@ describe('money', () => {
     await gate.budget({ name: 'poorer', unit: 'REQUESTS', limit: 1n, selector: { agentId } });
     // It may have worked before it broke, so this attempt counts.
     await mock.script({ model: `first-${suite}`, reset: true });
-    const { answer, text, rows, seen } = await follow({ gate, mock }, poor, 'chat', `pair-gpt-${suite}`);
+    const { answer, text, seen } = await follow({ gate, mock }, poor, 'chat', `pair-gpt-${suite}`);
     expect(answer.status).toBe(429);
     expect(text).toContain('"code":"budget_exceeded"');
     expect(answer.headers).toMatchObject({ 'x-should-retry': 'false', 'portcullis-attempts': '2' });
-    expect(outcomes(rows)).toEqual(['FAILED upstream_error', 'BUDGET budget_exceeded']);
+    expect(outcomes(await rowsOf(answer, 2))).toEqual(['FAILED upstream_error', 'BUDGET budget_exceeded']);
     expect(seen).toHaveLength(1);
     expect(await gate.standing('poorer')).toEqual({ posted: 1n, held: 0n, remaining: 0n });
   });
@@ -262,10 +301,43 @@ describe('between two attempts', () => {
     await expect.poll(async () => (await gate.holds()).held).toBeUndefined();
     const kill = { scope: 'KILL_SCOPE_AGENT', value: agentId, reason: 'enough' };
     await gate.api('PolicyService/EngageKillSwitch', kill);
-    const { answer: told, text, rows, seen } = await answer;
+    const { answer: told, text, seen } = await answer;
     expect(told.status).toBe(503);
     expect(text).toContain('"code":"killed"');
-    expect([outcomes(rows), seen.length]).toEqual([['FAILED http_429'], 1]);
+    // The attempt ended as it did; what ended the call is a row of its own, and in the audit log.
+    const rows = await rowsOf(told, 2);
+    expect([outcomes(rows), seen.length]).toEqual([['FAILED http_429', 'KILLED killed'], 1]);
+    expect(rows[1]).toMatchObject({ route: `one-gpt-${suite}`, costNanousd: '0' });
+    const audited = () =>
+      queryAsOwner(
+        gate.database,
+        `SELECT 1 FROM audit_entries WHERE action = 'call.denied' AND actor_id = '${agentId}'`,
+      );
+    await expect.poll(audited).toHaveLength(1);
+  });
+
+  test('a database that goes away ends the call, and its key and its client are free to try again', async () => {
+    await mock.script({ error: 429, times: 1, headers: { 'retry-after': '1' }, model: `first-${suite}` });
+    const ask_ = () =>
+      post(gate, doors.chat.path, ask(`one-gpt-${suite}`), {
+        authorization: `Bearer ${secret}`,
+        'idempotency-key': `between-${suite}`,
+      });
+    const owner = new Client({ connectionString: gate.database.ownerUrl });
+    await owner.connect();
+    try {
+      const answer = ask_();
+      await mock.until((requests) => requests.some(({ outcome }) => outcome === 'finished'));
+      await expect.poll(async () => (await gate.holds()).held).toBeUndefined();
+      await owner.query('BEGIN');
+      await owner.query('LOCK TABLE holds, idempotency_keys IN EXCLUSIVE MODE');
+      const { status, headers } = await answer;
+      expect([status, headers['x-should-retry']]).toEqual([503, undefined]);
+    } finally {
+      await owner.end();
+    }
+    await expect.poll(async () => (await ask_()).status, { timeout: 20_000 }).toBe(200);
+    expect(await mock.requests()).toHaveLength(2);
   });
 
   test('a client that goes away ends the call', async () => {
@@ -281,6 +353,16 @@ describe('between two attempts', () => {
     expect(await mock.requests()).toHaveLength(1);
     expect((await gate.holds()).held).toBeUndefined();
   });
+});
+
+test('a retry is not spent on a target that its own failures have shut', async () => {
+  await mock.script({ model: `first-${suite}`, error: 503, latencyMs: 300 });
+  const headers = { authorization: `Bearer ${secret}` };
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, () => post(gate, doors.chat.path, ask(`one-gpt-${suite}`), headers)),
+  );
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]));
+  expect(await readGauge(`upstream_retries_total{route="one-gpt-${suite}",result="over_budget"}`)).toBe(NaN);
 });
 
 test('an outage is not multiplied: a thousand calls make a bounded number of attempts', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { TestGate } from './support/gate.ts';
+import { type SigningKey, TestIssuer, sign, signingKey } from './support/issuer.ts';
 import type { MockUpstream, SeenRequest } from './support/mock-upstream/client.ts';
 import { type RawAnswer, ask, doors, post, providerKeys, startGateWithMock } from './support/models.ts';
 
@@ -7,10 +8,13 @@ import { type RawAnswer, ask, doors, post, providerKeys, startGateWithMock } fro
 
 let gate: TestGate;
 let mock: MockUpstream;
+let issuer: TestIssuer;
+let signing: SigningKey;
 let stop: () => Promise<void>;
 let secret: string;
 let agentId: string;
 
+const metricsKey = 'metrics-key-of-the-operator-0123456789';
 const own = 'sk-ant-oat01-own-subscription-9f8e7d6c5b4a';
 
 /** The mock's own configuration with another provider beside. */
@@ -22,6 +26,7 @@ function withOwn(yaml: string, url: string): string {
     models: {
       ...file.models,
       'own-*': { targets: [{ provider: 'subscription' }], attempts_max: 1 },
+      known: { targets: [{ provider: 'subscription', model: 'claude-haiku-4-5' }] },
       both: {
         targets: [
           { provider: 'subscription', model: 'own-first' },
@@ -40,7 +45,18 @@ function withOwn(yaml: string, url: string): string {
 }
 
 beforeAll(async () => {
-  ({ gate, mock, stop } = await startGateWithMock({ extend: withOwn }));
+  signing = await signingKey('k1', 'ES256');
+  issuer = await new TestIssuer([signing]).listen();
+  const env = {
+    METRICS_API_KEY: metricsKey,
+    AUTH_ISSUER: issuer.url,
+    AUTH_AUDIENCE: 'https://gate.example',
+    JWKS_URI: issuer.jwksUri,
+    ENABLE_BASIC_AUTH_FALLBACK: 'true',
+    BASIC_AUTH_USER: 'dev',
+    BASIC_AUTH_PASS: 'basic-password-1234567890',
+  };
+  ({ gate, mock, stop } = await startGateWithMock({ extend: withOwn, env }));
   ({ secret, agentId } = await gate.agent('subscriber'));
   await gate.budget({
     name: 'money',
@@ -50,7 +66,10 @@ beforeAll(async () => {
   });
   await gate.budget({ name: 'tokens', unit: 'TOKENS', limit: null, selector: { agentId } });
 });
-afterAll(() => stop());
+afterAll(async () => {
+  await stop();
+  await issuer.close();
+});
 beforeEach(() => mock.reset());
 
 const call = (model: string, headers: Record<string, string>, rest = {}, client: keyof typeof doors = 'anthropic') =>
@@ -83,6 +102,23 @@ test('it counts in tokens and never in money', async () => {
   expect(used).toBeGreaterThan(0n);
   expect((await gate.standing('tokens')).posted - before.posted).toBe(used);
   // A budget of a billionth of a dollar let all of these calls through.
+  expect(await gate.standing('money')).toMatchObject({ posted: 0n, held: 0n });
+});
+
+test('what it would have cost is told beside, and no budget counts it', async () => {
+  const headers = { authorization: `Bearer ${own}`, 'x-portcullis-key': secret };
+  await mock.script({ model: 'claude-haiku-4-5', usage: { input: 1_000, output: 100 } });
+  const answer = await call('known', headers);
+  const row = await gate.ledgerRow(String(answer.headers['x-request-id']));
+  // A dollar and five for a million tokens.
+  const cost = String(1_000 * 1_000 + 100 * 5_000);
+  expect([row.costNanousd, row.notionalNanousd]).toEqual(['0', cost]);
+  const { rows } = await gate.api<{ rows: { totals: object }[] }>('AnalyticsService/GetUsage', {
+    groupBy: 'USAGE_GROUP_MODEL',
+    filter: { model: 'known' },
+  });
+  expect(rows[0]?.totals).toMatchObject({ notionalNanousd: cost });
+  expect(rows[0]?.totals).not.toHaveProperty('costNanousd', cost);
   expect(await gate.standing('money')).toMatchObject({ posted: 0n, held: 0n });
 });
 
@@ -119,6 +155,41 @@ describe('without a credential of its own', () => {
     expect(await refused({ 'x-portcullis-key': secret, authorization: `Bearer ${another}` })).toContain('must not');
   });
 
+  test('a call with any other credential of this gate is refused, however it is wrapped', async () => {
+    const nowS = Math.floor(Date.now() / 1000);
+    const claims = { iss: issuer.url, aud: 'https://gate.example', sub: 'somebody', iat: nowS, exp: nowS + 300 };
+    const token = await sign(claims, signing);
+    const basic = (text: string) => `Basic ${btoa(text)}`;
+    const { secret: another } = await gate.agent('wrapped');
+    const wrapped = [
+      ...[gate.adminKey, metricsKey, token, another].flatMap((text) => [
+        { authorization: `Bearer ${text}` },
+        { authorization: `bearer   ${text}` },
+        { authorization: text },
+        { authorization: `Token x, ${text}` },
+        { authorization: basic(`user:${text}`) },
+        { authorization: basic(`${text}:`) },
+        { 'x-api-key': text },
+        { authorization: `Bearer ${own}`, 'x-api-key': text },
+        { authorization: `Bearer ${own}`, 'openai-organization': text },
+      ]),
+      { authorization: basic('dev:basic-password-1234567890') },
+      { authorization: basic(`user:${secret}`) },
+    ];
+    for (const headers of wrapped) {
+      await mock.reset();
+      expect(await refused({ 'x-portcullis-key': secret, ...headers }), JSON.stringify(headers)).toContain('must not');
+    }
+  });
+
+  test('a token of the same identity provider that is for somebody else passes', async () => {
+    const nowS = Math.floor(Date.now() / 1000);
+    const claims = { iss: issuer.url, aud: 'https://models.example', sub: 'somebody', iat: nowS, exp: nowS + 300 };
+    const token = await sign(claims, signing);
+    const answer = await call('own-1', { 'x-portcullis-key': secret, authorization: `Bearer ${token}` });
+    expect(answer.status).toBe(200);
+  });
+
   test('a call in another dialect is refused: the credential is for another vendor', async () => {
     const headers = { authorization: `Bearer ${own}`, 'x-portcullis-key': secret };
     expect(await refused(headers, 'chat')).toContain('another dialect');
@@ -147,6 +218,27 @@ describe('a provider that is called with the credential of the gate', () => {
     const answer = await call('other', { authorization: `Bearer ${secret}` });
     expect(answer.status).toBe(503);
     expect((await mock.requests()).map(({ model }) => model)).toEqual(['gate-first', 'gate-first']);
+  });
+});
+
+describe('a repeated call under one Idempotency-Key', () => {
+  const repeated = (model: string, key: string, credential: string) =>
+    call(model, { 'x-portcullis-key': secret, authorization: `Bearer ${credential}`, 'idempotency-key': key });
+
+  test.each(['own-1', 'both', 'other'])('of %s gets its answer with the same credential alone', async (model) => {
+    const first = await repeated(model, `key-of-${model}`, own);
+    expect(first.status).toBe(200);
+    const again = await repeated(model, `key-of-${model}`, own);
+    expect([again.headers['idempotent-replayed'], again.body]).toEqual(['true', first.body]);
+    const other = await repeated(model, `key-of-${model}`, `${own}-of-another-account`);
+    expect(other.status).toBe(422);
+    expect(await mock.requests()).toHaveLength(1);
+  });
+
+  test('of a model that no caller pays for himself does not depend on it', async () => {
+    expect((await repeated('claude-1', 'key-of-claude', own)).status).toBe(200);
+    const again = await repeated('claude-1', 'key-of-claude', 'another');
+    expect([again.status, again.headers['idempotent-replayed']]).toEqual([200, 'true']);
   });
 });
 

@@ -269,6 +269,27 @@ test.each([
   },
 );
 
+test.each([false, true])('what the gate tells of a call is not the provider’s to tell (stream: %s)', async (stream) => {
+  const told = {
+    ratelimit: '"theirs";r=0;t=9',
+    'ratelimit-policy': '"theirs";q=1;w=60',
+    'idempotent-replayed': 'true',
+    'portcullis-attempts': '9',
+    'portcullis-cache': 'hit; age=9',
+    'portcullis-dropped': 'all',
+    'clear-site-data': '"*"',
+  };
+  for (const { path, model } of Object.values(doors)) {
+    await mock.script({ model, headers: told });
+    const { headers } = await post(gate, path, ask(model, { stream }), bearer());
+    expect(headers).toMatchObject({
+      ratelimit: expect.stringMatching(/^"models";r=/),
+      'ratelimit-policy': expect.stringMatching(/^"models";q=/),
+    });
+    expect(Object.keys(headers).filter((name) => /^portcullis-|replayed|site-data/.test(name))).toEqual([]);
+  }
+});
+
 test('a header that may come once counts as absent when it is repeated', async () => {
   const headers = { ...bearer(), 'x-portcullis-run': ['run_a', 'run_b'] as unknown as string };
   expect((await post(gate, doors.chat.path, ask('gpt-1'), headers)).status).toBe(200);

@@ -304,6 +304,30 @@ test('an overflow of the context that OpenAI tells in its stream reaches Claude 
   expect(JSON.parse(answer.body.toString())).toMatchObject({ type: 'error', error });
 });
 
+describe('a caller of Messages at a provider that speaks Responses and Chat', () => {
+  const ask = (more: object) =>
+    post(gate, '/v1/messages', JSON.stringify({ model: 'openai-1', max_tokens: 50, messages: hi, ...more }), bearer());
+  const hi = [{ role: 'user', content: 'hi' }];
+
+  test('is served by Responses, which gives reasoning back', async () => {
+    expect((await ask({})).status).toBe(200);
+    expect((await seen()).path).toBe(path);
+  });
+
+  test('is served by Chat where Responses cannot say what it says', async () => {
+    expect((await ask({ stop_sequences: ['END'] })).status).toBe(200);
+    expect((await seen()).path).toBe('/v1/chat/completions');
+    expect(await seenBodies(1)).toMatchObject([{ stop: ['END'] }]);
+  });
+
+  test('is refused by the name of the field where neither can', async () => {
+    const refused = await ask({ top_k: 5, stop_sequences: ['END'] });
+    expect(refused.status).toBe(400);
+    expect(String(refused.body)).toContain('top_k');
+    expect(await mock.requests()).toEqual([]);
+  });
+});
+
 describe('reasoning', () => {
   const thinking = { type: 'thinking' as const, thinking: 'The mock weighs its words.', signature: 'bW9jaw==' };
 

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Api, apis, asking, callsOf, goingOn, textOf, tools, user } from './support/sdk-dialects.ts';
 import { describeSdks } from './support/sdk-suite.ts';
+import type { Json } from './support/sdks.ts';
 
 /** What programs get of the official SDKs, given another base URL and key and nothing else, before every kind of provider. */
 
@@ -16,6 +17,14 @@ const endings: Readonly<Record<Api, object>> = {
   completions: { choices: [{ finish_reason: 'stop' }] },
   responses: { status: 'completed', error: null },
 };
+
+/** What the events of a stream say of its end. */
+function ending(api: Api, events: readonly Json[]): Json {
+  if (api === 'messages') return events.find(({ type }) => type === 'message_delta').delta;
+  return api === 'responses'
+    ? events.at(-1).response
+    : events.findLast(({ choices: [choice] }) => choice?.finish_reason);
+}
 
 const stopped = {
   messages: {
@@ -71,15 +80,14 @@ describeSdks((suite) => {
       });
 
       const stops = model === 'sim' ? [] : (['length', 'stop_sequence', 'refusal'] as const);
-      test.each(stops.flatMap((stop) => [[stop, 'create'] as const, [stop, 'stream'] as const]))(
-        'is told of an end by %s (%s)',
-        async (stop, how) => {
-          await suite().mock.script({ model, stop, stopSequence: 'END', tokens: 3 });
-          const rest = api === 'responses' ? {} : { [api === 'messages' ? 'stop_sequences' : 'stop']: ['END'] };
-          const told = await suite().call(`${api}.${how}`, asking(api, model, [user('hello')], rest));
-          expect(told.answer).toMatchObject(stopped[api][stop]);
-        },
-      );
+      test.each(stops)('is told of an end by %s, whole and in a stream', async (stop) => {
+        await suite().mock.script({ model, stop, stopSequence: 'END', tokens: 3 });
+        const request = asking(api, model, [user('hello')]);
+        const { answer } = await suite().call(`${api}.create`, request);
+        expect(answer).toMatchObject(stopped[api][stop]);
+        const { events } = await suite().call(`${api}.events`, request);
+        expect(ending(api, events)).toMatchObject(stopped[api][stop]);
+      });
 
       test.each(['create', 'stream'] as const)('calls tools in several turns by %s', async (how) => {
         const rest = { tools: ['weather', 'time'].map(tools[api]) };

@@ -156,7 +156,9 @@ const cases: readonly Case[] = [
 ];
 
 const small = { capabilities: { context: 300 } };
+const json = { name: 'place', schema: { type: 'object', properties: {} } };
 const routes = {
+  'plain-1': { targets: [{ provider: 'claude', capabilities: { structured_output: false } }] },
   'small-claude-1': { targets: [{ provider: 'claude', model: 'claude-1', ...small }] },
   'small-gpt-1': { targets: [{ provider: 'gpt', model: 'gpt-1', ...small }] },
 };
@@ -232,6 +234,17 @@ describeSdks(
         await suite().mock.script({ model, error: 401 });
         const failure = await suite().fail(`${api}.create`, ask(model));
         expect(failure).toMatchObject({ status: 502, message: expect.stringContaining('an operator must renew') });
+      });
+
+      test('names a field that the other side lacks as its own dialect spells it', async () => {
+        const [provider, field, name] = {
+          messages: ['openai', { top_k: 5 }, 'top_k'],
+          completions: ['plain', { response_format: { type: 'json_schema', json_schema: json } }, 'response_format'],
+          responses: ['plain', { text: { format: { type: 'json_schema', ...json } } }, 'text.format'],
+        }[api] as [string, object, string];
+        const failure = await suite().fail(`${api}.create`, asking(api, `${provider}-1`, hello, field));
+        expect(failure).toMatchObject({ status: 400, message: expect.stringContaining(name) });
+        expect(failure.message).toMatch(new RegExp(`"${name}\\\\?"`));
       });
 
       test('raises what it has for a rate limit, with the time to come back', async () => {

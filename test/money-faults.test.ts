@@ -103,15 +103,20 @@ describe.each(combinations)('a $client client of $provider, whose answer', ({ cl
     }
   });
 
-  test.each([400, 429, 503, 529])('is a refusal with status %s, is charged nothing', async (error) => {
+  test.each([400, 429, 500, 503, 529])('is a refusal with status %s, is charged nothing', async (error) => {
     const { row } = await call(client, provider, { error }, {});
     expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: `http_${error}`, costNanousd: '0' });
     expect(row.provenance).toBe('PROVENANCE_MEASURED');
   });
 
-  test.each([500, 502, 504])('is status %s, is charged the worst case: the model may have worked', async (error) => {
-    const { row } = await call(client, provider, { error }, {});
-    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: `http_${error}` });
+  const page = { reply: { status: 500, headers: { 'content-type': 'text/html' }, chunks: ['<h1>Sorry</h1>'] } };
+  test.each([
+    ['status 502', { error: 502 }, 502],
+    ['status 504', { error: 504 }, 504],
+    ['status 500 in the words of a proxy', page, 500],
+  ] as const)('is %s, is charged the worst case: the model may have worked', async (_what, script, status) => {
+    const { row } = await call(client, provider, script, {});
+    expect(row).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_FAILED', errorClass: `http_${status}` });
     await expectEstimate(row);
   });
 

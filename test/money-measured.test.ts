@@ -74,12 +74,13 @@ describe.each(combinations)('a call by $client to $provider (streamed: $stream)'
 const maxTokens = 10_000;
 const leavers = [
   { client: 'anthropic', provider: 'claude', rest: {}, charged: 'by its bytes' },
-  { client: 'anthropic', provider: 'gpt', rest: {}, charged: 'by its bytes' },
   { client: 'anthropic', provider: 'claude', rest: { thinking: { type: 'adaptive' } }, charged: 'the worst case' },
   { client: 'chat', provider: 'gpt', rest: { reasoning_effort: 'none' }, charged: 'by its bytes' },
-  // A model may think unseen, unless it is told not to.
+  // A model may think unseen, unless it is told not to. What counts is what it was told, in its own dialect.
   { client: 'chat', provider: 'gpt', rest: {}, charged: 'the worst case' },
-  { client: 'chat', provider: 'claude', rest: {}, charged: 'the worst case' },
+  { client: 'chat', provider: 'claude', rest: {}, charged: 'by its bytes' },
+  { client: 'anthropic', provider: 'gpt', rest: {}, charged: 'the worst case' },
+  { client: 'anthropic', provider: 'gpt', rest: { thinking: { type: 'disabled' } }, charged: 'by its bytes' },
 ] as const;
 
 test.each(leavers)(

@@ -1,5 +1,7 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, request as forward } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -10,6 +12,8 @@ import { Program, run } from './support/program.ts';
 
 let gate: TestGate;
 let agentId: string;
+// OpenCode would put the content of the file in its place.
+const greedy = '{env:HOME}{file:/etc/hostname}';
 const folder = mkdtempSync(join(tmpdir(), 'portcullis-run-'));
 
 interface RunRow {
@@ -29,6 +33,7 @@ beforeAll(async () => {
         'claude-*': { targets: [{ provider: 'paid', model: 'sim' }] },
         'claude-fable-1': { targets: [{ provider: 'paid', model: 'sim' }] },
         house: { targets: [{ provider: 'free', model: 'sim' }] },
+        [greedy]: { targets: [{ provider: 'free', model: 'sim' }] },
       },
     }),
     env: { RATE_LIMIT_ADMIN_PER_MINUTE: '10000' },
@@ -123,6 +128,9 @@ describe('a command under portcullis run', () => {
       ANTHROPIC_BASE_URL: 'https://elsewhere.example',
       OPENAI_BASE_URL: 'https://elsewhere.example/v1',
       GEMINI_API_KEY: 'gem-mine',
+      AI_GATEWAY_API_KEY: 'gateway-mine',
+      HF_TOKEN: 'hf-mine',
+      OPENAI_ADMIN_KEY: 'admin-mine',
       OPENAI_ORG_ID: 'org-mine',
       CLAUDE_CODE_USE_BEDROCK: '1',
       SECRETS_KEY: 'of-the-gate',
@@ -146,11 +154,26 @@ describe('a command under portcullis run', () => {
     });
     const [, names] = /^Withheld from the command: (.*) \(see --keep-env\)/m.exec(stderr) ?? [];
     expect(names?.split(', ').toSorted()).toEqual([
+      'AI_GATEWAY_API_KEY',
       'CLAUDE_CODE_USE_BEDROCK',
       'GEMINI_API_KEY',
+      'HF_TOKEN',
+      'OPENAI_ADMIN_KEY',
       'OPENAI_ORG_ID',
       'SECRETS_KEY',
     ]);
+  });
+
+  test('gets the key of its run whatever is to be kept, and whoever asked for that is told', async () => {
+    const keep = ['OPENAI_API_KEY', 'ANTHROPIC_API_KEY', 'HF_TOKEN', 'NOT_SET'].flatMap((name) => ['--keep-env', name]);
+    const mine = { OPENAI_API_KEY: 'sk-mine', ANTHROPIC_API_KEY: 'sk-ant-mine', HF_TOKEN: 'hf-mine' };
+    const { stdout, stderr } = await portcullis([...keep, 'claude'], mine);
+    const { env } = JSON.parse(stdout) as Told;
+    expect(env).toMatchObject({ OPENAI_API_KEY: env['PORTCULLIS_KEY'], HF_TOKEN: 'hf-mine' });
+    expect(stderr).toContain(
+      'Not kept, since the run sets or removes them itself: OPENAI_API_KEY, ANTHROPIC_API_KEY\n',
+    );
+    expect((await portcullis(['--keep-env', 'HF_TOKEN', 'other'], mine)).stderr).not.toContain('Not kept');
   });
 
   test('reaches a gate on this machine without the proxy of its environment', async () => {
@@ -355,6 +378,7 @@ describe('the tools that are known', () => {
       },
     });
     expect(config).not.toContain(env['PORTCULLIS_KEY']);
+    expect(config).not.toContain('{file:');
   });
 
   test('other commands are told their model by themselves', async () => {
@@ -377,5 +401,37 @@ test('a gate that is gone at the end takes nothing from what the command did', a
     expect(program.stderr).toMatch(/No gate answers at .*\n.*portcullis runs finish run_/);
   } finally {
     await own.stop();
+  }
+});
+
+test('a second signal ends the wait for a gate that hangs at the end', async () => {
+  const reached = new EventEmitter();
+  const hanging = createServer((request, response) => {
+    if (request.url?.endsWith('/FinishRun')) {
+      reached.emit('finish');
+      return;
+    }
+    const { host: _host, ...headers } = request.headers;
+    const onward = forward(new URL(request.url ?? '', gate.url), { method: request.method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(onward);
+  }).listen(0, '127.0.0.1');
+  await once(hanging, 'listening');
+  try {
+    const url = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+    const env = { PATH: path(), ...connection(), PORTCULLIS_URL: url };
+    const program = new Program(['run', '--agent', 'worker', 'sh', '-c', 'exit 7'], { cwd: folder, env });
+    await once(reached, 'finish');
+    program.process.kill('SIGINT');
+    expect(await program.end('SIGTERM')).toBe(7);
+    const { id, state } = await lastRun();
+    expect(state).toBe('running');
+    expect(program.stderr).toContain(`portcullis runs finish ${id}`);
+    await gate.api('RunService/FinishRun', { runId: id, outcome: 'RUN_STATE_CANCELLED' });
+  } finally {
+    hanging.closeAllConnections();
+    hanging.close();
   }
 });

@@ -16,9 +16,13 @@ CREATE TABLE idempotency_keys (
   finished_at timestamptz,
   -- Null in a finished row: the answer was too large, or made room for newer ones.
   answer bytea CHECK (answer IS NULL OR finished_at IS NOT NULL),
+  answer_bytes integer GENERATED ALWAYS AS (octet_length(answer)) STORED,
   expires_at timestamptz NOT NULL
 );
 CREATE INDEX idempotency_keys_expired ON idempotency_keys (expires_at);
+-- What the answers of a project take is summed up from this alone.
+CREATE INDEX idempotency_keys_answers ON idempotency_keys (project_id, finished_at) INCLUDE (answer_bytes)
+  WHERE answer IS NOT NULL;
 -- What is sealed does not compress.
 ALTER TABLE idempotency_keys ALTER COLUMN answer SET STORAGE EXTERNAL;
 
@@ -28,11 +32,12 @@ CREATE TABLE cache_entries (
   -- SHA-256 of everything that the answer depends on.
   key bytea NOT NULL,
   entry bytea NOT NULL,
+  entry_bytes integer NOT NULL GENERATED ALWAYS AS (octet_length(entry)) STORED,
   stored_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (project_id, key)
 );
-CREATE INDEX cache_entries_oldest ON cache_entries (project_id, stored_at);
+CREATE INDEX cache_entries_newest ON cache_entries (project_id, stored_at) INCLUDE (entry_bytes);
 CREATE INDEX cache_entries_expired ON cache_entries (expires_at);
 ALTER TABLE cache_entries ALTER COLUMN entry SET STORAGE EXTERNAL;
 

@@ -106,7 +106,7 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
   const routing = await watchRoutes(base, context, pool, firstRouting);
   const kept = keepAnswers({ pool, key: store.keys.keptAnswers, now: () => instance.databaseNow() }, base);
-  stops.add('purge', startJobs([kept.purge], log));
+  stops.add('purge', startJobs(kept.purges, log));
   await auditLife(base, pool, instance.id);
 
   let draining = false;

@@ -399,6 +399,16 @@ const history: readonly RequestFeature[] = [
     },
   },
   {
+    name: 'the beginning of the answer',
+    says: { anthropic: messages([hi, { role: 'assistant', content: 'It is' }]) },
+    expected: {
+      anthropic: refused(
+        'messages',
+        'end with the beginning of an answer, and the model behind this name would begin anew',
+      ),
+    },
+  },
+  {
     name: 'a stored item by its id',
     says: { responses: items([hi, { type: 'item_reference', id: 'msg_1' }]) },
     expected: { responses: stored('input[1]', 'send the item itself') },

@@ -113,6 +113,8 @@ function alwaysShown() {
 }
 
 const format = { type: 'json_schema', schema };
+const optional = { type: 'object', properties: { city: { type: 'string' } } };
+const loose = { name: 'output', schema: optional, strict: false };
 
 export const formFeatures: readonly RequestFeature[] = [
   {
@@ -128,6 +130,16 @@ export const formFeatures: readonly RequestFeature[] = [
       responses: { anthropic: adapted('without a name, which there is none for'), chat: mapped },
     },
     throughGate: true,
+  },
+  {
+    name: 'an answer of a JSON Schema with members that may be left out',
+    says: { anthropic: { output_config: { format: { type: 'json_schema', schema: optional } } } },
+    expected: {
+      anthropic: {
+        chat: notHeld({ response_format: { type: 'json_schema', json_schema: loose } }),
+        responses: notHeld({ text: { format: { type: 'json_schema', ...loose } } }),
+      },
+    },
   },
   {
     name: 'an answer of any JSON object',
@@ -154,6 +166,11 @@ export const formFeatures: readonly RequestFeature[] = [
     expected: { chat: refusedWith(['modalities', 'audio']) },
   },
 ];
+
+function notHeld(sent: Members) {
+  const how = 'not strict, since there every member would have to be required';
+  return partly(['output_format.strict'], how, sent);
+}
 
 function noObject() {
   return refused(

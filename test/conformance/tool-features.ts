@@ -5,6 +5,7 @@ import type { RequestFeature } from './request-matrix.ts';
 /** Tools: their definitions, and the choice among them. */
 
 const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+const optional = { type: 'object', properties: { city: { type: 'string' } } };
 const weather = { name: 'weather', description: 'Tells the weather.' };
 const chatTool = { type: 'function', function: { ...weather, parameters: schema } };
 const item = { type: 'function', ...weather, parameters: schema };
@@ -60,6 +61,20 @@ const definitions: readonly RequestFeature[] = [
       responses: { tools: [{ ...item, strict: true }] },
     },
     expected: mapped,
+  },
+  {
+    name: 'a strict tool whose arguments may be left out',
+    says: { anthropic: { tools: [{ ...weather, input_schema: optional, strict: true }] } },
+    expected: {
+      anthropic: {
+        chat: partly(['tools.strict'], 'not strict, since there every argument would have to be required', {
+          tools: [{ type: 'function', function: { ...weather, parameters: optional, strict: false } }],
+        }),
+        responses: partly(['tools.strict'], 'not strict, since there every argument would have to be required', {
+          tools: [{ type: 'function', ...weather, parameters: optional, strict: false }],
+        }),
+      },
+    },
   },
   {
     name: 'a tool that leaves its strictness open',
@@ -221,6 +236,11 @@ const definitions: readonly RequestFeature[] = [
     },
   },
   {
+    name: 'web search by the vendor, with its defaults',
+    says: { chat: { web_search_options: {} } },
+    expected: { chat: refused('web_search_options') },
+  },
+  {
     name: 'code execution by the vendor',
     says: {
       anthropic: { tools: [{ type: 'code_execution_20250825', name: 'code_execution' }] },
@@ -302,6 +322,18 @@ const choice: readonly RequestFeature[] = [
       responses: { tool_choice: 'required' },
     }),
     expected: mapped,
+  },
+  {
+    name: 'a call of any tool, where there is none',
+    says: {
+      anthropic: { tool_choice: { type: 'any' } },
+      chat: { tool_choice: 'required' },
+      responses: { tool_choice: 'required' },
+    },
+    expected: refused(
+      'tool_choice',
+      'demands a call of a tool, and that tool is not there for the model behind this name',
+    ),
   },
   {
     name: 'a call of one tool by name',

@@ -1,6 +1,7 @@
 """The official Python SDKs, driven by a test: one JSON object a line on stdin, one answer a line on stdout.
 
-A call is {"id", "family", "method", "params", "client"}, where `client` has the arguments of the SDK's client. Its answer is {"id", "told"} or {"id", "failure"}. A value {"$said": ID} in the params stands for what the model said in an
+A call is {"id", "family", "method", "params", "client"}, where `client` has the arguments of the SDK's client. Its
+answer is {"id", "told"} or {"id", "failure"}. A value {"$said": ID} in the params stands for what the model said in an
 earlier answer: the very object that the SDK made of it, as programs give it back.
 """
 
@@ -89,7 +90,7 @@ def failure_of(error):
 def told(answer, spoken=None, events=(), request_id=None, parsed=None):
     """What the model said, for later turns, and what the test is told."""
     return spoken, {
-        "answer": answer if isinstance(answer, (list, type(None))) else answer.to_dict(mode="json", warnings=parsed is None),
+        "answer": answer.to_dict(mode="json", warnings=parsed is None) if isinstance(answer, BaseModel) else answer,
         "events": list(events),
         "requestId": request_id or getattr(answer, "_request_id", None),
         "parsed": None if parsed is None else parsed.model_dump(),

@@ -241,6 +241,7 @@ export interface LedgerRow {
   readonly cacheWrite1hTokens?: string;
   readonly reasoningTokens?: string;
   readonly costNanousd?: string;
+  readonly notionalNanousd?: string;
   readonly provenance: string;
   readonly outcome: string;
   readonly errorClass?: string;

@@ -123,6 +123,7 @@ export function attempt(known: Partial<Attempt> = {}): Attempt {
     priceVersion: 'test',
     usage: noUsage,
     costUsd: 0n,
+    notionalUsd: 0n,
     provenance: 'measured',
     outcome: 'success',
     errorClass: null,

@@ -104,9 +104,10 @@ export const smallFieldBytesMax = 64 * 1024;
 export const otherModelsMax = 16;
 export const stopSequencesMax = 16;
 
-// Translated answers (llm/): arguments of tool calls held back at a time, and the calls of one answer
+// Translated answers (llm/): arguments of tool calls held back at a time, the calls of one answer, and all its blocks
 export const toolArgumentsCharsMax = 8 * 1024 * 1024;
 export const toolCallsPerAnswerMax = 128;
+export const blocksPerAnswerMax = 2_000;
 
 // Migrations (pg/migrate.ts)
 export const migrationConnectMs = 10_000;
@@ -136,9 +137,15 @@ export const instanceDeadMs = 20_000;
 // Answers that are kept to be given again (idempotency/, response-cache/)
 export const idempotencyKeyCharsMax = 255;
 export const idempotencyKeptMs = 24 * 3_600_000;
+// A refusal cost nothing, and some that seem to be of the request are of the account: an unpaid one, say.
+export const idempotentRefusalKeptMs = 10 * 60_000;
 // A claim outlives its call by this much: what is not ended by then has an unknown end.
 export const idempotencyLeaseGraceMs = 60_000;
+// Keys that could not be given back (idempotency/releases.ts)
+export const releasesWaitingMax = 10_000;
+export const releaseRetryMs = 1_000;
 export const idempotentAnswerBytesMax = 8 * 1024 * 1024;
+export const idempotentAnswersPerProjectMax = 100_000;
 export const idempotentAnswersPerProjectBytesMax = 1024 * 1024 * 1024;
 export const cacheTtlMaxS = 86_400;
 export const cachedAnswerBytesMax = 1024 * 1024;
@@ -167,4 +174,6 @@ export const breakerOpenMs = 5_000;
 export const breakerOpenMsMax = 60_000;
 export const breakerRetryAfterMsMax = 30_000;
 export const breakerProbesMax = 2;
+// A probe keeps its place for this long: a whole answer may take minutes to tell anything.
+export const breakerProbeMs = 1_000;
 export const breakersMax = 5_000;

@@ -43,6 +43,15 @@ async function stateOf(id: string): Promise<string | undefined> {
 }
 
 describe('a hold that nobody ended', () => {
+  test('is posted all the same when the release before left it, whose rows have no notional cost', async () => {
+    const hold = await reserve(gate, { usd: 40n, ...alreadyOver });
+    await db.pool.query(`UPDATE holds SET crash_row = (crash_row::jsonb - 'notional_nanousd')::json`);
+    expect(await sweepHolds(db.pool)).toBe(1);
+    await gate.ledger.settle(hold, { ...used(hold, 30n), notionalUsd: 9n });
+    const { rows } = await db.pool.query('SELECT notional_nanousd AS notional FROM attempts ORDER BY row_no');
+    expect(rows).toEqual([{ notional: 0n }, { notional: 9n }]);
+  });
+
   test('is posted at its worst case when its deadline passes, as a crash that is estimated', async () => {
     const hold = await reserve(gate, { usd: 40n, ...alreadyOver });
     const alive = await reserve(gate, { usd: 7n });

@@ -27,6 +27,7 @@ export const ledgerColumns = [
   'tokens_cache_write_1h',
   'tokens_reasoning',
   'cost_nanousd',
+  'notional_nanousd',
   'provenance',
   'outcome',
   'error_class',
@@ -57,6 +58,7 @@ export const amountColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>([
   'tokens_cache_write_1h',
   'tokens_reasoning',
   'cost_nanousd',
+  'notional_nanousd',
 ]);
 
 export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): LedgerRow {
@@ -85,6 +87,7 @@ export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdi
     tokens_cache_write_1h: attempt.usage.cacheWrite1h,
     tokens_reasoning: attempt.usage.reasoning,
     cost_nanousd: attempt.costUsd.toString(),
+    notional_nanousd: attempt.notionalUsd.toString(),
     provenance: attempt.provenance,
     outcome: attempt.outcome,
     error_class: attempt.errorClass ?? undefined,

@@ -139,7 +139,14 @@ export class Ledger {
 }
 
 function released(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): EndingRow {
-  const free: Attempt = { ...attempt, usage: noUsage, costUsd: 0n, provenance: 'measured', overrun: false };
+  const free: Attempt = {
+    ...attempt,
+    usage: noUsage,
+    costUsd: 0n,
+    notionalUsd: 0n,
+    provenance: 'measured',
+    overrun: false,
+  };
   return {
     holdId: attempt.id,
     state: 'released',

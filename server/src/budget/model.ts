@@ -115,6 +115,8 @@ export interface Attempt {
   readonly priceVersion: string | null;
   readonly usage: Usage;
   readonly costUsd: NanoUsd;
+  /** What it would have cost where the caller's own account paid: told, and never counted as money. */
+  readonly notionalUsd: NanoUsd;
   readonly provenance: Provenance;
   readonly outcome: AttemptOutcome;
   /** A code of base/errors.ts, or the upstream's status as `http_503`. */

@@ -174,7 +174,12 @@ const columnList = ledgerColumns.join(', ');
 
 /** The columns of the ledger out of record `r`, some of them replaced by expressions. */
 function columnsOf(expressions: Partial<Record<LedgerColumn, string>> = {}): string {
-  return ledgerColumns.map((column) => expressions[column] ?? `r.${column}`).join(', ');
+  return ledgerColumns.map((column) => expressions[column] ?? read(column)).join(', ');
+}
+
+/** A hold of the release before 000003 left a row without its notional cost. */
+function read(column: LedgerColumn): string {
+  return column === 'notional_nanousd' ? `coalesce(r.${column}, 0)` : `r.${column}`;
 }
 
 function endingJson(endings: readonly EndingRow[]): string {
@@ -250,7 +255,7 @@ const correctHoldsSql = `
   INSERT INTO attempts (${columnList})
   SELECT ${columnsOf({
     corrects: 'e.id',
-    ...Object.fromEntries([...amountColumns].map((column) => [column, `r.${column} - w.${column}`])),
+    ...Object.fromEntries([...amountColumns].map((column) => [column, `${read(column)} - w.${column}`])),
   })}
   FROM e
   CROSS JOIN LATERAL json_populate_record(NULL::attempts, e."row") r

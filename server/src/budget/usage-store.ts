@@ -33,6 +33,7 @@ export interface UsageTotal {
   readonly tokensCacheWrite: bigint;
   readonly tokensReasoning: bigint;
   readonly costUsd: bigint;
+  readonly notionalUsd: bigint;
 }
 
 /** A row of the ledger as it is read back. */
@@ -79,7 +80,8 @@ export async function sumUsage(
             sum(tokens_cache_read)::bigint AS "tokensCacheRead",
             sum(tokens_cache_write_5m + tokens_cache_write_1h)::bigint AS "tokensCacheWrite",
             sum(tokens_reasoning)::bigint AS "tokensReasoning",
-            sum(cost_nanousd)::bigint AS "costUsd"
+            sum(cost_nanousd)::bigint AS "costUsd",
+            sum(notional_nanousd)::bigint AS "notionalUsd"
      FROM attempts WHERE ${filtered}
      GROUP BY 1 ORDER BY ${group === 'day' ? '' : '"costUsd" DESC,'} key DESC LIMIT $8`,
     [...filterValues(filter), limit],
@@ -134,6 +136,7 @@ interface Row {
   readonly tokens_cache_write_1h: bigint;
   readonly tokens_reasoning: bigint;
   readonly cost_nanousd: bigint;
+  readonly notional_nanousd: bigint;
   readonly provenance: Provenance;
   readonly outcome: AttemptOutcome;
   readonly error_class: string | null;
@@ -180,6 +183,7 @@ function fromRow(row: Row): LedgerEntry {
         reasoning: Number(row.tokens_reasoning),
       },
       costUsd: row.cost_nanousd,
+      notionalUsd: row.notional_nanousd,
       provenance: row.provenance,
       outcome: row.outcome,
       errorClass: row.error_class,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { diff } from 'node:util';
 import type { Findings } from '../config/environment.ts';
 import { parseConfigFile } from '../config/file.ts';
@@ -11,11 +11,12 @@ import { visible } from './terminal-text.ts';
 // Stands for secrets that are set where the gate runs and not here; valid wherever the schema wants text or a URL.
 const standIn = 'https://unset.invalid/';
 
+const installation = resolve(import.meta.dirname, '../../..');
+
 /** The file of the gate that is meant: with the data of this installation (bin/portcullis says so) it is beside them. */
 export function configFileFor({ cwd }: CliContext, environment: CliContext['environment']): string {
   const here = join(cwd, 'portcullis.yaml');
   if (environment['CONFIG_FILE']) return resolve(cwd, environment['CONFIG_FILE']);
-  const installation = resolve(import.meta.dirname, '../../..');
   const isOfInstallation = environment['DATA_DIR'] === join(installation, 'data');
   return isOfInstallation && !existsSync(here) ? join(installation, 'portcullis.yaml') : here;
 }
@@ -45,9 +46,11 @@ export function checkConfigText(text: string, environment: CliContext['environme
   return unset;
 }
 
-/** Writes the file at once or not at all; a link stays a link, and the mode stays. */
-export function replaceConfigFile(path: string, text: string): void {
-  const target = statSync(path, { throwIfNoEntry: false }) ? realpathSync(path) : path;
+/** Writes the file at once or not at all; a link stays a link, and the mode stays. A new one tells editors its schema. */
+export function replaceConfigFile(path: string, content: string): void {
+  const exists = statSync(path, { throwIfNoEntry: false }) !== undefined;
+  const target = exists ? realpathSync(path) : path;
+  const text = exists ? content : schemaLine(path) + content;
   const mode = (statSync(target, { throwIfNoEntry: false })?.mode ?? 0o644) & 0o777;
   const draft = `${target}.${randomBytes(4).toString('hex')}`;
   try {
@@ -57,6 +60,13 @@ export function replaceConfigFile(path: string, text: string): void {
     rmSync(draft, { force: true });
     throw new CliError(`${path} cannot be written.`);
   }
+}
+
+/** For a file of this installation alone: a way out of somebody's own folder would hold on this machine only. */
+function schemaLine(path: string): string {
+  const schema = join(installation, 'docs/reference/portcullis.schema.json');
+  if (!path.startsWith(installation + sep) || !existsSync(schema)) return '';
+  return `# yaml-language-server: $schema=${relative(dirname(path), schema)}\n`;
 }
 
 /** Shows what changes, line by line, with two lines around each change. */

@@ -5,8 +5,11 @@ import { methodTable } from '../api/methods.ts';
 import { auditActions } from '../audit/actions.ts';
 import { errorCodes } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
-import { type OptionName, optionAliases, options, unreadNames } from '../config/options.ts';
 import type { CliContext } from './context.ts';
+import { configFilePage } from './docs/config-file-page.ts';
+import { editorSchema } from './docs/config-file-schema.ts';
+import { page, table } from './docs/markdown.ts';
+import { envExample, optionsPage } from './docs/options-page.ts';
 
 /** One generated file, by its path from the root of the repository. */
 export interface Page {
@@ -17,7 +20,9 @@ export interface Page {
 /** Every page that is made from source; `npm run check` fails when one on disk differs. */
 export async function referencePages(): Promise<Page[]> {
   return [
-    { path: 'docs/reference/config.md', text: configPage() },
+    { path: 'docs/reference/config.md', text: optionsPage() },
+    { path: 'docs/reference/portcullis-yaml.md', text: configFilePage() },
+    { path: 'docs/reference/portcullis.schema.json', text: `${JSON.stringify(editorSchema(), null, 2)}\n` },
     { path: 'docs/reference/errors.md', text: errorsPage() },
     { path: 'docs/reference/metrics.md', text: await metricsPage() },
     { path: 'docs/reference/audit.md', text: auditPage() },
@@ -38,52 +43,6 @@ export function docsCommand(context: CliContext): Command {
         context.stdout.write(`${path}\n`);
       }
     });
-}
-
-const generated = '<!-- Generated from source by `npm run gen`. Do not edit. -->';
-
-function page(title: string, intro: string, ...blocks: string[]): string {
-  return `${[generated, `# ${title}`, intro, ...blocks].join('\n\n')}\n`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-function optionEntries(): [OptionName, (typeof options)[OptionName]][] {
-  return Object.entries(options) as [OptionName, (typeof options)[OptionName]][];
-}
-
-function configPage(): string {
-  const groups = [...new Set(optionEntries().map(([, { group }]) => group))];
-  const blocks = groups.flatMap((group) => [
-    `## ${group}`,
-    table(
-      ['name', 'default', 'meaning'],
-      optionEntries()
-        .filter(([, option]) => option.group === group)
-        .map(([name, { fallback, doc, secret }]) => [
-          secret ? `\`${name}\`, \`${name}_FILE\`` : `\`${name}\``,
-          fallback === null || fallback === '' ? '' : `\`${fallback}\``,
-          doc,
-        ]),
-    ),
-  ]);
-  return page(
-    'Configuration',
-    'Read from the environment, from `./.env` outside production, and for secrets also from the file that `NAME_FILE` names. What is wrong is listed at start, all of it at once; `portcullis config check` says the same.',
-    ...blocks,
-    '## Other names',
-    table(
-      ['name', 'meaning'],
-      [
-        ...Object.entries(optionAliases).map(([alias, { name }]) => [`\`${alias}\``, `Read as \`${name}\`.`]),
-        ...Object.entries(unreadNames).map(([name, note]) => [`\`${name}\``, `Not read: ${note}.`]),
-      ],
-    ),
-  );
 }
 
 function errorsPage(): string {
@@ -139,13 +98,4 @@ function methodsPage(): string {
       ]),
     ),
   );
-}
-
-function envExample(): string {
-  const lines = [
-    '# Every option, with its default. Generated from source by `npm run gen`; copy to .env and uncomment what you need.',
-    '',
-  ];
-  for (const [name, { fallback, doc }] of optionEntries()) lines.push(`# ${doc}`, `# ${name}=${fallback ?? ''}`, '');
-  return `${lines.join('\n').trimEnd()}\n`;
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { runCommand } from '../../../test/support/cli.ts';
 import { parseConfigFile } from '../config/file.ts';
 import { perMillion } from './import/per-token.ts';
@@ -62,7 +63,7 @@ model_list:
   - model_name: gpt-5-mini
     litellm_params: { model: gpt-5-mini, api_key: os.environ/OPENAI_API_KEY, temperature: 0.2 }
   - model_name: eu
-    litellm_params: { model: azure/gpt-4o-eu, api_key: os.environ/AZURE_KEY, api_base: https://eu.example }
+    litellm_params: { model: bedrock/gpt-4o-eu, api_key: os.environ/AWS_KEY, api_base: https://eu.example }
   - model_name: lab
     litellm_params: { model: openai/our-model, api_base: https://llm.lab.example/v1, api_key: sk-literal-secret-2 }
     model_info: { mode: chat, input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 }
@@ -132,7 +133,7 @@ describe('portcullis import litellm', () => {
       /model_list\[0\]\.litellm_params\.rpm +calls are limited by key here/,
       /model_list\[1\]\.model_info\.tier +has no counterpart here/,
       /model_list\[3\]\.litellm_params\.temperature +has no counterpart here/,
-      /model_list\[4\] \(eu\) +is at a provider that has no kind here \(azure\)/,
+      /model_list\[4\] \(eu\) +is at a provider that has no kind here \(bedrock\)/,
       /litellm_settings\.fallbacks \(fast\) +names a model that was not mapped/,
       /litellm_settings\.success_callback +calls are in the ledger/,
       /router_settings\.routing_strategy +targets are chosen by weight/,
@@ -191,6 +192,89 @@ models:
       other: ['base_url: https://other.example/v1'],
       'openai-compatible': ['api_key: ${OPENAI_API_KEY_2}', 'base_url: ${BASE}'],
     });
+  });
+
+  test('maps deployments at Azure, by its API without versions, and models of Gemini', async () => {
+    const yaml = `model_list:
+  - { model_name: a, litellm_params: { model: azure/mine, api_base: "https://one.openai.azure.com/", api_key: os.environ/ONE, api_version: "2024-10-21" } }
+  - { model_name: b, litellm_params: { model: azure/o_series/mine-too, api_base: "https://one.openai.azure.com/openai/v1", api_key: os.environ/ONE, input_cost_per_token: 0.000001, output_cost_per_token: 0.000002 } }
+  - { model_name: c, litellm_params: { model: azure/mine } }
+  - { model_name: d, litellm_params: { model: azure/mine, api_base: "https://one.openai.azure.com/openai/deployments/other" } }
+  - { model_name: e, litellm_params: { model: azure/mine, api_base: "https://10.1.2.3", api_key: os.environ/ONE } }
+  - { model_name: f, litellm_params: { model: gemini/gemini-2.5-flash } }
+  - { model_name: g, litellm_params: { model: gemini/gemini-2.5-pro, api_base: "https://generativelanguage.googleapis.com/v1beta" } }
+  - { model_name: h, litellm_params: { model: gemini/gemini-2.5-pro, api_base: "https://proxy.example/v1beta" } }`;
+    const { stdout, stderr } = await importing(yaml, '--write');
+    const text = readFileSync(target(), 'utf8');
+    expect(parse(text)).toEqual({
+      providers: {
+        azure: { kind: 'azure', api_key: '${ONE}', base_url: 'https://one.openai.azure.com' },
+        'azure-2': { kind: 'azure', api_key: '${AZURE_API_KEY}', base_url: '${AZURE_API_BASE}' },
+        'azure-3': { kind: 'azure', api_key: '${ONE}', base_url: 'https://10.1.2.3', allow_private: true },
+        gemini: { kind: 'gemini', api_key: '${GEMINI_API_KEY}' },
+      },
+      models: {
+        a: { targets: [{ provider: 'azure', model: 'mine' }] },
+        b: { targets: [{ provider: 'azure', model: 'mine-too', price: { input: 1, output: 2 } }] },
+        c: { targets: [{ provider: 'azure-2', model: 'mine' }] },
+        e: { targets: [{ provider: 'azure-3', model: 'mine' }] },
+        f: { targets: [{ provider: 'gemini', model: 'gemini-2.5-flash' }] },
+        g: { targets: [{ provider: 'gemini', model: 'gemini-2.5-pro' }] },
+      },
+    });
+    written();
+    expect(stdout).toMatch(/model_list\[0\]\.litellm_params\.api_version +Azure is called by its API v1/);
+    expect(stdout).toMatch(/model_list\[3\] \(d\) +has an api_base with the path of a deployment/);
+    expect(stdout).toMatch(/model_list\[7\] \(h\) +has an api_base that is not Google's own/);
+    expect(stderr).toContain('No price is known for mine at azure:');
+    expect(stderr).not.toContain('No price is known for gemini-2.5-flash');
+  });
+
+  test('takes nothing that the gate would put something else in the place of', async () => {
+    const yaml = `model_list:
+  - { model_name: a, litellm_params: { model: openai/x, api_base: "https://evil.example.com/\${SECRETS_KEY}" } }
+  - { model_name: b, litellm_params: { model: "hosted_vllm/\${DATABASE_URL}", api_base: "https://evil.example.com" } }
+  - { model_name: c, litellm_params: { model: openai/x, base_url: "https://evil.example.com/v1?key=\${file:/etc/hostname}" } }
+  - { model_name: d, litellm_params: { model: openai/x, api_base: "\${DATABASE_URL}" } }
+  - { model_name: "e\${HOME}", litellm_params: { model: openai/x, api_key: os.environ/K } }
+  - { model_name: f, litellm_params: { model: openai/x, api_base: "https://\${HOME}.evil.example", api_key: os.environ/K } }
+  - { model_name: good, litellm_params: { model: openai/x, api_key: os.environ/K } }
+router_settings:
+  model_group_alias: { "alias\${HOME}": good }`;
+    const { stdout } = await importing(yaml, '--write');
+    const text = readFileSync(target(), 'utf8');
+    expect(text.match(/\$\{[^}]*\}/g)).toEqual(['${K}']);
+    expect(Object.keys(written().models)).toEqual(['good']);
+    for (const index of [0, 1, 2, 3, 5]) expect(stdout).toMatch(new RegExp(`model_list\\[${index}\\] .* holds "\\$`));
+  });
+
+  test('gives no provider what opens the gate itself', async () => {
+    const yaml = `model_list:
+  - { model_name: a, litellm_params: { model: openai/x, api_base: "https://a.example/v1", api_key: os.environ/ADMIN_API_KEY } }
+  - { model_name: b, litellm_params: { model: openai/x, api_base: os.environ/DATABASE_URL } }
+  - { model_name: c, litellm_params: { model: openai/x, api_base: "https://a.example/v1", api_key: os.environ/METTLE_SECRET_KEY } }
+  - { model_name: d, litellm_params: { model: openai/x, api_base: "https://admin.example/v1", api_key: literal-1 } }
+  - { model_name: e, litellm_params: { model: openai/x, api_base: "https://openai.example/v1", api_key: literal-2 } }`;
+    const { stdout } = await importing(yaml, '--write');
+    for (const index of [0, 1, 2])
+      expect(stdout).toMatch(new RegExp(`model_list\\[${index}\\] .* names a variable that opens this gate itself`));
+    const text = readFileSync(target(), 'utf8');
+    // Nor does a server get the key of a provider that is called like it.
+    expect(text.match(/\$\{[^}]*\}/g)).toEqual(['${ADMIN_API_KEY_2}', '${OPENAI_API_KEY_2}']);
+  });
+
+  test('writes no secret of an address, and merges no keys that differ', async () => {
+    const yaml = `model_list:
+  - { model_name: a, litellm_params: { model: openai/x, api_base: "https://a.example/v1?key=canary" } }
+  - { model_name: b, litellm_params: { model: openai/x, api_base: "https://a.example/v1#canary" } }
+  - { model_name: c, litellm_params: { model: openai/x, api_key: canary } }
+  - { model_name: d, litellm_params: { model: openai/x } }`;
+    const { stdout, stderr } = await importing(yaml, '--write');
+    const text = readFileSync(target(), 'utf8');
+    expect(stdout + stderr + text).not.toContain('canary');
+    expect(stdout).toMatch(/model_list\[1\] \(b\) +has no api_base that is an http or https URL without a query/);
+    expect(text.match(/\$\{[^}]*\}/g)).toEqual(['${OPENAI_API_KEY_2}', '${OPENAI_API_KEY}']);
+    expect(stderr).toContain('set OPENAI_API_KEY_2 to it');
   });
 
   test('reminds of models whose price nobody knows', async () => {

@@ -13,7 +13,7 @@ import { codeOf, type Ending, Signals } from './run/child.ts';
 import { commandEnvironment } from './run/environment.ts';
 import { type Lease, openLease } from './run/lease.ts';
 import { printReport, reportOf, writeReport } from './run/report.ts';
-import { toolNames, toolOf } from './run/tools.ts';
+import { type Tool, toolNames, toolOf } from './run/tools.ts';
 
 interface RunOptions {
   readonly agent?: string;
@@ -59,11 +59,15 @@ async function runLeased(
   const tool = toolOf(command);
   if (model !== null && tool === null)
     throw new CliError(`--model is for ${toolNames.join(', ')}: tell ${command} itself.`, exitCodes.usage);
-  using signals = new Signals();
-  const lease = await openLease(gate, { ...options, model, workflow, lifetimeMs });
-  const { environment, withheld } = commandEnvironment(context.environment, tool, lease.access, options.keepEnv ?? []);
-  if (withheld.length > 0) printNote(context, `Withheld from the command: ${withheld.join(', ')} (see --keep-env).`);
+  let lease: Lease | null = null;
   let ending: Ending | null = null;
+  // A gate that hangs would keep whoever wants to leave for as long as its calls may take.
+  using signals = new Signals(() => {
+    if (lease !== null) printNote(context, howToFinish(lease));
+    process.exit(ending?.exitCode ?? codeOf(signals.received));
+  });
+  lease = await openLease(gate, { ...options, model, workflow, lifetimeMs });
+  const environment = environmentFor(context, tool, lease, options.keepEnv ?? []);
   let notStarted: Error | null = null;
   if (signals.received === null) {
     const line = { command, args: [...(tool?.args?.(lease.access) ?? []), ...args], cwd: context.cwd, environment };
@@ -76,6 +80,20 @@ async function runLeased(
   if (notStarted !== null) printNote(context, whyNot(command, notStarted));
   await conclude(context, gate, lease, ending, signals.received, options.summary);
   return ending?.exitCode ?? (notStarted === null ? codeOf(signals.received) : exitCodeOf(notStarted));
+}
+
+/** What the command is started with; what it does not get is told. */
+function environmentFor(
+  context: CliContext,
+  tool: Tool | null,
+  { access }: Lease,
+  keep: readonly string[],
+): Readonly<Record<string, string>> {
+  const { environment, withheld, notKept } = commandEnvironment(context.environment, tool, access, keep);
+  if (withheld.length > 0) printNote(context, `Withheld from the command: ${withheld.join(', ')} (see --keep-env).`);
+  if (notKept.length > 0)
+    printNote(context, `Not kept, since the run sets or removes them itself: ${notKept.join(', ')}`);
+  return environment;
 }
 
 /** Ends the run and tells what it came to. What fails here takes nothing from what the command did: its exit code stays. */
@@ -96,8 +114,12 @@ async function conclude(
     const told = error instanceof ConnectError ? refusalOf(error, gate.url) : error;
     if (!(told instanceof CliError)) throw told;
     printNote(context, told.message);
-    printNote(context, `If the run ${lease.run.id} is still open, finish it: portcullis runs finish ${lease.run.id}`);
+    printNote(context, howToFinish(lease));
   }
+}
+
+function howToFinish({ run: { id } }: Lease): string {
+  return `If the run ${id} is still open, finish it: portcullis runs finish ${id}`;
 }
 
 /** A tool that was interrupted and ended well all the same (many go on after Ctrl-C) did succeed. */

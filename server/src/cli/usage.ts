@@ -81,13 +81,16 @@ function printTotals(context: CliContext, options: FilterOptions & { by: UsageGr
       .getUsage({ groupBy: options.by, filter, limit: Math.min(options.limit, pageSizeMax), ...project });
     if (options.json) return printAnswer(context, GetUsageResponseSchema, answer);
     const names = options.by === UsageGroup.AGENT ? await agentNames(gate, project) : new Map<string, string>();
-    const columns = ['COST', 'ATTEMPTS', 'REFUSED', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE'].map(right);
+    const columns = ['COST', 'NOTIONAL', 'ATTEMPTS', 'REFUSED', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE'].map(
+      right,
+    );
     printTable(
       context,
       [{ title: enumWord(UsageGroupSchema, options.by).toUpperCase() }, ...columns],
       answer.rows.map(({ key, totals }) => [
         key === '' ? '(none)' : (names.get(key) ?? key),
         formatUsd(totals?.costNanousd ?? 0n),
+        formatUsd(totals?.notionalNanousd ?? 0n),
         String(totals?.attempts ?? 0n),
         String(totals?.refusedAttempts ?? 0n),
         String(totals?.inputTokens ?? 0n),
@@ -120,7 +123,7 @@ function attemptsCommand(context: CliContext): Command {
         [
           ...['TIME', 'AGENT', 'MODEL', 'PROVIDER'].map((title) => ({ title })),
           { title: 'OUTCOME', format: stateFormat },
-          ...['COST', 'INPUT', 'OUTPUT', 'CACHED', 'MS'].map(right),
+          ...['COST', 'NOTIONAL', 'INPUT', 'OUTPUT', 'CACHED', 'MS'].map(right),
           ...['AMOUNTS', 'WHY', 'REQUEST'].map((title) => ({ title })),
         ],
         answer.attempts.map((attempt) => attemptRow(attempt, names)),
@@ -141,6 +144,7 @@ function attemptRow(attempt: Attempt, names: ReadonlyMap<string, string>): strin
     attempt.provider ?? '',
     attempt.corrects === undefined ? enumWord(AttemptOutcomeSchema, attempt.outcome) : 'correction',
     formatUsd(attempt.costNanousd),
+    formatUsd(attempt.notionalNanousd),
     String(attempt.inputTokens),
     String(attempt.outputTokens),
     String(cached),

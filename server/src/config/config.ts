@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Findings, readOptions, withDotEnv } from './environment.ts';
-import { type ConfigFile, fileSchema, parseConfigFile } from './file.ts';
+import { fileSchema } from './file-schema.ts';
+import { type ConfigFile, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
 import { isStrong, productionFileProblems, productionProblems } from './production.ts';
 

@@ -22,6 +22,8 @@ export interface Claim {
   /** SHA-256 of the scope. */
   readonly id: Buffer;
   readonly claimId: string;
+  /** Epoch milliseconds. */
+  readonly leaseUntil: number;
 }
 
 /** What is known of a key that was used before; times are epoch milliseconds. */

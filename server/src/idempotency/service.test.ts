@@ -4,11 +4,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type TestDatabase, createTestDatabase, queryAsOwner, testBounds } from '../../../test/support/database.ts';
 import { openFaultyLink } from '../../../test/support/faulty-link.ts';
 import { digestOf } from '../base/digest.ts';
-import { idempotencyKeptMs, idempotentAnswerBytesMax } from '../base/limits.ts';
+import { idempotencyKeptMs, idempotentAnswerBytesMax, idempotentRefusalKeptMs } from '../base/limits.ts';
 import { createPool } from '../pg/pool.ts';
 import type { Claim, KeyUse } from './model.ts';
-import { type IdempotencyOptions, Idempotency } from './service.ts';
-import { dropOldAnswers } from './store.ts';
+import { type IdempotencyOptions, Idempotency, makeRoom } from './service.ts';
 
 let db: TestDatabase;
 let nowMs = 1_800_000_000_000;
@@ -150,15 +149,54 @@ test('an answer that is too large is not kept, and the call is not made twice fo
   expect((await keys.claim(fits)).answer?.body).toHaveLength(idempotentAnswerBytesMax);
 });
 
-test('the oldest answers of a project make room, its keys stay used, and other projects lose nothing', async () => {
+test('a refusal is kept for minutes: what the provider takes ill today it may take well when somebody has paid', async () => {
+  const refusal = { ...answer, status: 400, body: Buffer.from('Your credit balance is too low.') };
+  await keys.finish(await claim(), refusal);
+  nowMs += idempotentRefusalKeptMs - 1;
+  expect(await keys.claim(use())).toEqual({ claim: null, answer: refusal });
+  nowMs += 1;
+  expect(await codeOf(use())).toBe('claimed');
+});
+
+describe('the oldest answers of a project make room', () => {
   const scopes = [...['a', 'b', 'c', 'd'].map((each) => ({ key: each })), { projectId: 'prj_b', key: 'a' }];
-  for (const scope of scopes) {
-    nowMs += 1_000;
-    await keys.finish(await claim(use('hello', scope)), { ...answer, body: Buffer.alloc(1_000) });
-  }
-  expect(await dropOldAnswers(db.pool, 2_500)).toBe(2);
-  const left = await Promise.all(scopes.map((scope) => codeOf(use('hello', scope))));
-  expect(left).toEqual(['idempotency.not_kept', 'idempotency.not_kept', 'replay', 'replay', 'replay']);
+  const standing = () => Promise.all(scopes.map((scope) => codeOf(use('hello', scope))));
+  const gone = 'idempotency.not_kept';
+
+  beforeEach(async () => {
+    for (const scope of scopes) {
+      nowMs += 1_000;
+      await keys.finish(await claim(use('hello', scope)), { ...answer, body: Buffer.alloc(1_000) });
+    }
+  });
+
+  test('beyond a number of bytes; their keys stay used, and other projects lose nothing', async () => {
+    await makeRoom(db.pool, { answers: 100, bytes: 2_500 }, 1_000);
+    expect(await standing()).toEqual([gone, gone, 'replay', 'replay', 'replay']);
+  });
+
+  test('beyond a number of answers, however few of them a statement drops', async () => {
+    await makeRoom(db.pool, { answers: 1, bytes: 1e9 }, 1);
+    expect(await standing()).toEqual([gone, gone, gone, 'replay', 'replay']);
+    await makeRoom(db.pool, { answers: 0, bytes: 1e9 }, 1);
+    expect(await standing()).toEqual(Array(5).fill(gone));
+    await makeRoom(db.pool, { answers: 0, bytes: 1e9 }, 1);
+  });
+
+  test('past rows that somebody else is at work on', async () => {
+    const other = await db.pool.connect();
+    try {
+      await other.query('BEGIN');
+      await other.query(
+        `SELECT FROM idempotency_keys WHERE project_id = 'prj_a' ORDER BY finished_at LIMIT 1 FOR UPDATE`,
+      );
+      await Promise.all([1, 2, 3].map(() => makeRoom(db.pool, { answers: 2, bytes: 1e9 }, 1)));
+    } finally {
+      await other.query('ROLLBACK');
+      other.release();
+    }
+    expect(await standing()).toEqual(['replay', gone, 'replay', 'replay', 'replay']);
+  });
 });
 
 test('no row says who used which key, nor what was answered', async () => {
@@ -195,6 +233,23 @@ test('without its database nothing is claimed, and a claim in doubt does not sta
     await expect.poll(() => queryAsOwner(db, 'SELECT id FROM idempotency_keys'), { timeout: 10_000 }).toEqual([]);
     link.cut();
     await expect(far.claim(use())).rejects.toMatchObject({ code: 'unavailable' });
+  } finally {
+    await pool.end();
+    await link.close();
+  }
+});
+
+test('a key that could not be given back is, once the database can be reached, but not past its lease', async () => {
+  const link = await openFaultyLink(db.appUrl);
+  const pool = createPool({ ...testBounds, connectionString: link.url });
+  const far = open({ pool });
+  try {
+    const claims = [await claim(use(), far), await claim(use('hello', { key: 'two' }), far)];
+    link.cut();
+    await Promise.all(claims.map((each) => expect(far.release(each)).rejects.toBeInstanceOf(Error)));
+    expect(await codeOf(use())).toBe('in_progress');
+    link.mend();
+    await expect.poll(() => queryAsOwner(db, 'SELECT id FROM idempotency_keys'), { timeout: 10_000 }).toEqual([]);
   } finally {
     await pool.end();
     await link.close();

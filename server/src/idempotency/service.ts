@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto';
+import { type KeyObject, createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { Pool } from 'pg';
 import { digestOf } from '../base/digest.ts';
 import { PortcullisError } from '../base/errors.ts';
@@ -7,13 +7,27 @@ import {
   idempotencyKeptMs,
   idempotentAnswerBytesMax,
   idempotentAnswersPerProjectBytesMax,
+  idempotentAnswersPerProjectMax,
+  idempotentRefusalKeptMs,
   purgeBatchMax,
 } from '../base/limits.ts';
 import { type WholeAnswer, openAnswer, sealAnswer } from '../base/sealed-answer.ts';
 import { isUnavailable } from '../pg/errors.ts';
+import type { Queryable } from '../pg/tx.ts';
 import type { Claim, KeyRecord, KeyUse, Standing } from './model.ts';
+import { Releases } from './releases.ts';
 import { standingOf } from './rules.ts';
-import { deleteClaim, deleteExpiredKeys, dropOldAnswers, findKey, finishClaim, insertClaim } from './store.ts';
+import {
+  type Room,
+  deleteClaims,
+  deleteExpiredKeys,
+  dropAnswers,
+  findKey,
+  finishClaim,
+  insertClaim,
+  newestBeyond,
+  projectsWithAnswers,
+} from './store.ts';
 
 export interface IdempotencyOptions {
   readonly pool: Pool;
@@ -31,9 +45,13 @@ export type Claimed =
 /** Idempotency keys for calls with an effect outside of the database: a committed claim with a lease, and no second run. */
 export class Idempotency {
   readonly #options: IdempotencyOptions;
+  readonly #releases: Releases;
+  readonly #secretsKey: KeyObject;
 
   constructor(options: IdempotencyOptions) {
     this.#options = options;
+    this.#secretsKey = createSecretKey(Buffer.from(hkdfSync('sha256', options.key, '', 'secrets in fingerprints', 32)));
+    this.#releases = new Releases(options);
   }
 
   /**
@@ -43,15 +61,13 @@ export class Idempotency {
   async claim({ scope, fingerprint, leaseMs }: KeyUse): Promise<Claimed> {
     const { pool, now } = this.#options;
     const id = digestOf([scope.projectId, scope.principal, scope.operation, scope.key]);
-    const claim: Claim = { id, claimId: newId('idk') };
+    const claim: Claim = { id, claimId: newId('idk'), leaseUntil: now() + leaseMs };
     try {
       // A key that is given back between the two statements is there to be taken again.
       for (let tries = 0; tries < 3; tries++) {
-        const at = now();
-        const leaseUntil = new Date(at + leaseMs);
-        const expiresAt = new Date(at + leaseMs + idempotencyKeptMs);
-        const wanted = { ...claim, projectId: scope.projectId, fingerprint, leaseUntil, expiresAt };
-        if (await insertClaim(pool, wanted, new Date(at))) return { claim, answer: null };
+        const expiresAt = new Date(claim.leaseUntil + idempotencyKeptMs);
+        const wanted = { ...claim, projectId: scope.projectId, fingerprint, expiresAt };
+        if (await insertClaim(pool, wanted, new Date(now()))) return { claim, answer: null };
         const record = await findKey(pool, id, fingerprint);
         if (record) return { claim: null, answer: this.#answerOf(record, id, fingerprint) };
       }
@@ -64,26 +80,42 @@ export class Idempotency {
   }
 
   /**
-   * Ends a claim with its answer: from now on the key gives that. An answer that is too large ends it all the same, so
-   * that nothing runs twice. A claim that cannot be ended has an unknown end once its lease is over.
+   * Ends a claim with its answer: from now on the key gives that, a refusal for minutes only. An answer that is too large
+   * ends it all the same, so that nothing runs twice. A claim that cannot be ended has an unknown end once its lease is
+   * over.
    */
   async finish(claim: Claim, answer: WholeAnswer): Promise<void> {
     const { pool, key, now } = this.#options;
     const sealed = answer.body.length > idempotentAnswerBytesMax ? null : sealAnswer(key, answer, claim.id);
     const at = now();
-    await finishClaim(pool, claim, sealed, new Date(at), new Date(at + idempotencyKeptMs));
+    const keptMs = answer.status < 400 ? idempotencyKeptMs : idempotentRefusalKeptMs;
+    await finishClaim(pool, claim, sealed, new Date(at), new Date(at + keptMs));
   }
 
-  /** Gives a key back: what was done under it had no lasting effect, and may be tried again. */
-  release(claim: Claim): Promise<void> {
-    return deleteClaim(this.#options.pool, claim);
+  /** Tells one secret from another in a fingerprint; whoever reads the table cannot even try what it was. */
+  disguise(secret: string): Buffer {
+    return createHmac('sha256', this.#secretsKey).update(secret).digest();
+  }
+
+  /**
+   * Gives a key back: what was done under it had no lasting effect, and may be tried again. Where that fails it is tried
+   * again, until the lease is over.
+   */
+  async release(claim: Claim): Promise<void> {
+    try {
+      await deleteClaims(this.#options.pool, [claim]);
+    } catch (error) {
+      this.#releases.add(claim);
+      throw error;
+    }
   }
 
   /** Deletes what is older than it is kept for, and answers that take more room than a project has. */
   async purge(): Promise<void> {
     const { pool, now } = this.#options;
     while ((await deleteExpiredKeys(pool, new Date(now()), purgeBatchMax)) === purgeBatchMax);
-    await dropOldAnswers(pool, idempotentAnswersPerProjectBytesMax);
+    const room = { answers: idempotentAnswersPerProjectMax, bytes: idempotentAnswersPerProjectBytesMax };
+    await makeRoom(pool, room, purgeBatchMax);
   }
 
   #answerOf(record: KeyRecord, id: Buffer, fingerprint: Buffer): WholeAnswer {
@@ -92,6 +124,18 @@ export class Idempotency {
     const answer = record.answer && openAnswer(this.#options.key, record.answer, id);
     if (!answer) throw refusals.not_kept();
     return answer;
+  }
+}
+
+/**
+ * Drops the oldest answers of each project that has more than `room`, `batchMax` in a statement: none takes long, whatever
+ * came together since the last time. Of answers that ended in one millisecond all go or none.
+ */
+export async function makeRoom(db: Queryable, room: Room, batchMax: number): Promise<void> {
+  for (const projectId of await projectsWithAnswers(db)) {
+    const until = await newestBeyond(db, projectId, room);
+    if (until === null) continue;
+    while ((await dropAnswers(db, projectId, until, batchMax)) === batchMax);
   }
 }
 

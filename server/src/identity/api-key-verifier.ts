@@ -50,6 +50,10 @@ export class ApiKeyVerifier implements Verifier {
     return { principal: found };
   }
 
+  isOurs(text: string): boolean {
+    return /\bpcl_[A-Za-z0-9]/.test(text);
+  }
+
   /** What {@link hashSecret} would say, at a fifth of its cost. Whether it holds is for the index to say, each time anew. */
   #recall({ id }: ApiKey, quick: Buffer): Buffer | null {
     const known = this.#known.get(id);

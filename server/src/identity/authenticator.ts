@@ -5,7 +5,7 @@ import { PortcullisError } from '../base/errors.ts';
 import { RateLimiter } from '../base/gcra.ts';
 import { bucketsMax } from '../base/limits.ts';
 import { addressPrefix } from '../net/client-address.ts';
-import { type Credential, type Headers, readCredential } from './credential.ts';
+import { type Credential, type Headers, credentialsIn, readCredential } from './credential.ts';
 import { FailedCredentials } from './failures.ts';
 import type { Principal } from './model.ts';
 import type { RefusalAudit } from './refusal-audit.ts';
@@ -67,6 +67,12 @@ export class Authenticator {
     access.authReason = verdict.reason;
     access.keyId = verdict.keyId;
     throw this.#refuse(verdict, credential, request);
+  }
+
+  /** Whether a header's value has a credential for this gate in it, which nobody else may ever see. */
+  isForGate(value: string): boolean {
+    const texts = credentialsIn(value);
+    return this.#options.verifiers.some((verifier) => texts.some((text) => verifier.isOurs(text)));
   }
 
   async #verify(credential: Credential, clientAddress: string): Promise<Verdict> {

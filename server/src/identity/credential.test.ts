@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readCredential } from './credential.ts';
+import { credentialsIn, readCredential } from './credential.ts';
 
 const token = { kind: 'token', text: 'secret-1' };
 const unreadable = (reason: string) => ({ kind: 'unreadable', reason });
@@ -94,4 +94,12 @@ describe('a credential', () => {
     expect(readCredential({ 'x-api-key': 'secret-1' }, '/v1/models?beta=true&page_token=abc&monkey=1')).toEqual(token);
     expect(readCredential({ 'x-api-key': 'secret-1' }, '/v1/token/key')).toEqual(token);
   });
+});
+
+it('is looked for in all of a value that somebody else will see, and in what Basic hides', () => {
+  expect(credentialsIn('Bearer  a')).toEqual(['Bearer  a', 'Bearer', 'a']);
+  expect(credentialsIn('a,b c')).toEqual(expect.arrayContaining(['a,b c', 'a', 'b', 'c']));
+  expect(credentialsIn(`basic ${btoa('user:pa:ss')}`)).toEqual(expect.arrayContaining(['user:pa:ss', 'user', 'pa:ss']));
+  expect(credentialsIn(`Basic ${btoa('alone')}`)).toEqual(expect.arrayContaining(['alone']));
+  expect(credentialsIn('')).toEqual(['', '']);
 });

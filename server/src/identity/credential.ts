@@ -49,9 +49,13 @@ export function readCredential(headers: Headers, url: string, passesCredentialsO
   return { kind: 'unreadable', reason: 'conflicting' };
 }
 
-/** Whether a header's value has a key of this gate in it, which no provider may ever see. */
-export function isGateCredential(value: string): boolean {
-  return /\bpcl_[A-Za-z0-9]/.test(value);
+/** Every text in a header's value that may be a credential: all of it, each word, and what Basic hides with its two halves. */
+export function credentialsIn(value: string): string[] {
+  const words = [value, ...value.split(/[\s,]+/)];
+  const basic = readAuthorization(value);
+  if (basic.kind !== 'basic') return words;
+  const [, user = '', password = ''] = /^([^:]*):?(.*)$/s.exec(basic.text) ?? [];
+  return [...words, basic.text, user, password];
 }
 
 function isSame(one: Credential, other: Credential): boolean {

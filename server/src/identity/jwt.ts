@@ -24,6 +24,9 @@ export interface JwtVerifierOptions {
   readonly onSignature: (seconds: number) => void;
 }
 
+/** RFC 7515 section 7.1; without a signature it is refused as such. */
+const compactForm = /^[\w-]+\.[\w-]+\.[\w-]*$/;
+
 /** What a good token says. Who that is, and whether they may still act, is looked up anew for every call. */
 interface VerifiedToken {
   readonly issuer: Issuer;
@@ -72,7 +75,7 @@ export class JwtVerifier implements Verifier {
 
   /** @throws PortcullisError cannot_verify */
   async verify(credential: Credential): Promise<Verdict | null> {
-    if (credential.kind !== 'token' || !/^[\w-]+\.[\w-]+\.[\w-]*$/.test(credential.text)) return null;
+    if (credential.kind !== 'token' || !compactForm.test(credential.text)) return null;
     const digest = hash('sha256', credential.text, 'base64');
     const known = this.#verified.get(digest) ?? this.#refused.get(digest);
     const token = known ?? (await this.#verifyAnew(credential.text));
@@ -84,6 +87,18 @@ export class JwtVerifier implements Verifier {
     if (lifeMs <= 0) return { method: 'jwt', reason: 'token_expired', keyId: null };
     if (!known) this.#verified.set(digest, token, Math.min(lifeMs, tokenVerdictMs));
     return this.#resolve(token);
+  }
+
+  /** A token of one of the issuers for another audience is not: the caller's own, of the same identity provider. */
+  isOurs(text: string): boolean {
+    if (!compactForm.test(text)) return false;
+    try {
+      const claims = decodeJwt(text);
+      const audience = this.#issuers.get(claims.iss ?? '')?.rules.audience ?? [];
+      return audienceOf(claims).some((name) => audience.includes(name));
+    } catch {
+      return false;
+    }
   }
 
   async #verifyAnew(text: string): Promise<VerifiedToken | RefusalReason> {

@@ -75,6 +75,13 @@ describe('AUTH_TOKEN', () => {
   });
 });
 
+it('all of them are told from what is not ours, whatever kind they are presented as', () => {
+  const basic = { user: 'dev', password: 'pa:ss', allowed: true };
+  const credentials = new StaticCredentials({ ...none, adminApiKey: 'any ~format!', metricsApiKey: 'm', basic });
+  for (const text of ['any ~format!', 'm', 'dev:pa:ss']) expect(credentials.isOurs(text)).toBe(true);
+  for (const text of ['', 'any', 'M', 'dev', 'pa:ss']) expect(credentials.isOurs(text)).toBe(false);
+});
+
 describe('Basic', () => {
   const user = { user: 'dev', password: 'pa:ss' };
 

@@ -75,6 +75,11 @@ export class StaticCredentials implements Verifier {
     return credential.kind === 'basic' ? { method: 'basic', reason: 'bad_password', keyId: null } : null;
   }
 
+  isOurs(text: string): boolean {
+    const digest = this.#digest(text);
+    return this.#entries.filter((entry) => digestsEqual(entry.digest, digest)).length > 0;
+  }
+
   #digest(text: string): Buffer {
     return createHmac('sha256', this.#hashKey).update(text).digest();
   }

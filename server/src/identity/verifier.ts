@@ -17,4 +17,7 @@ export type Verdict = { readonly principal: Principal } | Refused;
  */
 export interface Verifier {
   verify(credential: Credential, clientAddress: string): Verdict | null | Promise<Verdict | null>;
+
+  /** Whether a text is a credential of this kind, in force or not: one that was meant for this gate and for nobody else. */
+  isOurs(text: string): boolean;
 }

@@ -100,6 +100,8 @@ export interface ReasoningBlock {
 export interface Seal {
   /** The dialect whose provider made it; it means nothing in any other. */
   readonly dialect: Dialect;
+  /** The provider that made it, by its name in the configuration; absent where the caller has its own form of the seal. */
+  readonly provider?: string;
   /** The members of the block in that dialect, besides its text. */
   readonly members: JsonObject;
 }
@@ -209,11 +211,15 @@ export interface AnswerContext {
 export interface Target {
   /** The provider's own name for the model. */
   readonly model: string;
+  /** The provider's name in the configuration, by which it knows its own seals. */
+  readonly provider?: string;
   readonly capabilities: Capabilities;
   /** A chat server that may know one of the two names of the output limit alone, and is told it by both. */
   readonly bothOutputLimits?: boolean;
   /** A chat server that refuses fields of OpenAI's that it does not have. */
   readonly commonFieldsOnly?: boolean;
+  /** A chat server that takes no more stop sequences than OpenAI does. */
+  readonly fourStopsOnly?: boolean;
   /** Whether what the target cannot express is refused, or dropped and listed. */
   readonly lossy: 'refuse' | 'allow';
 }

@@ -127,6 +127,37 @@ describe('a conversation for a model', () => {
     expect(dropped).toEqual(['tools.schema', 'tools.strict']);
   });
 
+  test.each<[string, Conversation['toolChoice'], readonly string[]]>([
+    ['any', { mode: 'required', parallel: true }, []],
+    ['one of them', { mode: 'tool', name: 'g', parallel: true }, ['f']],
+  ])(
+    'that is told to call %s of its tools, where it is not there any more, refuses that by name',
+    (_, toolChoice, names) => {
+      const asked = { tools: names.map((name) => ({ ...tool, name })), toolChoice };
+      expect(refusalOf(() => fit(asked)).members.param).toBe('tool_choice');
+      expect(fit(asked, {}, { lossy: 'allow' })).toMatchObject({
+        fitted: { toolChoice: { mode: 'auto', parallel: true } },
+        dropped: ['tool_choice'],
+      });
+      const whole = { toolChoice, tools: ['f', 'g'].map((name) => ({ ...tool, name })) };
+      expect(fit(whole).fitted.toolChoice).toEqual(toolChoice);
+    },
+  );
+
+  test('of OpenAI is not held strictly to a schema with members that may be left out, which it refuses', () => {
+    const schema = { type: 'object', properties: { a: {} } };
+    const required = { ...schema, required: ['a'] };
+    const format = { name: 'o', description: null, strict: true };
+    for (const to of ['chat', 'responses'] as const) {
+      const open = fit({ tools: [{ ...tool, schema }], outputFormat: { ...format, schema } }, {}, { to });
+      expect(open.fitted).toMatchObject({ tools: [{ strict: false }], outputFormat: { strict: false, schema } });
+      expect(open.dropped.toSorted()).toEqual(['output_format.strict', 'tools.strict']);
+      const closed = { tools: [{ ...tool, schema: required }], outputFormat: { ...format, schema: required } };
+      expect(fit(closed, {}, { to })).toMatchObject({ fitted: closed, dropped: [] });
+    }
+    expect(fit({ tools: [{ ...tool, schema }] }, {}, { to: 'anthropic' }).fitted.tools[0]?.strict).toBe(true);
+  });
+
   test('without sampling refuses temperature and top_p by name, but for 1, which is what it does', () => {
     expect(fit({ temperature: 1, topP: 1 }, { sampling: false }).fitted).toMatchObject({
       temperature: null,

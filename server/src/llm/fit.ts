@@ -6,8 +6,10 @@ import {
   type ContentBlock,
   type Conversation,
   type DocumentBlock,
+  type JsonObject,
   type TextBlock,
   type Tool,
+  type ToolChoice,
   type Turn,
   type UserBlock,
   defaultToolChoice,
@@ -15,7 +17,8 @@ import {
 import type { Dialect } from './dialect.ts';
 import type { Losses } from './losses.ts';
 import { fitReasoning } from './reasoning.ts';
-import { plainSchema } from './tool-schema.ts';
+import { hasOptionalMembers } from './strict-schema.ts';
+import { plainSchemas } from './tool-schema.ts';
 
 /**
  * The conversation as a model can take it: what it cannot is refused or dropped, here and for every dialect alike, so
@@ -32,10 +35,10 @@ export function fitTo(
     ...conversation,
     system: withoutBlanks(conversation.system, to, losses),
     turns: fitTurns(conversation.turns, to, capabilities, losses),
-    ...fitTools(conversation, capabilities, losses),
+    ...fitTools(conversation, to, capabilities, losses),
     ...fitSampling(conversation, to, capabilities, losses),
     maxOutputTokens: conversation.maxOutputTokens ?? limitWithoutWish(to, capabilities),
-    outputFormat: fitOutputFormat(conversation, capabilities, losses),
+    outputFormat: fitOutputFormat(conversation, to, capabilities, losses),
   };
   const reasoned = { ...fitted, reasoning: fitReasoning(fitted, to, capabilities, losses) };
   return takesMarks(to, capabilities) ? reasoned : keepLastMarks(reasoned, 0, losses);
@@ -119,25 +122,47 @@ function asText({ title, cache }: DocumentBlock, text: string): TextBlock[] {
 }
 
 function fitTools(
-  { tools, toolChoice }: Conversation,
+  conversation: Conversation,
+  to: Dialect,
   capabilities: Capabilities,
   losses: Losses,
 ): Pick<Conversation, 'tools' | 'toolChoice'> {
-  if (tools.length > 0 && !capabilities.tools) {
+  if (conversation.tools.length > 0 && !capabilities.tools) {
     losses.drop('tools', 'are given, and the model behind this name calls none');
     return { tools: [], toolChoice: defaultToolChoice };
   }
-  return {
-    tools: capabilities.toolSchemas === 'full' ? tools : tools.map((tool) => withPlainSchema(tool, losses)),
-    toolChoice: { ...toolChoice, parallel: toolChoice.parallel && capabilities.parallelTools },
-  };
+  const tools =
+    capabilities.toolSchemas === 'full'
+      ? conversation.tools.map((tool) => withTellableStrictness(tool, to, losses))
+      : withPlainSchemas(conversation.tools, losses);
+  const toolChoice = fitToolChoice(conversation, losses);
+  return { tools, toolChoice: { ...toolChoice, parallel: toolChoice.parallel && capabilities.parallelTools } };
 }
 
-function withPlainSchema(tool: Tool, losses: Losses): Tool {
-  const { schema, lost } = plainSchema(tool.schema);
-  if (lost) losses.hint('tools.schema');
-  if (tool.strict === true) losses.hint('tools.strict');
-  return { ...tool, schema, strict: null };
+/** No provider takes a call that is forced where no tool is left to call. */
+function fitToolChoice({ tools, toolChoice }: Conversation, losses: Losses): ToolChoice {
+  const { mode, parallel } = toolChoice;
+  const possible = mode === 'tool' ? tools.some(({ name }) => name === toolChoice.name) : tools.length > 0;
+  if (possible || mode === 'auto' || mode === 'none') return toolChoice;
+  losses.drop('tool_choice', 'demands a call of a tool, and that tool is not there for the model behind this name');
+  return { mode: 'auto', parallel };
+}
+
+function withPlainSchemas(tools: readonly Tool[], losses: Losses): Tool[] {
+  const plain = plainSchemas(tools.map(({ schema }) => schema));
+  if (plain.some(({ lost }) => lost)) losses.hint('tools.schema');
+  if (tools.some(({ strict }) => strict === true)) losses.hint('tools.strict');
+  return tools.map((tool, i) => ({ ...tool, schema: plain[i]?.schema ?? tool.schema, strict: null }));
+}
+
+function withTellableStrictness(tool: Tool, to: Dialect, losses: Losses): Tool {
+  if (tool.strict !== true || takesStrictly(tool.schema, to)) return tool;
+  losses.hint('tools.strict');
+  return { ...tool, strict: false };
+}
+
+function takesStrictly(schema: JsonObject, to: Dialect): boolean {
+  return to === 'anthropic' || !hasOptionalMembers(schema);
 }
 
 /** 1 is what every model does by itself. */
@@ -161,10 +186,17 @@ function fitSampling(
 
 function fitOutputFormat(
   { outputFormat }: Conversation,
+  to: Dialect,
   { structuredOutput }: Capabilities,
   losses: Losses,
 ): Conversation['outputFormat'] {
-  if (outputFormat === null || structuredOutput) return outputFormat;
-  losses.drop('output_format', 'asks for structured output, which the model behind this name does not give');
-  return null;
+  if (outputFormat === null) return null;
+  if (!structuredOutput) {
+    losses.drop('output_format', 'asks for structured output, which the model behind this name does not give');
+    return null;
+  }
+  const { schema, strict } = outputFormat;
+  if (strict !== true || schema === null || takesStrictly(schema, to)) return outputFormat;
+  losses.hint('output_format.strict');
+  return { ...outputFormat, strict: false };
 }

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { type Capabilities, fullCapabilities } from './capabilities.ts';
+import { fitWindow } from './context-window.ts';
 import type { AssistantBlock, ReasoningBlock } from './conversation.ts';
 import { type Dialect, dialects } from './dialect.ts';
 import { aConversation } from './testing/conversations.ts';
-import { translateRequest } from './translate.ts';
+import { draftRequest, translateRequest } from './translate.ts';
 import { wireFormats } from './wire-formats.ts';
 
 /** What a client of a dialect makes of the conversation so far. */
@@ -89,14 +90,15 @@ function talk(from: Dialect, to: Dialect, capabilities: Capabilities, marked: bo
       // Some servers count their calls anew in each answer.
       ...(calls ? [{ type: 'tool_call', id: 'call_0', name: 'read', argumentsJson: `{"path":"${n}"}` } as const] : []),
     ];
-    const told = translated.answer(
-      JSON.parse(
-        wireFormats[to].writeAnswer(
-          { id: `a${n}`, model: 'served', blocks, stop: calls ? 'tool' : 'end', stopSequence: null, usage: null },
-          { createdS: 1, request: aConversation() },
-        ),
+    const answer = JSON.parse(
+      wireFormats[to].writeAnswer(
+        { id: `a${n}`, model: 'served', blocks, stop: calls ? 'tool' : 'end', stopSequence: null, usage: null },
+        { createdS: 1, request: aConversation() },
       ),
     );
+    // As the vendor gives it; what we write for a caller has the seal wrapped.
+    if (to === 'responses') Object.assign(answer.output[0], proofs[to](n));
+    const told = translated.answer(answer);
     for (const message of messages) unmark(message);
     messages.push(...client.keeps(JSON.parse(told.body)));
     messages.push(calls ? client.answers('call_0', `result ${n}`) : client.asks(`question ${n + 1}`, marked));
@@ -148,4 +150,45 @@ test('a chat client’s cache marks move to its newest message at Anthropic, and
   for (const [n, body] of bodies.slice(0, -1).entries()) {
     expect(withoutMarks(bodies[n + 1] ?? '').startsWith(promptOf(withoutMarks(body)))).toBe(true);
   }
+});
+
+/** The prompt as it goes to a small window; null where all of it does. */
+async function trimmedPrompt(to: Dialect, messages: readonly object[]): Promise<string | null> {
+  const capabilities = { ...fullCapabilities, contextTokens: 5_000 };
+  const target = { model: 'served', capabilities, lossy: 'refuse' } as const;
+  const draft = draftRequest({ from: 'anthropic', to, body: clients.anthropic.request(messages), target });
+  const { conversation, maxOutputTokens, trimmed } = await fitWindow(draft.conversation, {
+    dialect: 'anthropic',
+    capabilities,
+    trim: 'oldest_turns',
+    promptTokensMax: null,
+    signal: new AbortController().signal,
+  });
+  return trimmed && promptOf(draft.write(conversation, maxOutputTokens).body);
+}
+
+const said = (n: number) => `${n} ${'word '.repeat(40)}`;
+const toolUse = (id: string) => ({ type: 'tool_use', id, name: 'read', input: { path: id } });
+
+/** What a client appends for its n-th call: a person's next request, or a round of work on one request. */
+const kinds: Readonly<Record<'requests' | 'rounds', (n: number) => object[]>> = {
+  requests: (n) => [{ role: 'assistant', content: said(n) }, clients.anthropic.asks(said(n), false)],
+  rounds: (n) => [
+    { role: 'assistant', content: [toolUse(`call_${n}`)] },
+    clients.anthropic.answers(`call_${n}`, said(n) + said(n)),
+  ],
+};
+
+describe.each(dialects)('a conversation past its window, to %s', (to) => {
+  test.each(['requests', 'rounds'] as const)('begins alike in most calls while its %s go on', async (kind) => {
+    const messages: object[] = [clients.anthropic.asks('begin', false)];
+    const prompts: string[] = [];
+    for (let n = 0; prompts.length <= 30; n++) {
+      messages.push(...kinds[kind](n));
+      const prompt = await trimmedPrompt(to, messages);
+      if (prompt !== null) prompts.push(prompt);
+    }
+    const alike = prompts.filter((prompt, i) => prompts[i + 1]?.startsWith(prompt));
+    expect(alike.length).toBeGreaterThanOrEqual(25);
+  });
 });

@@ -68,7 +68,7 @@ export interface ScannedBody {
  * The names to look for at every depth; none can hold an escape (see MemberNames). They tell whether a body can hold
  * anything but text: most cannot, and need no further parsing (see the dialects' `facts.ts`).
  */
-const watchedNames = ['type', 'ttl', 'image_url', 'input_audio', 'file', 'audio_url', 'video_url'];
+const watchedNames = ['type', 'ttl', 'image_url', 'input_audio', 'file', 'audio_url', 'video_url', 'audio', 'file_id'];
 
 /**
  * Scans a body that must be one JSON object.

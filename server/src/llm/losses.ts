@@ -1,9 +1,20 @@
 import { PortcullisError } from '../base/errors.ts';
+import type { Dialect } from './dialect.ts';
 
 /** Names kept for the `portcullis-dropped` header; a caller chooses how many unknown fields it sends, and how long. */
 const namesMax = 32;
 const nameCharsMax = 100;
 const reasonCharsMax = 200;
+
+/** What callers know a field by, where that is another name than the one it has here. */
+const spellings: Readonly<Record<Dialect, ReadonlyMap<string, string>>> = {
+  anthropic: new Map([
+    ['stop', 'stop_sequences'],
+    ['output_format', 'output_config.format'],
+  ]),
+  chat: new Map([['output_format', 'response_format']]),
+  responses: new Map([['output_format', 'text.format']]),
+};
 
 /**
  * The rule of every translation: a field or block is mapped, or refused by name, or, where the route allows it, dropped
@@ -14,10 +25,13 @@ export class Losses {
   readonly #lossy: 'refuse' | 'allow';
   /** Whose words are read: a caller's request, or a provider's answer. */
   readonly #source: 'request' | 'answer';
+  readonly #spelling: ReadonlyMap<string, string> | null;
 
-  constructor(lossy: 'refuse' | 'allow', source: 'request' | 'answer' = 'request') {
+  /** @param caller the dialect of the caller, who is told of its fields by their own names */
+  constructor(lossy: 'refuse' | 'allow', source: 'request' | 'answer' = 'request', caller: Dialect | null = null) {
     this.#lossy = lossy;
     this.#source = source;
+    this.#spelling = caller && spellings[caller];
   }
 
   /** Something that matters has no counterpart. @throws PortcullisError naming it, unless the route allows the loss. */
@@ -25,7 +39,7 @@ export class Losses {
     if (this.#lossy === 'refuse') {
       const reason = what.slice(0, reasonCharsMax);
       throw this.#source === 'request'
-        ? refusal(path, `${reason}: remove it, or set \`lossy: allow\` on the route to have it dropped.`)
+        ? refusal(this.#spelled(path), `${reason}: remove it, or set \`lossy: allow\` on the route to have it dropped.`)
         : unreadable(path, `${reason}.`);
     }
     this.hint(path);
@@ -33,7 +47,11 @@ export class Losses {
 
   /** Drops what cannot change the meaning of the answer (cache marks, for example): never refused, always listed. */
   hint(path: string): void {
-    if (this.#names.size < namesMax) this.#names.add(headerName(path));
+    if (this.#names.size < namesMax) this.#names.add(headerName(this.#spelled(path)));
+  }
+
+  #spelled(path: string): string {
+    return this.#spelling?.get(path) ?? path;
   }
 
   /** The error for something that its own dialect does not allow either. `expected` ends the sentence. */

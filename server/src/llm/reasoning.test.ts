@@ -34,7 +34,7 @@ describe('the wish to think', () => {
     expect(fit({}, 'effort').told).toEqual({ effort: null, budgetTokens: null, show: null });
     expect(
       [1024, 2048, 5000, 16_384, 31_999].map((budgetTokens) => fit({ budgetTokens }, 'effort').told?.effort),
-    ).toEqual(['low', 'low', 'medium', 'high', 'xhigh']);
+    ).toEqual(['low', 'low', 'medium', 'high', 'high']);
     expect(fit({ effort: 'max', budgetTokens: 2048 }, 'effort').told?.effort).toBe('max');
   });
 

@@ -31,7 +31,8 @@ export function fitReasoning(
   const { reasoning } = conversation;
   if (reasoning === null || (reasoning.effort === 'none' && capabilities.reasoning !== 'none')) return reasoning;
   const fitted = tellable(reasoning, conversation, to, capabilities);
-  if (fitted === null && reasoning.effort !== 'none') losses.hint('reasoning');
+  // Anthropic's models do not think unless they are told to.
+  if (fitted === null && (reasoning.effort !== 'none' || to !== 'anthropic')) losses.hint('reasoning');
   return fitted;
 }
 
@@ -57,11 +58,11 @@ function budgetOf({ budgetTokens, effort }: ReasoningRequest, limit: number): nu
   return Math.min(budgets[effort === null || effort === 'none' ? 'medium' : effort], Math.floor(limit / 2));
 }
 
+/** No more than high: many a model knows no word beyond it, and refuses what it does not know. */
 function effortOf({ budgetTokens }: ReasoningRequest): ReasoningEffort | null {
   if (budgetTokens === null) return null;
   if (budgetTokens <= budgets.low) return 'low';
-  if (budgetTokens <= budgets.medium) return 'medium';
-  return budgetTokens <= budgets.high ? 'high' : 'xhigh';
+  return budgetTokens <= budgets.medium ? 'medium' : 'high';
 }
 
 /** Anthropic does not think where a call is forced, nor with a temperature or a narrow top_p. */

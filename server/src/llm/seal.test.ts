@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { sealBytesMax } from '../base/limits.ts';
 import { dialects } from './dialect.ts';
-import { sealFromText, sealToText } from './seal.ts';
+import { carriedSeal, sealFromText, sealToText, withoutForeignSeals } from './seal.ts';
+import { aConversation, userTurn } from './testing/conversations.ts';
 
 test('a seal comes back from its text as it was, and its text fits wherever a signature does', () => {
   const seal = fc.record({
@@ -37,6 +38,26 @@ test('a signature of a vendor, or anything that was made of a seal, is none', ()
   ]) {
     expect(sealFromText(other)).toBeNull();
   }
+});
+
+test('a seal that would be too long to come back is not carried', () => {
+  const seal = (signature: string) => ({ dialect: 'anthropic' as const, members: { signature } });
+  const longest = carriedSeal(seal('x'.repeat(700_000)), 'lab');
+  expect(sealFromText(sealToText(longest!))).toEqual({ ...seal('x'.repeat(700_000)), provider: 'lab' });
+  expect(carriedSeal(seal('x'.repeat(800_000)), 'lab')).toBeNull();
+});
+
+test('a seal goes to the provider that made it, or to any where nobody knows who did', () => {
+  const seal = { dialect: 'chat', members: { fields: ['reasoning'] } } as const;
+  const sealed = (by: typeof seal | (typeof seal & { provider: string })) =>
+    aConversation({
+      turns: [userTurn('hi'), { role: 'assistant', blocks: [{ type: 'reasoning', text: 'hm', seal: by }] }],
+    });
+  const own = sealed({ ...seal, provider: 'lab' });
+  expect(withoutForeignSeals(own, 'lab')).toEqual(own);
+  expect(withoutForeignSeals(own, undefined)).toEqual(own);
+  expect(withoutForeignSeals(sealed(seal), 'lab')).toEqual(sealed(seal));
+  expect(withoutForeignSeals(own, 'other').turns[1]?.blocks).toEqual([{ type: 'reasoning', text: 'hm', seal: null }]);
 });
 
 test('whatever text a caller sends instead, nothing is thrown', () => {

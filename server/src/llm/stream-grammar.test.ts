@@ -45,11 +45,11 @@ function write(encoder: StreamEncoder, events: readonly AnswerEvent[]): string {
   return text;
 }
 
-/** In a stream hidden thinking of Anthropic is a signature that we made: a caller brings back the seal that is in it. */
+/** To its own kind of provider a seal that we wrapped is one like any other: a caller brings back the seal that is in it. */
 function unwrapped(block: AssistantBlock): AssistantBlock {
   if (block.type !== 'reasoning') return block;
-  const { signature } = block.seal?.members ?? {};
-  return { ...block, seal: (typeof signature === 'string' ? sealFromText(signature) : null) ?? block.seal };
+  const { signature, encrypted_content: encrypted = signature } = block.seal?.members ?? {};
+  return { ...block, seal: (typeof encrypted === 'string' ? sealFromText(encrypted) : null) ?? block.seal };
 }
 
 describe.each(dialects)('a stream in the %s dialect', (dialect) => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PortcullisError } from '../base/errors.ts';
+import { blocksPerAnswerMax } from '../base/limits.ts';
 import type { AnswerEvent, StreamEvent } from './stream-events.ts';
 import { StreamOrder, createOrderedDecoder, createOrderedEncoder } from './stream-order.ts';
 import { refusalOf } from './testing/refusal.ts';
@@ -53,6 +54,12 @@ describe('the order of a stream', () => {
     ).toBeNull();
     expect(wrongIn(start, failure)).toBeNull();
     expect(wrongIn(failure)).toBeNull();
+  });
+
+  test('has an end: an answer of more blocks is none', () => {
+    const blocks = (count: number) => Array.from({ length: count }, (_, i) => [open(i, 'text'), close(i)]).flat();
+    expect(wrongIn(start, ...blocks(blocksPerAnswerMax), finish)).toBeNull();
+    expect(wrongIn(start, ...blocks(blocksPerAnswerMax + 1))).toContain(String(blocksPerAnswerMax));
   });
 
   test.each(['text', 'reasoning', 'tool_call'] as const)('takes in a block of %s its own deltas only', (kind) => {

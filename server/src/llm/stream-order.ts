@@ -1,4 +1,5 @@
 import { PortcullisError } from '../base/errors.ts';
+import { blocksPerAnswerMax } from '../base/limits.ts';
 import type {
   AnswerEvent,
   StreamBlock,
@@ -104,13 +105,15 @@ function protocolError(internal: string): PortcullisError {
 
 /**
  * The order that every stream must keep: start first and once, indexes rising, a delta only in an open block of its own
- * kind, every block closed before the one finish, nothing after finish or error. Blocks may be open side by side.
+ * kind, every block closed before the one finish, nothing after finish or error. Blocks may be open side by side, and are
+ * so few that what is kept of each is nothing.
  */
 export class StreamOrder {
   readonly #open = new Map<number, StreamBlock['kind']>();
   readonly #sealed = new Set<number>();
   #phase: 'new' | 'open' | 'ended' = 'new';
   #nextIndex = 0;
+  #blocks = 0;
 
   /** Takes one event. @returns what is wrong with it, or null. */
   take(event: StreamEvent): string | null {
@@ -136,6 +139,7 @@ export class StreamOrder {
     switch (event.type) {
       case 'block_start':
         if (event.index < this.#nextIndex) return `block ${event.index} after block ${this.#nextIndex - 1}`;
+        if (++this.#blocks > blocksPerAnswerMax) return `more than ${blocksPerAnswerMax} blocks`;
         this.#nextIndex = event.index + 1;
         this.#open.set(event.index, event.block.kind);
         return null;

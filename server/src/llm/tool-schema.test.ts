@@ -1,10 +1,16 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { JsonObject } from './conversation.ts';
 import { isJsonObject } from './object-reader.ts';
-import { plainSchema } from './tool-schema.ts';
+import { type PlainSchema, plainSchemas } from './tool-schema.ts';
 
 const object = (properties: JsonObject, more: JsonObject = {}) => ({ type: 'object', properties, ...more });
+function plainSchema(schema: JsonObject): PlainSchema {
+  const [plain] = plainSchemas([schema]);
+  if (plain === undefined) throw new Error('no schema');
+  return plain;
+}
+
 /** What becomes of one property. */
 function plainProperty(property: unknown, more: JsonObject = {}): unknown {
   const { schema } = plainSchema(object({ p: property }, more));
@@ -65,12 +71,56 @@ describe('a plain schema', () => {
     ['a keyword', { type: 'integer', exclusiveMinimum: 0 }, { type: 'integer' }],
     ['additionalProperties', { type: 'object', additionalProperties: false }, { type: 'object' }],
     ['several types', { type: ['string', 'integer'], description: 'd' }, { description: 'd' }],
-    ['a combination', { allOf: [{ minimum: 1 }, { maximum: 2 }], type: 'integer' }, { type: 'integer' }],
+    ['a limit of two', { allOf: [{ minimum: 1 }, { minimum: 2 }], type: 'integer' }, { type: 'integer', minimum: 1 }],
     ['a reference to elsewhere', { $ref: 'https://example.com/s' }, {}],
     ['a schema that is none', 'string', {}],
     ['what never holds', false, {}],
     ['one of two that clash', { allOf: [{ minimum: 3 }], minimum: 1 }, { minimum: 1 }],
   ])('lacks %s that not every server understands, and says so', (_, property, plain) => {
+    expect(plainProperty(property)).toEqual(plain);
+    expect(plainSchema(object({ p: property })).lost).toBe(true);
+  });
+
+  test('has in one place what is said in several: references, parts and an only alternative', () => {
+    const base = object({ a: { type: 'string' } }, { required: ['a'], description: 'far' });
+    const more = object({ b: { type: 'integer' } }, { required: ['b'] });
+    const whole = object({ a: { type: 'string' }, b: { type: 'integer' } }, { required: ['b', 'a'] });
+    const both = { ...whole, required: expect.toSatisfy((names: string[]) => names.toSorted().join() === 'a,b') };
+    expect(plainProperty({ ...base, anyOf: [more] })).toEqual({ ...both, description: 'far' });
+    expect(plainProperty({ ...more, $ref: '#/$defs/base' }, { $defs: { base } })).toEqual({
+      ...both,
+      description: 'far',
+    });
+    expect(
+      plainProperty({ allOf: [{ $ref: '#/$defs/base' }, more], description: 'near' }, { $defs: { base } }),
+    ).toEqual({
+      ...both,
+      description: 'near',
+    });
+    expect(plainProperty({ anyOf: [base, { type: 'null' }], description: 'near' })).toEqual({
+      ...base,
+      description: 'near',
+      nullable: true,
+    });
+    expect(plainSchema(object({ p: { ...base, anyOf: [more] } })).lost).toBe(false);
+  });
+
+  test.each([
+    ['limits', { anyOf: [{ maxLength: 3 }], maxLength: 10 }, { maxLength: 10 }],
+    ['members', { ...object({ a: { minimum: 1 } }), allOf: [object({ a: {} })] }, object({ a: { minimum: 1 } })],
+    [
+      'alternatives',
+      { anyOf: [{ minimum: 1 }, { minimum: 2 }], oneOf: [{}, {}] },
+      { anyOf: [{ minimum: 1 }, { minimum: 2 }] },
+    ],
+    ['values', { enum: [1, 2], const: 1 }, { enum: [1, 2] }],
+    ['null', { type: 'string', anyOf: [{}, { type: 'null' }] }, { type: 'string', nullable: true }],
+    [
+      'null far away',
+      { type: 'string', allOf: [{ anyOf: [{}, { type: 'null' }] }] },
+      { type: 'string', nullable: true },
+    ],
+  ])('has one of two %s that clash, and says so', (_, property, plain) => {
     expect(plainProperty(property)).toEqual(plain);
     expect(plainSchema(object({ p: property })).lost).toBe(true);
   });
@@ -99,6 +149,60 @@ describe('a plain schema', () => {
     }
   });
 
+  test.each<[string, (n: number) => JsonObject]>([
+    [
+      'unknown keywords, named again and again',
+      (n) => ({ ...named(n), $defs: { x: Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, 1])) } }),
+    ],
+    [
+      'members put together again and again',
+      (n) => {
+        const wide = object(Object.fromEntries(Array.from({ length: n }, (_, i) => [`q${i}`, true])));
+        return { ...named(n), $defs: { x: { ...wide, allOf: [object({ a: true })] } } };
+      },
+    ],
+    [
+      'alternatives that may be null only far away',
+      (n) => {
+        const list = Array.from({ length: n }, () => true);
+        return object({}, { anyOf: list.map(() => ({ $ref: '#/$defs/x' })), $defs: { x: { allOf: list } } });
+      },
+    ],
+  ])('is made of %s in steps that grow as the schema does', (_, schemaOf) => {
+    const few = steps(schemaOf(1_000));
+    expect(few).toBeGreaterThan(1_000);
+    expect(steps(schemaOf(2_000))).toBeLessThan(2.5 * few);
+    // More than that are what its growth may cost, for all the schemas of a request together.
+    expect(few).toBeLessThan(2_000_000);
+  });
+
+  test('looks a reference up once, and not at all where it is longer than any name', () => {
+    const decode = vi.spyOn(globalThis, 'decodeURIComponent');
+    const long = `#/${'a/'.repeat(500_000)}`;
+    expect(plainSchema({ ...named(40), $defs: { x: { $ref: long } } }).lost).toBe(true);
+    expect(plainSchema({ ...named(40), $defs: { x: { $ref: `#/${'a/'.repeat(400)}` } } }).lost).toBe(true);
+    const calls = decode.mock.calls.length;
+    decode.mockRestore();
+    expect(calls).toBeLessThan(10);
+  });
+
+  test('is whole beside one that grows: they share what references may add, and no more', () => {
+    const doubling = Object.fromEntries(
+      Array.from({ length: 25 }, (_, i) => [
+        `d${i}`,
+        object({ a: { $ref: `#/$defs/d${i + 1}` }, b: { $ref: `#/$defs/d${i + 1}` } }),
+      ]),
+    );
+    const growing = { $ref: '#/$defs/d0', $defs: doubling };
+    const simple = object({ a: { type: 'string', enum: ['x'], description: 'y' }, b: { items: { minimum: 1 } } });
+    const schemas = [...Array.from({ length: 500 }, () => growing), simple];
+    const plain = plainSchemas(schemas);
+    expect(plain.at(-1)).toEqual({ schema: simple, lost: false });
+    const [given, made] = [schemas, plain].map((each) => JSON.stringify(each).length);
+    expect(made).toBeLessThan(4 * (given ?? 0) + 4 * 262_144);
+    expect(JSON.stringify(plain[400]).length).toBeLessThan(4 * JSON.stringify(growing).length);
+  });
+
   test('allows every input that the schema allowed', () => {
     const { counterexample } = fc.check(
       fc.property(anySchema, fc.jsonValue({ maxDepth: 3 }), (schema, input) => {
@@ -112,6 +216,13 @@ describe('a plain schema', () => {
     expect(counterexample).toBeNull();
   });
 
+  test('says null as nullable, though only what it refers to shows it', () => {
+    const nothing = { allOf: [{ type: 'null' }], minimum: 2 };
+    const text = { type: 'string' };
+    expect(plainProperty({ anyOf: [nothing, text] })).toEqual({ type: 'string', nullable: true });
+    expect(plainProperty({ anyOf: [{ const: null }, text] })).toEqual({ type: 'string', nullable: true });
+  });
+
   test('of a plain schema is that schema', () => {
     fc.assert(
       fc.property(anySchema, (schema) => {
@@ -121,6 +232,34 @@ describe('a plain schema', () => {
     );
   });
 });
+
+/** So many members that are one schema. */
+function named(n: number): JsonObject {
+  return object(Object.fromEntries(Array.from({ length: n }, (_, i) => [`p${i}`, { $ref: '#/$defs/x' }])));
+}
+
+/** How many members of the schema are looked at while it is made plain. */
+function steps(schema: JsonObject): number {
+  let read = 0;
+  const counting: ProxyHandler<object> = {
+    get: (target, name, receiver) => {
+      read++;
+      return watched(Reflect.get(target, name, receiver));
+    },
+    getOwnPropertyDescriptor: (target, name) => {
+      read++;
+      return Reflect.getOwnPropertyDescriptor(target, name);
+    },
+  };
+  const seen = new Map<unknown, unknown>();
+  const watched = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value;
+    if (!seen.has(value)) seen.set(value, new Proxy(value, counting));
+    return seen.get(value);
+  };
+  plainSchema(watched(schema) as JsonObject);
+  return read;
+}
 
 const defs = {
   text: { type: 'string' },

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { PortcullisError } from '../base/errors.ts';
+import { sealBytesMax } from '../base/limits.ts';
 import { fullCapabilities } from './capabilities.ts';
 import type { Target } from './conversation.ts';
 import { readAnthropicStream } from './testing/anthropic-grammar.ts';
 import { readChatStream } from './testing/chat-grammar.ts';
 import { claudeCodeRequest } from './testing/claude-code.ts';
 import { refusalOf } from './testing/refusal.ts';
-import { type StreamTranslator, translateRequest } from './translate.ts';
+import { type StreamTranslator, draftRequest, translateRequest } from './translate.ts';
 
 const target: Target = { model: 'served', capabilities: fullCapabilities, lossy: 'refuse' };
 const options = { includeUsage: true, requestId: 'req_1' };
@@ -35,6 +36,74 @@ const callStart = (index: number, id: string | null, name: string, args = '') =>
   index,
   id,
   function: { name, arguments: args },
+});
+
+describe('that the model may reason unseen', () => {
+  const disabled = { thinking: { type: 'disabled' } };
+  const untold = { capabilities: { ...fullCapabilities, reasoning: 'none' as const } };
+
+  test.each([
+    ['a chat model that is told nothing', fromAnthropic(), true],
+    ['a chat model that is told not to', fromAnthropic(disabled), false],
+    ['a chat model that cannot be told not to', fromAnthropic(disabled, untold), true],
+    ['a Claude that is told nothing', fromChat(), false],
+    ['a Claude that is told to', fromChat({ reasoning_effort: 'low' }), true],
+    ['a Claude that is told not to', fromChat({ reasoning_effort: 'none' }), false],
+    ['a Claude that cannot be told to', fromChat({ reasoning_effort: 'low', temperature: 0.5 }), false],
+  ])('is said by what is written in its own dialect: %s', (_who, { mayReason }, expected) => {
+    expect(mayReason).toBe(expected);
+  });
+});
+
+describe('reasoning that a caller brings back', () => {
+  const answer = {
+    id: 'c1',
+    model: 'm',
+    choices: [
+      { index: 0, message: { role: 'assistant', content: 'Hi.', reasoning_content: 'Hm.' }, finish_reason: 'stop' },
+    ],
+  };
+  const { content } = JSON.parse(fromAnthropic({}, { provider: 'lab' }).answer(answer).body) as { content: object[] };
+  const messages = [
+    { role: 'user', content: 'hi' },
+    { role: 'assistant', content },
+    { role: 'user', content: 'go on' },
+  ];
+
+  test('goes to the server that wrote it, and to no other of its dialect', () => {
+    const own = fromAnthropic({ messages }, { provider: 'lab' });
+    expect(JSON.parse(own.body).messages[1]).toMatchObject({ content: 'Hi.', reasoning_content: 'Hm.' });
+    const other = fromAnthropic({ messages }, { provider: 'other' });
+    expect(JSON.parse(other.body).messages[1]).toEqual({ role: 'assistant', content: 'Hi.' });
+    expect([own.dropped, other.dropped]).toEqual([[], ['reasoning']]);
+  });
+
+  test('is shown without a seal that is too long to come back', () => {
+    const signature = 's'.repeat(sealBytesMax);
+    const told = fromChat().answer({
+      type: 'message',
+      content: [{ type: 'thinking', thinking: 'Hm.', signature }],
+      stop_reason: 'end_turn',
+    });
+    expect(JSON.parse(told.body).choices[0].message).toEqual({
+      role: 'assistant',
+      content: '',
+      refusal: null,
+      reasoning_content: 'Hm.',
+    });
+    expect(told.dropped).toEqual(['reasoning']);
+    const stream = fromChat().stream(options);
+    const text = push(
+      stream,
+      { type: 'message_start', message: { id: 'm', model: 'm' } },
+      { type: 'content_block_start', index: 0, content_block: { type: 'thinking', thinking: 'Hm.', signature } },
+      { type: 'content_block_stop', index: 0 },
+      { type: 'message_delta', delta: { stop_reason: 'end_turn' } },
+      { type: 'message_stop' },
+    );
+    expect(text).toContain('Hm.');
+    expect(text.length).toBeLessThan(10_000);
+  });
 });
 
 describe('a translated request', () => {
@@ -127,6 +196,40 @@ describe('a translated request', () => {
     const blind = { capabilities: { ...fullCapabilities, images: false } };
     expect(refusalOf(() => fromAnthropic(image, blind)).members.param).toBe('image');
     expect(fromAnthropic(image).body).toContain('"image_url"');
+  });
+
+  test('may say no more than its model can, however much the window has left', () => {
+    const draft = draftRequest({
+      from: 'anthropic',
+      to: 'chat',
+      body: { model: 'm', max_tokens: 64_000, messages: [{ role: 'user', content: 'hi' }] },
+      target: { ...target, capabilities: { ...fullCapabilities, maxOutputTokens: 8_192 } },
+    });
+    const limits = [100_000, 5_000].map((left) => {
+      const { body, maxOutputTokens } = draft.write(draft.conversation, left);
+      return [maxOutputTokens, JSON.parse(body).max_completion_tokens];
+    });
+    expect(limits).toEqual([
+      [8_192, 8_192],
+      [5_000, 5_000],
+    ]);
+  });
+
+  test('that begins the answer itself is refused, as nobody but Anthropic goes on with it, and listed with leave', () => {
+    const begun = {
+      messages: [
+        { role: 'user', content: 'hi' },
+        { role: 'assistant', content: 'It is' },
+      ],
+    };
+    expect(refusalOf(() => fromAnthropic(begun))).toMatchObject({
+      code: 'invalid_argument',
+      members: { param: 'messages' },
+    });
+    const { body, dropped } = fromAnthropic(begun, { lossy: 'allow' });
+    expect(dropped).toEqual(['messages']);
+    expect(JSON.parse(body).messages.at(-1)).toEqual({ role: 'assistant', content: 'It is' });
+    expect(JSON.parse(fromChat(begun).body).messages.at(-1)).toMatchObject({ role: 'assistant' });
   });
 
   test('lists no more names than fit in a header, and only header characters', () => {

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { systemClock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
-import type { Answer, Conversation, Target } from './conversation.ts';
+import type { Answer, Conversation, ReasoningBlock, Target, TextBlock } from './conversation.ts';
 import type { Dialect } from './dialect.ts';
 import { fitTo } from './fit.ts';
-import { type LegalNames, withLegalNames } from './legal-names.ts';
+import { type ToolNames, withLegalNames } from './legal-names.ts';
 import { Losses } from './losses.ts';
+import { outputLimit } from './openai-fields.ts';
 import { fitReasoning } from './reasoning.ts';
+import { carriedSeal, withoutForeignSeals } from './seal.ts';
 import type { StreamDecoder, StreamEncoder, StreamEvent, WireEvent } from './stream-events.ts';
 import type { Usage } from './usage.ts';
 import { type WireFormat, wireFormats } from './wire-formats.ts';
@@ -18,6 +20,8 @@ export interface TranslatedRequest {
   readonly body: string;
   /** The most output tokens that it asks for; null where it leaves that to the provider. */
   readonly maxOutputTokens: number | null;
+  /** The model may generate tokens that are paid for and not shown, by what it is told in its own dialect. */
+  readonly mayReason: boolean;
   /** What a lossy route and mere hints lost: names for the `portcullis-dropped` header. */
   readonly dropped: readonly string[];
   /** Translates the provider's whole answer back. @throws PortcullisError upstream_error when that is not possible. */
@@ -95,19 +99,23 @@ export function translateRequest(request: TranslationRequest): TranslatedRequest
 export function draftRequest({ from, to, body, target: declared }: TranslationRequest): Draft {
   const caller = wireFormats[from];
   const provider = wireFormats[to];
-  const losses = new Losses(declared.lossy);
+  const losses = new Losses(declared.lossy, 'request', from);
   const asked = caller.parseRequest(body, losses);
+  if (from === 'anthropic' && to !== from && asked.turns.at(-1)?.role === 'assistant') {
+    losses.drop('messages', 'end with the beginning of an answer, and the model behind this name would begin anew');
+  }
   return {
-    conversation: fitTo(asked, to, declared.capabilities, losses),
+    conversation: fitTo(withoutForeignSeals(asked, declared.provider), to, declared.capabilities, losses),
     write: (fitted, maxOutputTokens) => {
       const target = maxOutputTokens === null ? declared : withOutputLimit(declared, maxOutputTokens);
       // How much it may think depends on how much it may say.
       const wish = { ...fitted, reasoning: asked.reasoning };
       const reasoning = target === declared ? fitted.reasoning : fitReasoning(wish, to, target.capabilities, losses);
-      const { conversation, names } = withLegalNames({ ...fitted, reasoning });
+      const { conversation, names } = withLegalNames({ ...fitted, reasoning }, to);
       return {
         body: provider.writeRequest(conversation, target, losses),
         maxOutputTokens: outputLimit(conversation, target),
+        mayReason: mayReason(conversation, to),
         dropped: losses.names,
         answer: (json) => translateAnswer(json, asked, caller, provider, target, names),
         stream: (options) => {
@@ -124,12 +132,15 @@ export function draftRequest({ from, to, body, target: declared }: TranslationRe
   };
 }
 
-function outputLimit({ maxOutputTokens: asked }: Conversation, { capabilities }: Target): number | null {
-  return asked === null ? null : Math.min(asked, capabilities.maxOutputTokens ?? Infinity);
+/** Anthropic's models think where they are told to; most others unless they are told not to. */
+function mayReason({ reasoning }: Conversation, to: Dialect): boolean {
+  return reasoning === null ? to !== 'anthropic' : reasoning.effort !== 'none';
 }
 
 function withOutputLimit(target: Target, maxOutputTokens: number): Target {
-  return { ...target, capabilities: { ...target.capabilities, maxOutputTokens } };
+  const { capabilities } = target;
+  const limit = Math.min(maxOutputTokens, capabilities.maxOutputTokens ?? Infinity);
+  return { ...target, capabilities: { ...capabilities, maxOutputTokens: limit } };
 }
 
 function translateAnswer(
@@ -138,18 +149,24 @@ function translateAnswer(
   caller: WireFormat,
   provider: WireFormat,
   target: Target,
-  names: LegalNames,
+  names: ToolNames,
 ): TranslatedAnswer {
   const losses = new Losses(target.lossy, 'answer');
   const answer = provider.parseAnswer(json, losses);
   const calls = new CallerCalls(names);
+  const sealed = (block: TextBlock | ReasoningBlock) => {
+    if (block.type === 'text' || block.seal === null) return block;
+    const seal = carriedSeal(block.seal, target.provider);
+    if (seal === null) losses.hint('reasoning');
+    return { ...block, seal };
+  };
   const told: Answer = {
     ...answer,
     ...identity(answer, target),
-    blocks: answer.blocks.map((block) => (block.type === 'tool_call' ? calls.told(block) : block)),
+    blocks: answer.blocks.map((block) => (block.type === 'tool_call' ? calls.told(block) : sealed(block))),
   };
   return {
-    body: caller.writeAnswer(told, { createdS: nowS(), request: asked }),
+    body: caller.writeAnswer(told, { createdS: nowS(), request: asked }, losses),
     usage: answer.usage,
     dropped: losses.names,
   };
@@ -166,11 +183,11 @@ function nowS(): number {
 
 /** The tool calls of one answer as the caller knows them: by its own names for the tools, and each by an id of its own. */
 class CallerCalls {
-  readonly #names: LegalNames;
+  readonly #names: ToolNames;
   /** How often each id was told: some servers give one to several calls, and no result could say which it answers. */
   readonly #told = new Map<string, number>();
 
-  constructor(names: LegalNames) {
+  constructor(names: ToolNames) {
     this.#names = names;
   }
 
@@ -191,7 +208,7 @@ class Translator implements StreamTranslator {
   readonly #requestId: string;
   #error: PortcullisError | null = null;
 
-  constructor(decoder: StreamDecoder, encoder: StreamEncoder, names: LegalNames, target: Target, requestId: string) {
+  constructor(decoder: StreamDecoder, encoder: StreamEncoder, names: ToolNames, target: Target, requestId: string) {
     this.#decoder = decoder;
     this.#encoder = encoder;
     this.#calls = new CallerCalls(names);
@@ -253,6 +270,10 @@ class Translator implements StreamTranslator {
         const { block } = event;
         if (block.kind !== 'tool_call') return this.#encoder.write(event);
         return this.#encoder.write({ ...event, block: this.#calls.told(block) });
+      }
+      case 'seal': {
+        const seal = carriedSeal(event.seal, this.#target.provider);
+        return seal === null ? '' : this.#encoder.write({ ...event, seal });
       }
       default:
         return this.#encoder.write(event);

@@ -33,11 +33,30 @@ describe('what is taken out', () => {
     const older = [userTurn('b'), calls('1'), result('1', words(50)), says('done')];
     const oldest = [userTurn('a'), says(words(50))];
     const asked = aConversation({ turns: [...oldest, ...older, ...newest, userTurn('last')] });
-    expect((await trim(asked, 100)).conversation.turns).toEqual([...older, ...newest, userTurn('last')]);
+    const whole = totalTokens(await estimateTokens(asked, signal));
+    expect((await trim(asked, whole - 1)).conversation.turns).toEqual([...older, ...newest, userTurn('last')]);
     const { conversation, trimmed } = await trim(asked, 50);
     expect(conversation.turns).toEqual([...newest, userTurn('last')]);
     expect(trimmed.turns).toBe(6);
     expect(trimmed.tokens).toBeGreaterThan(100);
+  });
+
+  test('go a quarter of their room at a time, so that what is left begins alike in request after request', async () => {
+    const system = [{ type: 'text' as const, text: words(100) }];
+    const turns: Turn[] = [];
+    const cuts: number[] = [];
+    for (let n = 0; n < 60; n++) {
+      turns.push(userTurn(`${n} ${words(20)}`));
+      const { trimmed, promptTokens } = await trim(aConversation({ system, turns }), 500);
+      expect(promptTokens).toBeGreaterThan(trimmed.turns === 0 ? 0 : 300);
+      cuts.push(trimmed.turns);
+      turns.push(says(words(10)));
+    }
+    const past = cuts.filter((cut) => cut > 0);
+    expect(past.length).toBeGreaterThan(40);
+    // Some 40 tokens a turn, and steps of 100.
+    expect(new Set(past).size).toBeLessThan(past.length / 2);
+    expect(past).toEqual(past.toSorted((a, b) => a - b));
   });
 
   test('are then the oldest rounds of the work on the newest request, but not what the person said meanwhile', async () => {

@@ -16,7 +16,14 @@ export interface TrimmedConversation {
 }
 
 /**
- * Takes out the oldest turns, whole exchanges at a time, until at most `limitTokens` are left or nothing more may go:
+ * Of what turns may take of a window, so much goes at a time: as the conversation grows by that much, all its requests
+ * are cut in the same place and begin alike, so that the provider finds them in its prompt cache.
+ */
+const stepShare = 1 / 4;
+
+/**
+ * Takes out the oldest turns, whole exchanges at a time, until at most `limitTokens` are left or nothing more may go,
+ * and then as many more as make the step full (`stepShare`):
  * first what came before the newest request of a person, each request with all that was answered to it; then, of the
  * work on that newest request, the oldest rounds of calls and results (what a person said along with results stays).
  *
@@ -26,10 +33,12 @@ export interface TrimmedConversation {
 export function trimOldest(conversation: Conversation, sizes: PromptTokens, limitTokens: number): TrimmedConversation {
   const turns: (Turn | null)[] = [...conversation.turns];
   const whole = totalTokens(sizes);
+  const step = Math.max(1, Math.floor((limitTokens - sizes.fixed) * stepShare));
+  const goalTokens = whole - Math.ceil(Math.max(0, whole - limitTokens) / step) * step;
   let promptTokens = whole;
   let removed = 0;
   for (const { from, to, keepsWords } of exchanges(conversation.turns)) {
-    if (promptTokens <= limitTokens) break;
+    if (promptTokens <= goalTokens) break;
     for (let at = from; at < to; at++) {
       const turn = turns[at] ?? null;
       if (turn === null || turn.role === 'system') continue;

@@ -20,8 +20,8 @@ export interface WireFormat {
   writeRequest(conversation: Conversation, target: Target, losses: Losses): string;
   /** @throws PortcullisError upstream_error */
   parseAnswer(json: unknown, losses: Losses): Answer;
-  /** @throws PortcullisError upstream_error for what the dialect cannot express */
-  writeAnswer(answer: Answer, context: AnswerContext): string;
+  /** `losses` is told what the answer has to lack. @throws PortcullisError upstream_error for what the dialect cannot express */
+  writeAnswer(answer: Answer, context: AnswerContext, losses?: Losses): string;
   createDecoder(losses: Losses): StreamDecoder;
   createEncoder(options: EncoderOptions): StreamEncoder;
 }

@@ -2,8 +2,7 @@ import { createSecretKey, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type TestDatabase, createTestDatabase, queryAsOwner } from '../../../test/support/database.ts';
 import { cacheQuarantineMs, cacheQuarantinePerProjectMax, cachedAnswerBytesMax } from '../base/limits.ts';
-import { ResponseCache, type ResponseCacheOptions } from './service.ts';
-import { evictEntries } from './store.ts';
+import { ResponseCache, type ResponseCacheOptions, makeRoom } from './service.ts';
 
 let db: TestDatabase;
 let cache: ResponseCache;
@@ -171,12 +170,14 @@ describe('a project that has too much', () => {
   });
 
   test('loses its oldest entries beyond a number', async () => {
-    await evictEntries(db.pool, 'prj_a', { entries: 3, bytes: 1e9 });
+    await makeRoom(db.pool, { entries: 3, bytes: 1e9 }, 1_000);
     expect(await left()).toEqual(['prj_a 1', 'prj_a 2', 'prj_a 3', 'prj_b 1']);
+    await makeRoom(db.pool, { entries: 1, bytes: 1e9 }, 1);
+    expect(await left()).toEqual(['prj_a 1', 'prj_b 1']);
   });
 
   test('and beyond a number of bytes; others lose nothing', async () => {
-    await evictEntries(db.pool, 'prj_a', { entries: 100, bytes: 2_500 });
+    await makeRoom(db.pool, { entries: 100, bytes: 2_500 }, 1_000);
     expect(await left()).toEqual(['prj_a 1', 'prj_a 3', 'prj_b 1']);
   });
 });
@@ -188,7 +189,10 @@ test('many that keep and find at once do not stand in each other’s way', async
       expect(await textOf('prj_a', i % 7)).toBe(`answer ${i % 7}`);
     }),
   );
-  await Promise.all(Array.from({ length: 20 }, () => evictEntries(db.pool, 'prj_a', { entries: 2, bytes: 1e9 })));
-  expect(await queryAsOwner(db, 'SELECT FROM cache_entries')).toHaveLength(2);
+  nowMs += 1;
+  await cache.keep('prj_a', key(1), answer('newest'), minute);
+  await Promise.all(Array.from({ length: 20 }, () => makeRoom(db.pool, { entries: 2, bytes: 1e9 }, 2)));
+  // The others were stored in one millisecond.
+  expect(await queryAsOwner(db, 'SELECT FROM cache_entries')).toHaveLength(1);
   expect(quarantined).toEqual([]);
 });

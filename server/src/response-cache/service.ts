@@ -10,11 +10,15 @@ import {
 } from '../base/limits.ts';
 import type { WholeAnswer } from '../base/sealed-answer.ts';
 import { type EntryFault, decodeEntry, encodeEntry } from './entry.ts';
+import type { Queryable } from '../pg/tx.ts';
 import {
+  type Room,
+  deleteEntries,
   deleteExpiredEntries,
   deleteOldQuarantine,
-  evictEntries,
   findEntry,
+  newestBeyond,
+  projectsWithEntries,
   putEntry,
   quarantineEntry,
 } from './store.ts';
@@ -63,7 +67,7 @@ export class ResponseCache {
     return ageMs < ageMaxMs && at < entry.expiresAt ? { answer: entry.answer, ageMs } : null;
   }
 
-  /** Keeps an answer; the oldest of the project make room. @returns false when it is too large to be kept */
+  /** Keeps an answer. @returns false when it is too large to be kept */
   async keep(projectId: string, key: Buffer, answer: WholeAnswer, ttlMs: number): Promise<boolean> {
     if (answer.body.length > cachedAnswerBytesMax) return false;
     const { pool, key: sealKey, now } = this.#options;
@@ -71,15 +75,27 @@ export class ResponseCache {
     const head = { projectId, key, storedAt, expiresAt: storedAt + ttlMs };
     const entry = encodeEntry(sealKey, head, answer);
     await putEntry(pool, { ...head, entry, storedAt: new Date(storedAt), expiresAt: new Date(head.expiresAt) });
-    await evictEntries(pool, projectId, { entries: cacheEntriesPerProjectMax, bytes: cachePerProjectBytesMax });
     return true;
   }
 
-  /** Deletes what is older than it is kept for. */
+  /** Deletes what is older than it is kept for, and entries that take more room than a project has. */
   async purge(): Promise<void> {
     const { pool, now } = this.#options;
     const at = now();
     while ((await deleteExpiredEntries(pool, new Date(at), purgeBatchMax)) === purgeBatchMax);
+    await makeRoom(pool, { entries: cacheEntriesPerProjectMax, bytes: cachePerProjectBytesMax }, purgeBatchMax);
     await deleteOldQuarantine(pool, new Date(at - cacheQuarantineMs));
+  }
+}
+
+/**
+ * Deletes the oldest entries of each project that has more than `room`, `batchMax` in a statement. Of entries that were
+ * stored in one millisecond all go or none.
+ */
+export async function makeRoom(db: Queryable, room: Room, batchMax: number): Promise<void> {
+  for (const projectId of await projectsWithEntries(db)) {
+    const until = await newestBeyond(db, projectId, room);
+    if (until === null) continue;
+    while ((await deleteEntries(db, projectId, until, batchMax)) === batchMax);
   }
 }

@@ -27,22 +27,48 @@ export async function findEntry(db: Queryable, projectId: string, key: Buffer): 
   return rows[0]?.entry ?? null;
 }
 
-/** Removes a project's oldest entries beyond so many, or so many bytes; any number of processes at once. */
-export async function evictEntries(
-  db: Queryable,
-  projectId: string,
-  most: { readonly entries: number; readonly bytes: number },
-): Promise<void> {
-  await db.query(
-    `DELETE FROM cache_entries WHERE project_id = $1 AND key IN
-       (SELECT key FROM cache_entries WHERE project_id = $1 AND key IN
-          (SELECT key FROM (
-             SELECT key, row_number() OVER newest AS place, sum(octet_length(entry)) OVER newest AS bytes
-             FROM cache_entries WHERE project_id = $1 WINDOW newest AS (ORDER BY stored_at DESC, key)) AS kept
-           WHERE place > $2 OR bytes > $3)
-        FOR UPDATE SKIP LOCKED)`,
-    [projectId, most.entries, most.bytes],
+/** The projects that have entries: a step on the index for each, however many entries there are. */
+export async function projectsWithEntries(db: Queryable): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `WITH RECURSIVE found (id) AS (
+       (SELECT project_id FROM cache_entries ORDER BY project_id LIMIT 1)
+       UNION ALL
+       SELECT (SELECT project_id FROM cache_entries WHERE project_id > found.id ORDER BY project_id LIMIT 1)
+       FROM found WHERE found.id IS NOT NULL)
+     SELECT id FROM found WHERE id IS NOT NULL`,
   );
+  return rows.map(({ id }) => id);
+}
+
+/** How much a project may have. */
+export interface Room {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** When the newest entry was stored that a project has no room for; null when it has room for all. */
+export async function newestBeyond(db: Queryable, projectId: string, room: Room): Promise<Date | null> {
+  const { rows } = await db.query<{ stored_at: Date | null }>(
+    `SELECT max(stored_at) AS stored_at FROM
+       (SELECT stored_at, row_number() OVER newest AS place, sum(entry_bytes) OVER newest AS bytes FROM
+          (SELECT stored_at, entry_bytes FROM cache_entries
+           WHERE project_id = $1 ORDER BY stored_at DESC LIMIT $2::bigint + 1) AS kept
+        WINDOW newest AS (ORDER BY stored_at DESC ROWS UNBOUNDED PRECEDING)) AS placed
+     WHERE place > $2 OR bytes > $3`,
+    [projectId, room.entries, room.bytes],
+  );
+  return rows[0]?.stored_at ?? null;
+}
+
+/** Deletes so many entries of a project that were stored at `until` or before. @returns how many there were */
+export async function deleteEntries(db: Queryable, projectId: string, until: Date, limit: number): Promise<number> {
+  const { rowCount } = await db.query(
+    `DELETE FROM cache_entries WHERE project_id = $1 AND key IN
+       (SELECT key FROM cache_entries WHERE project_id = $1 AND stored_at <= $2
+        ORDER BY stored_at LIMIT $3 FOR UPDATE SKIP LOCKED)`,
+    [projectId, until, limit],
+  );
+  return rowCount ?? 0;
 }
 
 /**

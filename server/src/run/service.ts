@@ -150,6 +150,7 @@ const nothingUsed: RunTotals = {
   tokensCacheWrite: 0n,
   tokensReasoning: 0n,
   costUsd: 0n,
+  notionalUsd: 0n,
 };
 
 function agentOf(by: Principal, named: string | null): string {

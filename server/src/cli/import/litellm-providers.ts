@@ -1,6 +1,6 @@
 /** What a prefix of LiteLLM's model names (`groq/llama-3`) stands for here. */
 export interface ImportedKind {
-  readonly kind: 'anthropic' | 'openai' | 'openai-compatible';
+  readonly kind: 'anthropic' | 'openai' | 'openai-compatible' | 'gemini' | 'azure';
   /** The variable that LiteLLM reads the key from when the file names none; absent: it needs no key. */
   readonly apiKeyEnv?: string;
   /** Where it is when the file does not say; absent: the file must say. */
@@ -23,6 +23,8 @@ export const importedKinds: ReadonlyMap<string, ImportedKind> = new Map(
   Object.entries<ImportedKind>({
     anthropic: { kind: 'anthropic', apiKeyEnv: 'ANTHROPIC_API_KEY' },
     openai: { kind: 'openai', apiKeyEnv: 'OPENAI_API_KEY' },
+    gemini: { kind: 'gemini', apiKeyEnv: 'GEMINI_API_KEY' },
+    azure: { kind: 'azure', apiKeyEnv: 'AZURE_API_KEY', baseUrl: '${AZURE_API_BASE}' },
     cerebras: compatible('https://api.cerebras.ai/v1', 'CEREBRAS_API_KEY'),
     custom_openai: compatible(undefined, 'OPENAI_API_KEY'),
     deepinfra: compatible('https://api.deepinfra.com/v1/openai', 'DEEPINFRA_API_KEY'),
@@ -49,6 +51,8 @@ export const importedKinds: ReadonlyMap<string, ImportedKind> = new Map(
 /** LiteLLM's provider of a model name: its prefix, or for a bare name whose family says it. */
 export function splitModel(model: string): { readonly prefix: string | null; readonly name: string } {
   const slash = model.indexOf('/');
+  // A deployment at Azure has no slash in its name: what is before one (`azure/o_series/…`) is for LiteLLM.
+  if (model.startsWith('azure/')) return { prefix: 'azure', name: model.slice(model.lastIndexOf('/') + 1) };
   if (slash > 0) return { prefix: model.slice(0, slash), name: model.slice(slash + 1) };
   if (model.startsWith('claude-')) return { prefix: 'anthropic', name: model };
   if (/^(?:gpt-|chatgpt-|o\d|text-embedding-)/.test(model)) return { prefix: 'openai', name: model };

@@ -1,7 +1,7 @@
 /** Why what LiteLLM's file says has no counterpart in the configuration file here, by section and name. */
 const reasons: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   litellm_params: {
-    api_version: 'belongs to a kind of provider that this version has not',
+    api_version: 'Azure is called by its API v1, which has no versions',
     max_retries: 'retries are of a route: attempts_max',
     rpm: 'calls are limited by key here, for all models: RATE_LIMIT_MODELS_PER_MINUTE',
     tpm: 'tokens are limited by budgets: portcullis budgets create NAME --unit tokens --window hour',

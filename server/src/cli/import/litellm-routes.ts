@@ -55,7 +55,8 @@ export function importLiteLlm(file: LiteLlmFile, existing: Entries, hasPrice: Ha
     const target = targets.target(deployment);
     const { modelName } = deployment;
     if (target === null) continue;
-    if (!isModelName(modelName)) outcome.leave(deployment.at, 'a model name has no spaces and at most one *');
+    if (!isModelName(modelName))
+      outcome.leave(deployment.at, 'a model name has no spaces, at most one * and nothing to be replaced');
     else groups.set(modelName, [...(groups.get(modelName) ?? []), target]);
   }
   const fallbacks = readFallbacks(outcome, settings, router, groups);
@@ -86,7 +87,7 @@ function written({ model, ...target }: ImportedTarget, route: string): Entries {
 }
 
 function isModelName(name: string): boolean {
-  return name.length <= 200 && /^[^\s*]*\*?[^\s*]*$/.test(name);
+  return name.length <= 200 && /^[^\s*]*\*?[^\s*]*$/.test(name) && !name.includes('${');
 }
 
 function withTimeout(target: ImportedTarget, timeoutMs: number | undefined): ImportedTarget {

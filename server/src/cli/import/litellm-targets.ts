@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isLocal, nameFor } from '../provider-urls.ts';
 import type { Entries } from '../provider-edit.ts';
+import { gateVariables } from '../run/provider-variables.ts';
 import type { Bag, Deployment } from './litellm-file.ts';
 import { type ImportedKind, importedKinds, splitModel } from './litellm-providers.ts';
 import { reasonOf } from './litellm-reasons.ts';
@@ -39,7 +40,13 @@ const priceNames: ReadonlyMap<string, string> = new Map([
   ['cache_creation_input_token_cost_above_1hr', 'cache_write_1h'],
 ]);
 
+/** Where what is written into the configuration comes from. */
+const writtenParams = ['model', 'api_base', 'base_url'];
+
 const params = new Set(['model', 'api_key', 'api_base', 'base_url', 'weight', 'timeout', ...priceNames.keys()]);
+
+/** Variables that hold a key for one provider, wherever it is. */
+const usualVariables = new Set([...importedKinds.values()].flatMap(({ apiKeyEnv }) => apiKeyEnv ?? []));
 
 /** Turns deployments into providers and targets; deployments of one provider with one key share it. */
 export class TargetImport {
@@ -47,7 +54,7 @@ export class TargetImport {
   readonly #hasPrice: HasPrice;
   readonly #existing: Entries;
   readonly #providers = new Map<string, Entries>();
-  /** Variables that stand for a key each. */
+  /** Variables that stand for something already. */
   readonly #variables: Set<string>;
   readonly #literalKeys = new Map<string, string>();
 
@@ -57,7 +64,10 @@ export class TargetImport {
    */
   constructor(outcome: Outcome, deployments: readonly Deployment[], existing: Entries, hasPrice: HasPrice) {
     this.#outcome = outcome;
-    this.#variables = new Set(deployments.flatMap((each) => environmentName(each.params['api_key']) ?? []));
+    this.#variables = new Set([
+      ...gateVariables,
+      ...deployments.flatMap(({ params: given }) => keyVariable(given) ?? []),
+    ]);
     this.#existing = existing;
     this.#hasPrice = hasPrice;
   }
@@ -102,13 +112,18 @@ export class TargetImport {
   }
 
   #whyNot(
-    { modelName, info }: Deployment,
+    { modelName, params: given, info }: Deployment,
     prefix: string | null,
     kind: ImportedKind | undefined,
     name: string,
   ): string | null {
     const mode = info['mode'];
     if (name === '') return 'names no model';
+    // LiteLLM takes it as it stands; here it would fetch a secret and send it there.
+    if (writtenParams.some((param) => String(given[param]).includes('${')))
+      return 'holds "${", in the place of which this gate would put a variable or a file';
+    if ([...writtenParams, 'api_key'].some((param) => gateVariables.includes(environmentName(given[param]) ?? '')))
+      return 'names a variable that opens this gate itself';
     if (typeof mode === 'string' && !modes.has(mode)) return 'is for an endpoint that this gate has not';
     if (prefix === null) return 'does not say which provider it means: no prefix';
     if (kind === undefined) return `is at a provider that has no kind here (${prefix.slice(0, 40)})`;
@@ -124,26 +139,28 @@ export class TargetImport {
   ): { readonly name: string; readonly entry: Entries } | null {
     const stated = given['api_base'] ?? given['base_url'];
     const base = stated === undefined || stated === null ? kind.baseUrl : reference(stated);
-    if (base === undefined ? kind.kind === 'openai-compatible' : !isBaseUrl(base)) {
-      this.#outcome.leave(`${at} (${modelName})`, 'has no api_base that is an http or https URL');
+    const why = whyNotAt(kind, base);
+    if (why !== null) {
+      this.#outcome.leave(`${at} (${modelName})`, why);
       return null;
     }
-    const baseUrl = base === undefined ? undefined : withPath(base, kind.basePath);
+    const baseUrl = base === undefined ? undefined : withPath(base, kind);
     const url = baseUrl === undefined ? null : URL.parse(baseUrl);
-    const local = url !== null && isLocal(url);
+    const own = baseUrl === undefined || (url !== null && url.hostname === vendorHosts.get(kind.kind));
     // OpenAI's own kind at another address is a server that speaks as it does.
-    const own = kind.kind === 'openai' && (url === null ? baseUrl === undefined : url.hostname === 'api.openai.com');
     const isOther = kind.kind === 'openai' && !own;
+    const isCompatible = isOther || kind.kind === 'openai-compatible';
+    const local = url !== null && isLocal(url);
     const wanted = isOther ? (url === null ? 'openai-compatible' : nameFor(url)) : prefix.replaceAll('_', '-');
     // LiteLLM would send OpenAI's own key there.
-    const usual = isOther || local ? undefined : kind.apiKeyEnv;
+    const usual = isOther || (local && isCompatible) ? undefined : kind.apiKeyEnv;
     const apiKey = this.#apiKey(given['api_key'], wanted, usual);
     const entry = {
       kind: isOther ? 'openai-compatible' : kind.kind,
       ...(apiKey === undefined ? {} : { api_key: apiKey }),
-      ...(baseUrl === undefined || own ? {} : { base_url: baseUrl }),
+      ...(own ? {} : { base_url: baseUrl }),
       ...(local ? { allow_private: true } : {}),
-      ...(local && kind.kind !== 'anthropic' ? { price: 'free' } : {}),
+      ...(local && isCompatible ? { price: 'free' } : {}),
     };
     return { name: this.#name(wanted, entry), entry };
   }
@@ -167,7 +184,7 @@ export class TargetImport {
     const named = environmentName(stated);
     if (named !== null) return `\${${named}}`;
     const key = JSON.stringify(stated);
-    const name = this.#literalKeys.get(key) ?? this.#freeVariable(usual ?? `${provider}_API_KEY`);
+    const name = this.#literalKeys.get(key) ?? this.#freeVariable(usual, provider);
     this.#literalKeys.set(key, name);
     this.#outcome.remind(
       `A key for ${provider} is written in that file itself: set ${name} to it where the gate runs.`,
@@ -175,11 +192,12 @@ export class TargetImport {
     return `\${${name}}`;
   }
 
-  #freeVariable(wanted: string): string {
-    const base = wanted.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
+  /** A server whose name is like that of a provider must not get that one's key. */
+  #freeVariable(usual: string | undefined, provider: string): string {
+    const base = usual ?? `${provider}_API_KEY`.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
     for (let n = 1; ; n++) {
       const name = n === 1 ? base : `${base}_${n}`;
-      if (this.#variables.has(name)) continue;
+      if (this.#variables.has(name) || (name !== usual && usualVariables.has(name))) continue;
       this.#variables.add(name);
       return name;
     }
@@ -228,19 +246,43 @@ function environmentName(value: unknown): string | null {
   return typeof value === 'string' ? (/^os\.environ\/([A-Za-z_][A-Za-z0-9_]*)$/.exec(value)?.[1] ?? null) : null;
 }
 
+/** The variable that a deployment's key is in: the named one, or where none is stated the one that LiteLLM reads then. */
+function keyVariable(given: Bag): string | null | undefined {
+  const { api_key: stated, model } = given;
+  if (stated !== undefined && stated !== null && stated !== '') return environmentName(stated);
+  return typeof model === 'string' ? importedKinds.get(splitModel(model).prefix ?? '')?.apiKeyEnv : null;
+}
+
 function reference(value: unknown): string {
   const named = environmentName(value);
   return named === null ? String(value).replace(/\/+$/, '') : `\${${named}}`;
 }
 
+/** The addresses that the kinds have by themselves. */
+const vendorHosts: ReadonlyMap<string, string> = new Map([
+  ['openai', 'api.openai.com'],
+  ['gemini', 'generativelanguage.googleapis.com'],
+]);
+
+function whyNotAt({ kind }: ImportedKind, base: string | undefined): string | null {
+  if (base === undefined ? kind === 'openai-compatible' : !isBaseUrl(base))
+    return 'has no api_base that is an http or https URL without a query';
+  if (kind === 'gemini' && base !== undefined && URL.parse(base)?.hostname !== vendorHosts.get(kind))
+    return "has an api_base that is not Google's own, which is the only one that speaks as it is called here";
+  if (kind === 'azure' && base?.includes('/deployments/') === true)
+    return 'has an api_base with the path of a deployment: here it ends before /openai';
+  return null;
+}
+
 function isBaseUrl(text: string): boolean {
   if (/^\$\{\w+\}$/.test(text)) return true;
   const url = URL.parse(text);
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+  return url !== null && /^https?:$/.test(url.protocol) && url.username + url.password === '' && !/[?#]/.test(text);
 }
 
-function withPath(base: string, path: string | undefined): string {
-  return path === undefined || base.endsWith(path) ? base : base + path;
+function withPath(base: string, { kind, basePath }: ImportedKind): string {
+  if (kind === 'azure') return base.replace(/\/openai(\/v1)?$/, '');
+  return basePath === undefined || base.endsWith(basePath) ? base : base + basePath;
 }
 
 /** A number where it says the same, so that the file reads well. */

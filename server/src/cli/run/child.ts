@@ -25,8 +25,11 @@ const forwarded = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP'] as const;
 export class Signals implements Disposable {
   #child: ChildProcess | null = null;
   #received: NodeJS.Signals | null = null;
+  readonly #again: () => void;
 
-  constructor() {
+  /** @param again called when a signal comes while no command is there for it, and it is not the first one */
+  constructor(again: () => void) {
+    this.#again = again;
     for (const signal of forwarded) process.on(signal, this.#take);
   }
 
@@ -55,7 +58,9 @@ export class Signals implements Disposable {
   }
 
   readonly #take = (signal: NodeJS.Signals): void => {
+    const isFirst = this.#received === null;
     this.#received = signal;
+    if (this.#child === null && !isFirst) this.#again();
     // A terminal sends these to the command itself, for which twice may mean something else than once.
     const fromTerminal = (signal === 'SIGINT' || signal === 'SIGQUIT') && hasTerminal();
     if (!fromTerminal) this.#child?.kill(signal);

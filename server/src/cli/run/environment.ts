@@ -10,6 +10,8 @@ export interface CommandEnvironment {
   readonly environment: Readonly<Record<string, string>>;
   /** Variables of the caller that it does not get, and gets no other value for. */
   readonly withheld: readonly string[];
+  /** Variables that were to be kept and are not, since the run has its own value for them, or the tool must have none. */
+  readonly notKept: readonly string[];
 }
 
 /**
@@ -38,7 +40,8 @@ export function commandEnvironment(
   const withheld = Object.keys(caller).filter(
     (name) => caller[name] !== undefined && withholds(name) && !replaced.has(name),
   );
-  return { environment, withheld };
+  const notKept = keep.filter((name) => caller[name] !== undefined && environment[name] !== caller[name]);
+  return { environment, withheld, notKept };
 }
 
 /** What bin/portcullis sets for this program is not meant for the command, which may read variables of these names. */

@@ -1,4 +1,4 @@
-import { options } from '../../config/options.ts';
+import { type OptionName, optionAliases, options } from '../../config/options.ts';
 
 /** Credentials and switches by which a command would reach a provider of models without the gate. */
 const providerVariables: readonly string[] = [
@@ -20,6 +20,7 @@ const providerVariables: readonly string[] = [
   'CLAUDE_CODE_USE_MANTLE',
   'CLAUDE_CODE_USE_VERTEX',
   // OpenAI
+  'OPENAI_ADMIN_KEY',
   'OPENAI_API_KEY',
   'OPENAI_ORGANIZATION',
   'OPENAI_ORG_ID',
@@ -29,6 +30,7 @@ const providerVariables: readonly string[] = [
   'AZURE_OPENAI_API_KEY',
   'CODEX_API_KEY',
   // Others
+  'AI_GATEWAY_API_KEY',
   'CEREBRAS_API_KEY',
   'COHERE_API_KEY',
   'DEEPSEEK_API_KEY',
@@ -37,6 +39,8 @@ const providerVariables: readonly string[] = [
   'GOOGLE_API_KEY',
   'GOOGLE_GENERATIVE_AI_API_KEY',
   'GROQ_API_KEY',
+  'HF_TOKEN',
+  'HUGGING_FACE_HUB_TOKEN',
   'MISTRAL_API_KEY',
   'MOONSHOT_API_KEY',
   'OPENROUTER_API_KEY',
@@ -46,12 +50,14 @@ const providerVariables: readonly string[] = [
   'ZAI_API_KEY',
 ];
 
-/** What opens the gate itself: its secrets, and the key that this command line came with. */
-const gateVariables: readonly string[] = [
-  ...Object.entries(options).flatMap(([name, { secret }]) => (secret ? [name, `${name}_FILE`] : [])),
+const isSecret = (name: OptionName) => options[name].secret;
+
+/** What opens the gate itself: its secrets by all their names, and the key that this command line came with. */
+export const gateVariables: readonly string[] = [
+  ...(Object.keys(options) as OptionName[]).filter(isSecret),
+  ...Object.entries(optionAliases).flatMap(([alias, { name }]) => (isSecret(name) ? [alias] : [])),
   'PORTCULLIS_KEY',
-  'PORTCULLIS_KEY_FILE',
-];
+].flatMap((name) => [name, `${name}_FILE`]);
 
 /** Variables that no command of a run inherits. */
 export const withheldVariables: ReadonlySet<string> = new Set([...providerVariables, ...gateVariables]);

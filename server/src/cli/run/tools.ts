@@ -109,7 +109,8 @@ function codexProvider(url: string): string {
 }
 
 function opencodeConfig({ url, model, models }: Access): object {
-  const names = new Set([...(model === null ? [] : [model]), ...models]);
+  // It puts files and variables in the place of `{file:…}` and `{env:…}` wherever they stand.
+  const names = new Set([...(model === null ? [] : [model]), ...models].filter((name) => !name.includes('{')));
   return {
     // What it is logged in to elsewhere stays out of this run.
     enabled_providers: ['portcullis'],

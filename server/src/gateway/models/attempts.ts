@@ -3,21 +3,23 @@ import { PortcullisError } from '../../base/errors.ts';
 import { attemptMsMin } from '../../base/limits.ts';
 import { AttemptOrder } from './attempt-order.ts';
 import { type CallPlan, countsTokens } from './authorize.ts';
-import type { Leave } from './breaker.ts';
+import type { Breaker, Leave } from './breaker.ts';
 import type { Call } from './call.ts';
 import { ClientStream } from './client-stream.ts';
 import { type Delivery, type Forwarded, forward } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { changeHeaders } from './passing-headers.ts';
-import { reserve } from './reserve.ts';
+import { type Quote, quote, reserve } from './reserve.ts';
 import type { Target } from './routing.ts';
 import { settle } from './settle.ts';
 import type { AskedCall } from './whole-answer.ts';
 
-/** An attempt that may be made, and what it must tell the breaker of its target. */
+/** An attempt that may be made, what it costs at most, and what it must tell the breaker of its target. */
 interface Permitted {
   readonly plan: CallPlan;
-  readonly leave: Leave;
+  readonly quote: Quote;
+  /** Null where nothing is learned from it. */
+  readonly leave: Leave | null;
 }
 
 /**
@@ -68,31 +70,18 @@ class Attempts {
    * @returns null when none may be made @throws PortcullisError the reason why the call was ended meanwhile
    */
   async next(): Promise<Permitted | null> {
-    const { call, plan: first, flight } = this.#asked;
-    const { route } = first;
-    for (;;) {
-      const step = this.#order.next(this.#elapsedMs());
-      if (step === null) return null;
-      const { target, waitMs, again } = step;
-      if (again && !route.retries.take()) {
-        this.#gate.metrics.upstreamRetries.inc({ route: route.name, result: 'over_budget' });
-        return null;
-      }
-      if (again) await pause(waitMs, call.signal);
-      call.signal.throwIfAborted();
-      flight.check();
-      const permitted = await this.#permit(target);
-      if (permitted === null) {
-        this.#order.drop(target);
-        continue;
-      }
-      if (again) this.#gate.metrics.upstreamRetries.inc({ route: route.name, result: 'made' });
-      return permitted;
+    const { call } = this.#asked;
+    try {
+      return await this.#next();
+    } catch (error) {
+      // The attempt before is settled: what ends the call now is no part of it.
+      if (call.attempts > 0) call.beginRow(this.#gate.clock);
+      throw error;
     }
   }
 
   /** Holds, calls, settles. @throws PortcullisError what `reserve` and `settle` throw */
-  async make({ plan, leave }: Permitted, stream: ClientStream | null): Promise<Forwarded> {
+  async make({ plan, quote: quoted, leave }: Permitted, stream: ClientStream | null): Promise<Forwarded> {
     const { call, flight } = this.#asked;
     const { clock } = this.#gate;
     this.#order.tried(plan.target);
@@ -102,13 +91,13 @@ class Attempts {
     this.#beganAt ??= clock.monotonic();
     call.attempted(plan, clock);
     try {
-      const reserved = await reserve(this.#gate, call, plan, totalMs - spentMs);
+      const reserved = await reserve(this.#gate, call, plan, quoted, totalMs - spentMs);
       const forwarded = await forward(this.#gate, { call, plan, reserved, flight, stream, leave, spentMs });
       this.#learn(plan, leave, forwarded);
       await settle(this.#gate, call, plan, reserved, forwarded);
       return forwarded;
     } finally {
-      leave.release();
+      leave?.release();
     }
   }
 
@@ -123,46 +112,90 @@ class Attempts {
     );
   }
 
-  async #permit(target: Target): Promise<Permitted | null> {
-    const { call, plan: first } = this.#asked;
-    const { operation, dialect } = call.endpoint;
-    if (operation === 'count_tokens' && !countsTokens(target, dialect)) return null;
-    const breaker = target.breaker(target.model ?? first.facts.model);
-    const leave = breaker.enter();
-    if (leave === null) {
-      this.#restsMs.push(breaker.retryAfterMs);
-      return null;
-    }
-    let plan: CallPlan | null = null;
-    try {
-      plan = target === first.target ? first : await planAt(first, target, call.signal);
-      return plan && { plan, leave };
-    } finally {
-      if (plan === null) leave.release();
+  async #next(): Promise<Permitted | null> {
+    const { call, plan: first, flight } = this.#asked;
+    const { route } = first;
+    for (;;) {
+      const step = this.#order.next(this.#elapsedMs());
+      if (step === null) return null;
+      const { target, waitMs, again } = step;
+      const breaker = this.#breakerOf(target);
+      if (again) {
+        // Neither time nor a retry is spent on what will be closed then.
+        if (this.#isShut(breaker, waitMs)) {
+          this.#order.drop(target);
+          continue;
+        }
+        if (!route.retries.take()) {
+          this.#gate.metrics.upstreamRetries.inc({ route: route.name, result: 'over_budget' });
+          return null;
+        }
+        await pause(waitMs, call.signal);
+      }
+      call.signal.throwIfAborted();
+      flight.check();
+      const permitted = await this.#permit(target, breaker);
+      if (permitted === null) {
+        this.#order.drop(target);
+        continue;
+      }
+      if (again) this.#gate.metrics.upstreamRetries.inc({ route: route.name, result: 'made' });
+      return permitted;
     }
   }
 
-  #learn({ target }: CallPlan, leave: Leave, { failure }: Forwarded): void {
-    if (failure === null) return leave.succeed();
-    const { blamed, limited, retryAfterMs } = failure;
+  async #permit(target: Target, breaker: Breaker | null): Promise<Permitted | null> {
+    const { principal } = this.#asked;
+    if (this.#isShut(breaker, 0)) return null;
+    const leave = breaker?.enter(`${principal.kind} ${principal.id}`) ?? null;
+    let planned: Pick<Permitted, 'plan' | 'quote'> | null = null;
+    try {
+      planned = await this.#planAt(target);
+      return planned && { ...planned, leave };
+    } finally {
+      if (planned === null) leave?.release();
+    }
+  }
+
+  /** Whether a target lets nobody in, and still will not so many milliseconds from now. */
+  #isShut(breaker: Breaker | null, inMs: number): boolean {
+    if (breaker === null || breaker.retryAfterMs <= inMs) return false;
+    this.#restsMs.push(breaker.retryAfterMs);
+    return true;
+  }
+
+  /** Null where the target is not the breaker's concern: it counts tokens, or plays what it is told to. */
+  #breakerOf({ provider, model, breaker }: Target): Breaker | null {
+    const { call, plan } = this.#asked;
+    const isJudged = call.endpoint.operation !== 'count_tokens' && provider.kind !== 'sim';
+    return isJudged ? breaker(model ?? plan.facts.model) : null;
+  }
+
+  /** Null where that target cannot take the call: it is one of several, and what it lacks is not the caller's fault. */
+  async #planAt(target: Target): Promise<Pick<Permitted, 'plan' | 'quote'> | null> {
+    const { call, plan: first } = this.#asked;
+    const { operation, dialect } = call.endpoint;
+    if (operation === 'count_tokens' && !countsTokens(target, dialect)) return null;
+    try {
+      const plan = target === first.target ? first : await first.at(target);
+      return { plan, quote: quote(this.#gate, operation, plan) };
+    } catch (error) {
+      call.signal.throwIfAborted();
+      const isLastWord = target === first.target && call.attempts === 0;
+      if (!isLastWord && error instanceof PortcullisError && error.code !== 'internal') return null;
+      throw error;
+    }
+  }
+
+  #learn({ target }: CallPlan, leave: Leave | null, { failure }: Forwarded): void {
+    if (failure === null) return leave?.succeed();
+    const { blame, retryAfterMs } = failure;
     if (retryAfterMs !== null) this.#order.rest(target, this.#elapsedMs() + retryAfterMs);
-    // What the simulated model is told to play says nothing about it.
-    if (blamed && target.provider.kind !== 'sim') leave.fail(limited ? retryAfterMs : null);
+    if (blame !== null) leave?.fail(blame);
   }
 
   #elapsedMs(): number {
     return this.#beganAt === null ? 0 : this.#gate.clock.monotonic() - this.#beganAt;
-  }
-}
-
-/** Null where that target cannot say what the call says: it is one of several, and what it lacks is not the caller's fault. */
-async function planAt(first: CallPlan, target: Target, signal: AbortSignal): Promise<CallPlan | null> {
-  try {
-    return await first.at(target);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof PortcullisError && error.code !== 'internal') return null;
-    throw error;
   }
 }
 

@@ -80,16 +80,19 @@ export async function authorize(
   call.note({ route: found.name });
   const route = isEmbedding ? embeddingRoute(found, facts.model) : found;
   const chosen = chooseTarget(route, Math.random());
-  const servedBy = (target: Target) => ({
-    // A provider may have embeddings and no chat; they are not translated.
-    dialectOut: isEmbedding ? endpoint.dialect : dialectAt(target, endpoint.dialect),
+  // A provider may have embeddings and no chat; they are not translated.
+  const dialectsOf = (target: Target) =>
+    isEmbedding ? ([endpoint.dialect] as const) : dialectsAt(target, endpoint.dialect);
+  const servedBy = (target: Target, dialectOut: Dialect = dialectsOf(target)[0]) => ({
+    dialectOut,
     modelServed: target.model ?? facts.model,
   });
   if (endpoint.operation === 'count_tokens' && !countsTokens(chosen, endpoint.dialect))
     return { kind: 'count_locally', target: chosen, ...servedBy(chosen) };
-  const at = async (target: Target): Promise<CallPlan> => {
+  const at = (target: Target) => firstThatSaysIt(dialectsOf(target), (dialectOut) => inDialect(target, dialectOut));
+  const inDialect = async (target: Target, dialectOut: Dialect): Promise<CallPlan> => {
     const { provider } = target;
-    const served = servedBy(target);
+    const served = servedBy(target, dialectOut);
     const isSame = served.dialectOut === endpoint.dialect;
     const request = { operation: endpoint.operation, from: endpoint.dialect, to: served.dialectOut };
     return {
@@ -102,7 +105,7 @@ export async function authorize(
       spender: spenderOf(principal, run, target, facts.model),
       ...(await prepare({ ...request, ...served, body, scanned, facts, route, target, signal: call.signal })),
       query: isSame ? passingQuery(exchange) : '',
-      credential: provider.credential === 'caller' ? callerCredential(exchange, provider, isSame) : null,
+      credential: provider.credential === 'caller' ? callerCredential(gate, exchange, provider, isSame) : null,
       at,
     };
   };
@@ -134,14 +137,34 @@ async function firstPlan({ onFailure, targets }: Route, chosen: Target, at: Call
   throw tooLong?.error ?? new Error('a route has no target');
 }
 
-/** The provider's own dialect that costs least: the caller's, where it speaks that. */
-function dialectAt({ provider }: Target, asked: Dialect): Dialect {
-  return provider.dialects.includes(asked) ? asked : provider.dialects[0];
+/** In which of its dialects the provider may be called: in the caller's where it speaks that, since then bytes pass. */
+function dialectsAt({ provider }: Target, asked: Dialect): readonly [Dialect, ...Dialect[]] {
+  return provider.dialects.includes(asked) ? [asked] : provider.dialects;
+}
+
+/**
+ * The plan in the first dialect that can say the request: OpenAI's Responses has no stop sequences, its Chat has.
+ * @throws PortcullisError what the first one cannot say, where none can
+ */
+async function firstThatSaysIt(
+  dialects: readonly Dialect[],
+  plan: (dialect: Dialect) => Promise<CallPlan>,
+): Promise<CallPlan> {
+  let refusal: PortcullisError | null = null;
+  for (const dialect of dialects) {
+    try {
+      return await plan(dialect);
+    } catch (error) {
+      if (!(error instanceof PortcullisError) || error.code !== 'invalid_argument') throw error;
+      refusal ??= error;
+    }
+  }
+  throw refusal ?? new Error('a provider speaks no dialect');
 }
 
 /** Whether the target itself answers how many tokens a request of that dialect has. */
 export function countsTokens(target: Target, asked: Dialect): boolean {
-  return target.provider.countsTokens && dialectAt(target, asked) === asked;
+  return target.provider.countsTokens && dialectsAt(target, asked)[0] === asked;
 }
 
 /** A request may name models besides the one that it is for; none of them may be one that the key must not use. */

@@ -3,6 +3,7 @@ import {
   breakerFailuresMax,
   breakerOpenMs,
   breakerOpenMsMax,
+  breakerProbeMs,
   breakerProbesMax,
   breakerRetryAfterMsMax,
 } from '../../base/limits.ts';
@@ -10,21 +11,26 @@ import {
 export const breakerStates = ['closed', 'half_open', 'open'] as const;
 export type BreakerState = (typeof breakerStates)[number];
 
-/** When everybody's probes are out, this is when to ask again. */
-const probingMs = 1_000;
-
 /**
  * Whether one model at one provider is called at all. Closed, it lets everybody in, until so many attempts in a row
  * failed; open, nobody, for a time that doubles each time that a probe fails; then half open: a few probes at a time, of
  * which the first to succeed closes it and the first to fail opens it again.
+ *
+ * It is everybody's, so one caller must not be able to shut it by what it asks for: a failure that may be the call's own
+ * doing counts only where the failure before it was another caller's.
  */
 export class Breaker {
   readonly #clock: Clock;
   #failuresInRow = 0;
+  #lastFailure: { readonly caller: string; readonly restMs: number | null } | null = null;
   /** Monotonic milliseconds; null while closed. */
   #openUntil: number | null = null;
   #nextOpenMs = breakerOpenMs;
-  #probes = 0;
+  /**
+   * Until when each probe keeps its place, monotonic milliseconds. A whole answer tells nothing before its end, which may
+   * be minutes away: nobody else must wait for it.
+   */
+  #probes: number[] = [];
   /** Counts openings and closings: what an attempt from before the last one tells is old news. */
   #era = 0;
 
@@ -45,42 +51,67 @@ export class Breaker {
   /** Milliseconds until it is worth asking again; 0 where it is now. */
   get retryAfterMs(): number {
     if (this.#openUntil === null) return 0;
-    const restMs = this.#openUntil - this.#clock.monotonic();
-    if (restMs > 0) return restMs;
-    return this.#probes < breakerProbesMax ? 0 : probingMs;
+    const now = this.#clock.monotonic();
+    if (now < this.#openUntil) return this.#openUntil - now;
+    const out = this.#probesOut(now);
+    return out.length < breakerProbesMax ? 0 : Math.min(...out) - now;
   }
 
-  /** Leave to make one attempt, which must be ended; null where none may be made now. */
-  enter(): Leave | null {
-    const { state } = this;
-    if (state === 'open' || (state === 'half_open' && this.#probes >= breakerProbesMax)) return null;
-    if (state === 'half_open') this.#probes++;
+  /** Leave to make one attempt for a caller, which must be ended; null where none may be made now. */
+  enter(caller: string): Leave | null {
+    if (this.retryAfterMs > 0) return null;
     const era = this.#era;
+    const placeUntil = this.#openUntil === null ? null : this.#takePlace();
     return new Leave((verdict) => {
-      if (era === this.#era) this.#learn(verdict);
+      if (era !== this.#era) return;
+      if (placeUntil !== null) this.#givePlaceBack(placeUntil);
+      this.#learn(verdict, caller);
     });
   }
 
-  #learn(verdict: Verdict): void {
-    const probing = this.#openUntil !== null;
-    if (probing) this.#probes--;
+  #probesOut(now: number): number[] {
+    return this.#probes.filter((until) => now < until);
+  }
+
+  #takePlace(): number {
+    const now = this.#clock.monotonic();
+    const until = now + breakerProbeMs;
+    this.#probes = [...this.#probesOut(now), until];
+    return until;
+  }
+
+  #givePlaceBack(until: number): void {
+    const at = this.#probes.indexOf(until);
+    if (at >= 0) this.#probes.splice(at, 1);
+  }
+
+  #learn(verdict: Verdict, caller: string): void {
     switch (verdict.kind) {
       case 'none':
         return;
       case 'success':
-        if (probing) this.#close();
+        if (this.#openUntil !== null) this.#close();
         this.#failuresInRow = 0;
+        this.#lastFailure = null;
         return;
       case 'failure':
-        this.#failuresInRow++;
-        if (verdict.restMs !== null && verdict.restMs > 0) this.#open(Math.min(verdict.restMs, breakerRetryAfterMsMax));
-        else if (probing || this.#failuresInRow >= breakerFailuresMax) this.#open(this.#lengthen());
+        this.#fail(verdict, caller);
     }
+  }
+
+  #fail({ doubtful, restMs }: Fail, caller: string): void {
+    const last = this.#lastFailure;
+    if (doubtful && last?.caller === caller) return;
+    this.#failuresInRow++;
+    this.#lastFailure = { caller, restMs };
+    const agreed = last !== null && last.restMs !== null && last.caller !== caller;
+    if (agreed && restMs !== null && restMs > 0) this.#open(Math.min(restMs, breakerRetryAfterMsMax));
+    else if (this.#openUntil !== null || this.#failuresInRow >= breakerFailuresMax) this.#open(this.#lengthen());
   }
 
   #open(ms: number): void {
     this.#openUntil = this.#clock.monotonic() + ms;
-    this.#probes = 0;
+    this.#probes = [];
     this.#era++;
   }
 
@@ -93,15 +124,20 @@ export class Breaker {
   #close(): void {
     this.#openUntil = null;
     this.#nextOpenMs = breakerOpenMs;
-    this.#probes = 0;
+    this.#probes = [];
     this.#era++;
   }
 }
 
-type Verdict =
-  | { readonly kind: 'success' | 'none' }
-  /** `restMs`: how long the provider asked to be left alone; null where it did not. */
-  | { readonly kind: 'failure'; readonly restMs: number | null };
+/** An attempt that went wrong. */
+export interface Fail {
+  /** It may be the doing of this one call or its caller. */
+  readonly doubtful: boolean;
+  /** How long the provider asked to be left alone by everybody, in milliseconds; null where it did not. */
+  readonly restMs: number | null;
+}
+
+type Verdict = { readonly kind: 'success' | 'none' } | ({ readonly kind: 'failure' } & Fail);
 
 /** Leave to make one attempt. It is ended once, by what was learned; whatever is said after that changes nothing. */
 export class Leave {
@@ -118,9 +154,9 @@ export class Leave {
     this.#end({ kind: 'success' });
   }
 
-  /** The target does not answer as it should; a target that asks for a rest (milliseconds) gets it at once. */
-  fail(restMs: number | null): void {
-    this.#end({ kind: 'failure', restMs });
+  /** The target does not answer as it should. One that asked two callers in a row for a rest gets it. */
+  fail(how: Fail): void {
+    this.#end({ kind: 'failure', ...how });
   }
 
   /** Nothing was learned. */

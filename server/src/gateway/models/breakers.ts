@@ -30,10 +30,6 @@ export class Breakers {
     return (modelServed) => this.#of(provider, name, modelServed);
   }
 
-  get size(): number {
-    return this.#kept.size;
-  }
-
   /**
    * How each target of the configuration stands, by the worst of its breakers. A model has the base name that it is
    * configured by, never a path, and a wildcard stands for all that it leads to: callers make up no labels.

@@ -71,21 +71,24 @@ export class Call {
     return this.#caller.attempt;
   }
 
-  /**
-   * An attempt begins. The first one's row is that of the call; each other one has its own, with what is known of the
-   * call and nothing of the attempt before.
-   */
+  /** An attempt begins. The first one's row is that of the call; each other one has its own. */
   attempted({ target, modelServed, dialectOut }: CallPlan, clock: Clock): void {
-    if (++this.attempts > 1 && this.#caller !== null) {
-      const { runId, workflow, route, modelAsked, streamed } = this.#caller.attempt;
-      const row = firstRow(this.exchange, this.endpoint, this.#caller.principal, clock.now());
-      this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed };
-      this.attemptAt = clock.monotonic();
-      this.held = false;
+    if (++this.attempts > 1) {
+      this.beginRow(clock);
       if (!this.exchange.response.headersSent)
         this.exchange.response.setHeader('portcullis-attempts', String(this.attempts));
     }
     this.note({ provider: target.provider.name, modelServed, dialectOut });
+  }
+
+  /** Begins another ledger row, with what is known of the call and nothing of the attempt before. */
+  beginRow(clock: Clock): void {
+    if (this.#caller === null) return;
+    const { runId, workflow, route, modelAsked, streamed } = this.#caller.attempt;
+    const row = firstRow(this.exchange, this.endpoint, this.#caller.principal, clock.now());
+    this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed };
+    this.attemptAt = clock.monotonic();
+    this.held = false;
   }
 
   /** Adds to the ledger row. */
@@ -115,6 +118,7 @@ function firstRow(exchange: Exchange, endpoint: Endpoint, principal: Principal, 
     priceVersion: null,
     usage: noUsage,
     costUsd: 0n,
+    notionalUsd: 0n,
     provenance: 'measured',
     outcome: 'refused',
     errorClass: null,

@@ -1,11 +1,21 @@
 import { PortcullisError } from '../../base/errors.ts';
-import { isGateCredential } from '../../identity/credential.ts';
+import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Exchange } from './exchange.ts';
 import type { Provider } from './provider.ts';
 
 const credentials = ['authorization', 'x-api-key'];
 // They say whose account is billed, which is the caller's here.
 const accounts = ['chatgpt-account-id', 'openai-organization', 'openai-project'];
+
+/** What a caller says of its own account at a provider, by header: the credential, and whom it is billed to. */
+export function ownHeaders({ request: { headers } }: Exchange): Record<string, string> {
+  const sent: Record<string, string> = {};
+  for (const header of [...credentials, ...accounts]) {
+    const value = headers[header];
+    if (typeof value === 'string' && value !== '') sent[header] = value;
+  }
+  return sent;
+}
 
 /**
  * The headers of the caller's own credential, for a provider that is called with it (`credential: caller`). They are
@@ -15,7 +25,8 @@ const accounts = ['chatgpt-account-id', 'openai-organization', 'openai-project']
  * @throws PortcullisError invalid_argument
  */
 export function callerCredential(
-  { request: { headers } }: Exchange,
+  { authenticator }: { readonly authenticator: Pick<Authenticator, 'isForGate'> },
+  exchange: Exchange,
   { name }: Pick<Provider, 'name'>,
   sameDialect: boolean,
 ): Record<string, string> {
@@ -24,16 +35,11 @@ export function callerCredential(
       rule: 'credential.caller',
     });
   if (!sameDialect) throw refuse('it is not given to a provider of another dialect.');
-  const sent: Record<string, string> = {};
-  for (const header of [...credentials, ...accounts]) {
-    const value = headers[header];
-    if (typeof value === 'string' && value !== '') sent[header] = value;
-  }
-  const key = headers['x-portcullis-key'];
-  const own = credentials.flatMap((header) => sent[header] ?? []);
-  if (typeof key !== 'string' || key === '' || own.length === 0)
+  const sent = ownHeaders(exchange);
+  const key = exchange.request.headers['x-portcullis-key'];
+  if (typeof key !== 'string' || key === '' || !credentials.some((header) => header in sent))
     throw refuse('send that as Authorization or x-api-key, and your key for this gate as x-portcullis-key.');
-  if (own.some((value) => value.includes(key) || isGateCredential(value)))
-    throw refuse('Authorization and x-api-key must not have a key of this gate, which is for x-portcullis-key.');
+  if (Object.values(sent).some((value) => value.includes(key) || authenticator.isForGate(value)))
+    throw refuse('Authorization and x-api-key must not have a credential of this gate: that goes in x-portcullis-key.');
   return sent;
 }

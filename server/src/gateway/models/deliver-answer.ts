@@ -4,6 +4,7 @@ import { upstreamAnswerBytesMax, upstreamErrorBytesMax } from '../../base/limits
 import type { Dialect } from '../../llm/dialect.ts';
 import { readUsage as embeddingUsage } from '../../llm/embeddings.ts';
 import { parseExactJson } from '../../llm/exact-json.ts';
+import { isJsonObject } from '../../llm/object-reader.ts';
 import { providerError } from '../../llm/provider-error.ts';
 import { translateError } from '../../llm/translate.ts';
 import { type Usage, noUsage } from '../../llm/usage.ts';
@@ -57,7 +58,10 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
   const { call, plan, upstream, progress } = context;
   const { provider } = plan.target;
   const { headers } = upstream;
-  const said = provider.refusal(upstream.status, await collect(context, upstreamErrorBytesMax));
+  const raw = await collect(context, upstreamErrorBytesMax);
+  // In the provider's own words, not in those of a proxy that gave up on a model at work: it failed, and bills nothing.
+  if (upstream.status === 500) progress.refused = isErrorObject(parsed(raw));
+  const said = provider.refusal(upstream.status, raw);
   const { status } = said;
   const body = provider.scrub(said.body);
   const failed = { outcome: 'failed', errorClass: `http_${status}`, progress } as const;
@@ -96,6 +100,13 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
       sendAnswer(call, answer);
     },
   };
+}
+
+/** The shape of all three dialects, which Google's has too, at times in a list of one. */
+function isErrorObject(json: unknown): boolean {
+  const told: unknown = Array.isArray(json) ? json[0] : json;
+  const error = isJsonObject(told) ? told['error'] : null;
+  return isJsonObject(error) && typeof error['message'] === 'string';
 }
 
 async function collect({ upstream, arrived }: DeliveryContext, bytesMax: number): Promise<Buffer> {

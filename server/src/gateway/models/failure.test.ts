@@ -1,30 +1,36 @@
 import { describe, expect, test } from 'vitest';
-import { PortcullisError } from '../../base/errors.ts';
+import { type ErrorCode, PortcullisError } from '../../base/errors.ts';
 import { fault, refusal } from './failure.ts';
 
 const gate = { credential: 'gate' } as const;
 const caller = { credential: 'caller' } as const;
 const verdict = (status: number, provider: typeof gate | typeof caller = gate) => {
-  const { retriable, blamed } = refusal(status, {}, provider, 0);
-  return [retriable, blamed];
+  const { retriable, blame } = refusal(status, {}, provider, 0);
+  return [retriable, blame && (blame.doubtful ? 'perhaps' : 'blamed')];
 };
 
 describe('a refusal', () => {
-  test.each([408, 429, 500, 501, 502, 503, 504, 529, 599])('%i may be tried again, and blames the target', (status) => {
-    expect(verdict(status)).toEqual([true, true]);
+  test.each([408, 500, 501, 502, 503, 504, 529, 599])('%i may be tried again, and blames the target', (status) => {
+    expect(verdict(status)).toEqual([true, 'blamed']);
+  });
+
+  test('429 may be of one call that is too large for the account, or of all', () => {
+    expect(verdict(429)).toEqual([true, 'perhaps']);
+    expect(refusal(429, { 'retry-after': '9' }, gate, 0).blame).toEqual({ doubtful: true, restMs: 9_000 });
+    expect(refusal(503, { 'retry-after': '9' }, gate, 0).blame).toEqual({ doubtful: false, restMs: null });
   });
 
   test.each([400, 403, 404, 405, 409, 413, 415, 422, 425, 451])('%i is what the caller asked for', (status) => {
-    expect(verdict(status)).toEqual([false, false]);
+    expect(verdict(status)).toEqual([false, null]);
   });
 
   test("of the gate's account blames the target, of a caller's own it does not", () => {
     for (const status of [401, 402]) {
-      expect(verdict(status)).toEqual([false, true]);
-      expect(verdict(status, caller)).toEqual([false, false]);
+      expect(verdict(status)).toEqual([false, 'blamed']);
+      expect(verdict(status, caller)).toEqual([false, null]);
     }
-    expect(verdict(429, caller)).toEqual([true, false]);
-    expect(refusal(429, { 'retry-after': '9' }, caller, 0)).toMatchObject({ retryAfterMs: 9_000, limited: false });
+    expect(verdict(429, caller)).toEqual([true, null]);
+    expect(refusal(429, { 'retry-after': '9' }, caller, 0)).toMatchObject({ retryAfterMs: 9_000, blame: null });
   });
 
   test('is final where the provider says so', () => {
@@ -48,18 +54,37 @@ describe('a refusal', () => {
 });
 
 describe('an error', () => {
+  const unsent = { sent: false, streamed: true };
+  const sent = { sent: true, streamed: true };
+  const told = (code: ErrorCode, when = sent, final = false) => {
+    const { retriable, blame } = fault(new PortcullisError(code, 'x', { final }), when);
+    return [retriable, blame && (blame.doubtful ? 'perhaps' : 'blamed')];
+  };
+
   test.each(['upstream_error', 'deadline_exceeded'] as const)('%s is the fault of the target', (code) => {
-    expect(fault(new PortcullisError(code, 'x'), false)).toMatchObject({ retriable: true, blamed: true });
-    expect(fault(new PortcullisError(code, 'x', { final: true }), true)).toMatchObject({ retriable: false });
+    expect(told(code, unsent)).toEqual([true, 'blamed']);
+    expect(told(code, sent)).toEqual([true, 'blamed']);
   });
 
-  test.each(['unavailable', 'rate_limited'] as const)('%s is so where the provider said it in its stream', (code) => {
-    expect(fault(new PortcullisError(code, 'x'), true)).toMatchObject({ retriable: true, blamed: true });
-    expect(fault(new PortcullisError(code, 'x'), false)).toMatchObject({ retriable: false, blamed: false });
+  test('a whole answer that is late may be as long as it was asked for', () => {
+    expect(told('deadline_exceeded', { sent: true, streamed: false })).toEqual([true, 'perhaps']);
+    expect(told('deadline_exceeded', { sent: false, streamed: false })).toEqual([true, 'blamed']);
+  });
+
+  test('that would come again is of the call', () => {
+    expect(told('upstream_error', sent, true)).toEqual([false, null]);
+  });
+
+  test.each([
+    ['unavailable', 'blamed'],
+    ['rate_limited', 'perhaps'],
+  ] as const)('%s is so where the provider said it in its stream', (code, blame) => {
+    expect(told(code, sent)).toEqual([true, blame]);
+    expect(told(code, unsent)).toEqual([false, null]);
   });
 
   test.each(['killed', 'unauthenticated', 'client_closed', 'budget_exceeded', 'invalid_argument', 'internal'] as const)(
     '%s is nobody else’s fault',
-    (code) => expect(fault(new PortcullisError(code, 'x'), true)).toMatchObject({ retriable: false, blamed: false }),
+    (code) => expect(told(code)).toEqual([false, null]),
   );
 });

@@ -75,7 +75,8 @@ export interface Departure {
   readonly flight: Flight;
   /** The client's end, where it is a stream. */
   readonly stream: ClientStream | null;
-  readonly leave: Leave;
+  /** Null where nothing is learned of its target. */
+  readonly leave: Leave | null;
   /** What earlier attempts took of the time of the call. */
   readonly spentMs: number;
 }
@@ -122,7 +123,7 @@ export async function forward(
       deadline.progress();
       progress.firstTokenMs ??= clock.monotonic() - written;
       // A stream may be long, and its target answers.
-      if (progress.begun) leave.succeed();
+      if (progress.begun) leave?.succeed();
     };
     const context = { call, plan, reserved, upstream, progress, deadline, arrived };
     const { status, headers } = upstream;
@@ -137,7 +138,7 @@ export async function forward(
     const error = PortcullisError.from(thrown);
     // Whatever the provider still sends is not wanted any more.
     abort(error);
-    return { ...failed(error, progress), failure: failureOf(call, error, progress) };
+    return { ...failed(error, progress), failure: failureOf(call, plan, error, progress) };
   } finally {
     call.signal.removeEventListener('abort', endUpstream);
     clearTimeout(connecting);
@@ -149,15 +150,21 @@ function unreachable(name: string): PortcullisError {
   return new PortcullisError('deadline_exceeded', `Provider ${name} could not be reached in time.`);
 }
 
-function failureOf({ signal }: Call, error: PortcullisError, { begun, connectMs, answer }: Progress): Failure {
+function failureOf(
+  { signal }: Call,
+  { streamed }: CallPlan,
+  error: PortcullisError,
+  { begun, connectMs, answer }: Progress,
+): Failure {
   // Killed, or given up by the client: also where that is seen by its consequences first.
   if (signal.aborted && !begun) return ended;
-  const failure = fault(error, connectMs !== null);
-  // What was generated whole and cannot be used would cost as much again.
-  return { ...failure, retriable: failure.retriable && !begun && answer?.complete !== true };
+  // The target did its part. What it generated and nobody can use would cost as much again.
+  if (answer?.complete === true && !begun) return ended;
+  const failure = fault(error, { sent: connectMs !== null, streamed });
+  return { ...failure, retriable: failure.retriable && !begun };
 }
 
-/** Redirects, refusals and overload. Any other 5xx may be from a proxy, while the model worked on. */
+/** Redirects, refusals and overload. Any other 5xx may be from a proxy, while the model worked on (`deliverRefusal`). */
 function didNoWork(status: number): boolean {
   return (status >= 300 && status < 500) || status === 503 || status === 529;
 }

@@ -4,7 +4,7 @@ import { purgeEveryMs } from '../../base/limits.ts';
 import { Idempotency, type IdempotencyOptions } from '../../idempotency/service.ts';
 import { ResponseCache } from '../../response-cache/service.ts';
 
-/** The answers that this door keeps to give them again, and the job that deletes them when their time is over. */
+/** The answers that this door keeps to give them again, and the jobs that delete them when their time is over. */
 export function keepAnswers(
   options: IdempotencyOptions,
   { metrics, log }: { readonly metrics: Metrics; readonly log: Logger },
@@ -17,9 +17,10 @@ export function keepAnswers(
       log.error({ project_id: projectId, reason }, 'a damaged entry of the response cache was put aside');
     },
   });
-  const purge = async () => {
-    await idempotency.purge();
-    await cache.purge();
-  };
-  return { idempotency, cache, purge: { name: 'purge kept answers', everyMs: purgeEveryMs, run: purge } };
+  // One each: what goes wrong with the one does not keep the other from its work.
+  const purges = [
+    { name: 'purge idempotency keys', everyMs: purgeEveryMs, run: () => idempotency.purge() },
+    { name: 'purge the response cache', everyMs: purgeEveryMs, run: () => cache.purge() },
+  ];
+  return { idempotency, cache, purges };
 }

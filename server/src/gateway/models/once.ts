@@ -3,6 +3,7 @@ import { PortcullisError } from '../../base/errors.ts';
 import { idempotencyKeyCharsMax, idempotencyLeaseGraceMs } from '../../base/limits.ts';
 import type { WholeAnswer } from '../../base/sealed-answer.ts';
 import type { Claim, KeyUse } from '../../idempotency/model.ts';
+import { ownHeaders } from './caller-credential.ts';
 import { type Exchange, header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { type Answered, type AskedCall, answerKept, orNull, tellingHeaders } from './whole-answer.ts';
@@ -14,7 +15,7 @@ import { type Answered, type AskedCall, answerKept, orNull, tellingHeaders } fro
  * `make` throws
  */
 export async function once(gate: ModelGate, asked: AskedCall, make: () => Promise<Answered>): Promise<Answered> {
-  const use = keyUseOf(asked);
+  const use = keyUseOf(gate, asked);
   if (use === null) return make();
   const { claim, answer } = await gate.idempotency.claim(use);
   if (claim === null) {
@@ -30,7 +31,8 @@ export async function once(gate: ModelGate, asked: AskedCall, make: () => Promis
 }
 
 /** Null where there is no key, or none that counts: a stream cannot be given again, and counting tokens has no effect. */
-function keyUseOf({ call, principal, plan, body }: AskedCall): KeyUse | null {
+function keyUseOf(gate: ModelGate, asked: AskedCall): KeyUse | null {
+  const { call, principal, plan, body } = asked;
   const { endpoint, exchange } = call;
   if (plan.streamed || endpoint.operation === 'count_tokens') return null;
   const key = idempotencyKey(exchange);
@@ -48,11 +50,18 @@ function keyUseOf({ call, principal, plan, body }: AskedCall): KeyUse | null {
       ...tellingHeaders(exchange),
       header(exchange, 'portcullis-cache') ?? null,
       call.attempt.runId,
+      ownAccount(gate, asked),
       body,
     ]),
     // Whichever targets are tried, the call is over when the most patient of them would be.
     leaseMs: Math.max(...plan.route.targets.map(({ deadlines }) => deadlines.totalMs)) + idempotencyLeaseGraceMs,
   };
+}
+
+/** Where a target of the route is called with the caller's own credential, that is part of the request; not to be read from it. */
+function ownAccount({ idempotency }: ModelGate, { call, plan }: AskedCall): Buffer | null {
+  const isAsked = plan.route.targets.some(({ provider }) => provider.credential === 'caller');
+  return isAsked ? idempotency.disguise(JSON.stringify(ownHeaders(call.exchange))) : null;
 }
 
 const visibleAscii = /^[\x21-\x7e]+$/;

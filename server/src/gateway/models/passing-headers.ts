@@ -37,7 +37,7 @@ const hopByHop = [
   'upgrade',
 ];
 // The body is framed anew here; cookies, policies and addresses of the provider's site are not the gate's, nor is its
-// account there the caller's; the request id is ours.
+// account there the caller's; the request id, the rate and what was done with the call are told by this gate.
 const notOurs = [
   'content-length',
   'set-cookie',
@@ -53,7 +53,12 @@ const notOurs = [
   'openai-project',
   'content-security-policy',
   'access-control-allow-origin',
+  'clear-site-data',
+  'ratelimit',
+  'ratelimit-policy',
+  'idempotent-replayed',
 ];
+const ownPrefix = 'portcullis-';
 const staying = new Set([...hopByHop, ...notOurs]);
 
 /** The provider's headers that go to the client with a same-dialect answer. */
@@ -61,7 +66,7 @@ export function responseHeaders(headers: UpstreamHeaders): Record<string, string
   const passing: Record<string, string | string[]> = {};
   for (const name in headers) {
     const value = headers[name];
-    if (value !== undefined && !staying.has(name)) passing[name] = value;
+    if (value !== undefined && !staying.has(name) && !name.startsWith(ownPrefix)) passing[name] = value;
   }
   return passing;
 }

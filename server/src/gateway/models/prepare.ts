@@ -90,11 +90,13 @@ function draftFor({ from, to, body, modelServed, target }: Request, lossy: Route
     body: parseExactJson(body.toString()),
     target: {
       model: modelServed,
+      provider: target.provider.name,
       capabilities: target.capabilities,
       lossy,
       // Local servers differ in which name of the limit they obey.
       bothOutputLimits: target.provider.kind === 'openai-compatible',
       commonFieldsOnly: target.provider.kind === 'gemini',
+      fourStopsOnly: target.provider.kind === 'openai' || target.provider.kind === 'azure',
     },
   });
 }

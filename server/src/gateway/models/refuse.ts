@@ -31,8 +31,8 @@ export function refuse(gate: ModelGate, call: Call, error: PortcullisError): voi
   const { exchange, endpoint, principal } = call;
   const { requestId, response } = exchange;
   call.error = error;
-  // SDKs retry by themselves; the gate did so already.
-  if (call.attempts > 1 && !response.headersSent) response.setHeader('x-should-retry', 'false');
+  // SDKs retry by themselves; the gate did so already. What is no attempt's failure says for itself whether it may pass.
+  if (call.held && call.attempts > 1 && !response.headersSent) response.setHeader('x-should-retry', 'false');
   // A call that was let in has its row written with its hold, by how the provider's part went.
   if (!call.held) {
     const rule = error.members.rule ?? null;

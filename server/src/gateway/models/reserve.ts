@@ -1,26 +1,32 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Hold } from '../../budget/ledger.ts';
-import type { Budget, Price } from '../../budget/model.ts';
+import type { Budget, Price, WorstCase } from '../../budget/model.ts';
 import { declaredPrice } from '../../budget/price-book.ts';
 import { freeOfCharge, worstCase } from '../../budget/worst-case.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
+import type { Operation } from './endpoints.ts';
 import type { ModelGate } from './gate.ts';
 
-/** What a call was admitted at. */
-export interface Reserved {
-  readonly hold: Hold;
+/** What an attempt costs at most. */
+export interface Quote {
+  readonly worst: WorstCase;
   /** Null where nobody knows it, which only calls without a money budget may be. */
   readonly price: Price | null;
 }
 
+/** What a call was admitted at. */
+export interface Reserved {
+  readonly hold: Hold;
+  readonly price: Price | null;
+}
+
 /**
- * Holds the worst case of an attempt on every budget that counts it, durably, before anything goes upstream;
- * `deadlineMs` is the longest that the attempt may take.
- * @throws PortcullisError budget_exceeded, policy_denied (unknown price under a money budget), invalid_argument (a field
- * whose cost has no bound), unavailable
+ * The worst case of an attempt.
+ * @throws PortcullisError policy_denied (unknown price under a money budget), invalid_argument (a field whose cost has no
+ * bound)
  */
-export async function reserve(gate: ModelGate, call: Call, plan: CallPlan, deadlineMs: number): Promise<Reserved> {
+export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Quote {
   const { facts, modelServed, spender } = plan;
   const { provider, capabilities: declared } = plan.target;
   // A dry-run budget never decides: what it could not count is not refused for its sake.
@@ -31,7 +37,7 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan, deadl
   const limits = {
     ...known,
     // Each text to embed has a context of its own.
-    contextTokens: call.endpoint.operation === 'embed' ? null : (declared.contextTokens ?? known.contextTokens),
+    contextTokens: operation === 'embed' ? null : (declared.contextTokens ?? known.contextTokens),
     maxOutputTokens: declared.maxOutputTokens ?? known.maxOutputTokens,
   };
   // A translation can be longer than what it is of.
@@ -41,9 +47,24 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan, deadl
   const maxOutputTokens = plan.translation?.maxOutputTokens ?? facts.maxOutputTokens;
   const carried = { ...facts, bodyBytes, maxOutputTokens, ...(!runsTools && { serverTools: [], builtInTools: 0 }) };
   const worst =
-    call.endpoint.operation === 'count_tokens'
+    operation === 'count_tokens'
       ? freeOfCharge
       : worstCase({ kind: provider.kind, facts: carried, price, limits, budgets });
+  return { worst, price };
+}
+
+/**
+ * Holds the worst case of an attempt on every budget that counts it, durably, before anything goes upstream;
+ * `deadlineMs` is the longest that the attempt may take.
+ * @throws PortcullisError budget_exceeded, unavailable
+ */
+export async function reserve(
+  gate: ModelGate,
+  call: Call,
+  { spender }: CallPlan,
+  { worst, price }: Quote,
+  deadlineMs: number,
+): Promise<Reserved> {
   call.note({ priceVersion: price?.version ?? null });
   try {
     const { attempt } = call;
@@ -57,10 +78,15 @@ export async function reserve(gate: ModelGate, call: Call, plan: CallPlan, deadl
 }
 
 /** Null where nobody knows it. What a caller's own account pays for is not billed here. */
-function priceOf({ prices, clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
-  const { provider, price } = target;
+function priceOf(gate: ModelGate, plan: CallPlan): Price | null {
+  const { provider } = plan.target;
   if (provider.credential === 'caller') return { ...declaredPrice(provider.kind, 'free'), version: 'subscription' };
-  return price ?? prices.price(provider.kind, modelServed, clock.now());
+  return listPrice(gate, plan);
+}
+
+/** What the target costs whoever pays for it; null where nobody knows it. */
+export function listPrice({ prices, clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
+  return target.price ?? prices.price(target.provider.kind, modelServed, clock.now());
 }
 
 function refuseUnknownPrice(budgets: readonly Budget[], { modelServed, target }: CallPlan): void {

@@ -1,12 +1,12 @@
+import type { NanoUsd } from '../../base/money.ts';
 import { cost } from '../../budget/cost.ts';
 import type { Attempt, WorstCase } from '../../budget/model.ts';
-import type { RequestFacts } from '../../llm/facts.ts';
-import { noUsage } from '../../llm/usage.ts';
+import { type Usage, noUsage } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Delivery, Progress } from './forward.ts';
 import type { ModelGate } from './gate.ts';
-import type { Reserved } from './reserve.ts';
+import { type Reserved, listPrice } from './reserve.ts';
 
 /**
  * Ends the hold at what was used, and writes the ledger row in the same commit: measured where the provider said it,
@@ -21,10 +21,13 @@ export async function settle(
   { outcome, errorClass, progress }: Delivery,
 ): Promise<void> {
   const billable = progress.connectMs !== null && !progress.refused;
-  const { usage, provenance } = billable ? amounts(progress, hold.worst, plan.facts) : nothing;
+  const { usage, provenance } = billable
+    ? amounts(progress, hold.worst, (plan.translation ?? plan.facts).mayReason)
+    : nothing;
   call.note({
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
+    notionalUsd: notional(gate, plan, usage),
     provenance,
     outcome,
     errorClass,
@@ -37,11 +40,17 @@ export async function settle(
   await (billable ? gate.ledger.settle(hold, attempt) : gate.ledger.release(hold, attempt));
 }
 
+/** What the caller's own account is charged, as far as the prices are known here. */
+function notional(gate: ModelGate, plan: CallPlan, usage: Usage): NanoUsd {
+  const price = plan.target.provider.credential === 'caller' ? listPrice(gate, plan) : null;
+  return price === null ? 0n : cost(price, usage);
+}
+
 type Amounts = Pick<Attempt, 'usage' | 'provenance'>;
 
 const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
 
-function amounts({ answer }: Progress, worst: WorstCase, { mayReason }: RequestFacts): Amounts {
+function amounts({ answer }: Progress, worst: WorstCase, mayReason: boolean): Amounts {
   if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
   const { usage, complete, outputBytes } = answer;
   if (usage !== null && complete) return { usage, provenance: 'measured' };

@@ -138,12 +138,12 @@ describe('media', () => {
     expect(factsOf({ ...base, system: [image, pdf] }).media).toEqual(both);
   });
 
-  it('counts an image by URL or file like any other: the maximum for one image bounds it', () => {
-    const facts = withContent(
-      { type: 'image', source: { type: 'url', url: 'https://x.test/a.png', data: 'not in the body as an image' } },
-      { type: 'image', source: { type: 'file', file_id: 'file_1' } },
-    );
-    expect(facts.media).toMatchObject({ images: 2, inlineBytes: 0 });
+  it('counts an image by URL like any other: the maximum for one image bounds it', () => {
+    const facts = withContent({
+      type: 'image',
+      source: { type: 'url', url: 'https://x.test/a.png', data: 'not in the body as an image' },
+    });
+    expect(facts.media).toMatchObject({ images: 1, inlineBytes: 0 });
     expect(facts.unbounded).toEqual([]);
   });
 
@@ -162,10 +162,8 @@ describe('media', () => {
 describe('what has no bound', () => {
   it.each([
     [{ type: 'document', source: { type: 'url', url: 'https://x.test/a.pdf' } }, 'messages[0].content[0].source.url'],
-    [{ type: 'document', source: { type: 'file', file_id: 'f' } }, 'messages[0].content[0].source.file_id'],
     [{ type: 'document', source: { type: 'new' } }, 'messages[0].content[0].source'],
     [{ type: 'document' }, 'messages[0].content[0].source'],
-    [{ type: 'container_upload', file_id: 'f' }, 'messages[0].content[0].file_id'],
     [{ type: 'video' }, 'messages[0].content[0].type'],
     [{ type: ['text'], x: { type: 'video' } }, 'messages[0].content[0].type'],
     [
@@ -182,7 +180,6 @@ describe('what has no bound', () => {
     ['inference_geo', 'us', 'inference_geo'],
     ['fallbacks', 'default', 'fallbacks'],
     ['mcp_servers', [{ type: 'url', url: 'https://x.test', name: 'x' }], 'mcp_servers'],
-    ['thread', { type: 'continue', previous_message_id: 'msg_1' }, 'thread'],
     ['compaction', { type: 'summarize' }, 'compaction'],
     ['container', { skills: [{ type: 'anthropic', skill_id: 'pdf' }] }, 'container.skills'],
     ['context_management', { edits: [{ type: 'compact_20260112' }] }, 'context_management.edits[0]'],
@@ -197,7 +194,8 @@ describe('what has no bound', () => {
     ['speed', 'standard'],
     ['inference_geo', 'global'],
     ['thread', { type: 'create' }],
-    ['container', 'container_1'],
+    ['container', {}],
+    ['container', null],
     ['context_management', { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] }],
     ['thinking', { type: 'enabled', budget_tokens: 5000 }],
     ['output_config', { effort: 'high', format: { type: 'json_schema', schema: { type: 'object' } } }],
@@ -207,6 +205,41 @@ describe('what has no bound', () => {
 
   it('is a list with an end', () => {
     expect(withContent(...Array.from({ length: 1000 }, () => ({ type: 'video' }))).unbounded).toHaveLength(20);
+  });
+});
+
+describe('stored state', () => {
+  const file = { type: 'file', file_id: 'file_1' };
+  const content = 'messages[0].content[0]';
+
+  it.each([
+    [`${content}.source.file_id`, { type: 'image', source: file }],
+    [`${content}.source.file_id`, { type: 'document', source: file }],
+    [`${content}.file_id`, { type: 'container_upload', file_id: 'file_1' }],
+    [
+      `${content}.content[0].source.file_id`,
+      { type: 'tool_result', tool_use_id: 't', content: [{ type: 'image', source: file }] },
+    ],
+    [
+      `${content}.source.content[0].source.file_id`,
+      { type: 'document', source: { type: 'content', content: [{ type: 'image', source: file }] } },
+    ],
+  ])('is refused by its name: %s', (param, block) => {
+    expect(refusal({ ...base, messages: [{ role: 'user', content: [block] }] })).toEqual(['invalid_argument', param]);
+  });
+
+  it.each([
+    ['container', 'container_1', 'container'],
+    ['container', { id: 'container_1' }, 'container.id'],
+    ['container', { skills: [{ type: 'custom', skill_id: 'skill_1' }] }, 'container.skills[0]'],
+    ['thread', { type: 'continue', previous_message_id: 'msg_1' }, 'thread'],
+  ])('is refused by its name: %s %j', (name, value, param) => {
+    expect(refusal({ ...base, [name]: value })).toEqual(['invalid_argument', param]);
+  });
+
+  it('is not what tool arguments and results name', () => {
+    const use = { type: 'tool_use', id: 't', name: 'n', input: { file_id: 'f', source: file, type: 'image' } };
+    expect(withContent(use).model).toBe(base.model);
   });
 });
 

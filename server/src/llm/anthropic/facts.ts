@@ -2,6 +2,7 @@ import { BodyFields, hasLongTtl, hasOnlyTypes, nameSet, wrongType } from '../bod
 import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import type { ScannedBody } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { refuseReferences, storedState } from '../stored-state.ts';
 
 /** Content blocks whose bytes bound their tokens; what some of them hold (content, tools) is looked at too. */
 const textBlocks = nameSet(`
@@ -41,7 +42,7 @@ const fieldNames = nameSet(`
 /**
  * Reads the facts of a Messages request. Most bodies hold only types known to be text, as the scan has seen, and are not
  * parsed any further; of the others every content block and tool is looked at.
- * @throws PortcullisError invalid_argument, naming the field
+ * @throws PortcullisError invalid_argument, naming the field; for anything that refers to stored state too (decision 0011)
  */
 export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
   const fields = new BodyFields(body, scanned, fieldNames);
@@ -89,9 +90,10 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
     eachObject(fields.json('fallbacks'), 'fallbacks', ({ model }) => costs.addOtherModel(model, 'fallbacks'));
   }
   const thread = fields.json('thread');
-  if (fields.has('thread') && !(isJsonObject(thread) && thread['type'] === 'create')) costs.addUnbounded('thread');
-  const container = fields.json('container');
-  if (isJsonObject(container) && (container['skills'] ?? null) !== null) costs.addUnbounded('container.skills');
+  if (fields.has('thread') && !(isJsonObject(thread) && thread['type'] === 'create')) {
+    throw storedState('thread', 'send the whole conversation each time');
+  }
+  readContainer(fields.json('container') ?? null, costs);
   const management = fields.json('context_management');
   if (isJsonObject(management)) {
     eachObject(management['edits'], 'context_management.edits', ({ type }, path) => {
@@ -100,6 +102,19 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
   }
 }
 
+/** A new container is the request's own, and so are the skills of the vendor in it. */
+function readContainer(container: unknown, costs: CostFacts): void {
+  if (container === null) return;
+  if (!isJsonObject(container)) throw storedState('container', newContainer);
+  if ((container['id'] ?? null) !== null) throw storedState('container.id', newContainer);
+  if ((container['skills'] ?? null) !== null) costs.addUnbounded('container.skills');
+  eachObject(container['skills'], 'container.skills', ({ type }, path) => {
+    if (type !== 'anthropic') throw storedState(path, 'only skills of type "anthropic" are the same for everybody');
+  });
+}
+
+const newContainer = 'leave it out, so that the provider makes a new one';
+
 function readContent(content: unknown, path: string, costs: CostFacts): void {
   if (isJsonObject(content)) readBlock(content, path, costs);
   else eachObject(content, path, (block, at) => readBlock(block, at, costs));
@@ -107,12 +122,13 @@ function readContent(content: unknown, path: string, costs: CostFacts): void {
 
 function readBlock(block: Record<string, unknown>, path: string, costs: CostFacts): void {
   const { type, source, tool } = block;
+  refuseReferences(source, `${path}.source`);
   if (type === 'image') {
     costs.addImage(isJsonObject(source) && source['type'] === 'base64' ? source['data'] : null);
   } else if (type === 'document') {
     readDocument(source, `${path}.source`, costs);
   } else if (type === 'container_upload') {
-    costs.addUnbounded(`${path}.file_id`);
+    throw storedState(`${path}.file_id`, 'send the content itself');
   } else if (typeof type === 'string' && textBlocks.has(type)) {
     readContent(block['content'], `${path}.content`, costs);
     readContent(block['tool_changes'], `${path}.tool_changes`, costs);
@@ -129,7 +145,7 @@ function readDocument(source: unknown, path: string, costs: CostFacts): void {
   if (type === 'text') return;
   if (type === 'content') readContent(content, `${path}.content`, costs);
   else if (type === 'base64' && typeof data === 'string') costs.addDocument(data);
-  else costs.addUnbounded(type === 'url' ? `${path}.url` : type === 'file' ? `${path}.file_id` : path);
+  else costs.addUnbounded(type === 'url' ? `${path}.url` : path);
 }
 
 function readTool(tool: Record<string, unknown>, path: string, costs: CostFacts): void {

@@ -60,6 +60,7 @@ function parseDocumentSource(source: ObjectReader, type: string, losses: Losses)
     case 'content': {
       // Its division into blocks is for citations.
       const texts = parseTexts(source.any('content'), source.path('content'), losses);
+      if (texts.some(({ cache }) => cache !== undefined)) losses.hint('cache_control');
       return { kind: 'text', text: texts.map(({ text }) => text).join('\n') };
     }
     default:

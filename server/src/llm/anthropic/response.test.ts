@@ -136,6 +136,20 @@ describe('writing a Message', () => {
     }
   });
 
+  test('leaves out a call that the token limit cut, and says so: no arguments are made up that a client could use', () => {
+    const losses = new Losses('refuse', 'answer');
+    const called = (id: string, argumentsJson: string) =>
+      ({ type: 'tool_call', id, name: 'f', argumentsJson }) as const;
+    const blocks = [
+      { type: 'text', text: 'so' } as const,
+      called('whole', '{"a":1}'),
+      called('cut', '{"a":"rm -rf /tmp'),
+    ];
+    const written = JSON.parse(writeAnswer({ ...answer, blocks, stop: 'length' }, undefined, losses));
+    expect(written.content).toMatchObject([{ text: 'so' }, { id: 'whole', input: { a: 1 } }]);
+    expect([written.stop_reason, losses.names]).toEqual(['max_tokens', ['content.tool_use']]);
+  });
+
   test('shows reasoning as thinking, with the vendor’s signature or the seal of another provider as one', () => {
     const thought = (seal: Seal | null) => write({ blocks: [{ type: 'reasoning', text: 'hm', seal }] }).content;
     const thinking = (signature: string) => [{ type: 'thinking', thinking: 'hm', signature }];
@@ -144,6 +158,8 @@ describe('writing a Message', () => {
     for (const seal of [
       { dialect: 'chat', members: { signature: 'EqQB' } },
       { dialect: 'anthropic', members: { redacted: 'Emw' } },
+      // Of a gate: as it is, it would be taken for ours when it comes back.
+      { dialect: 'anthropic', members: { signature: sealToText({ dialect: 'chat', members: {} }) } },
     ] as const) {
       expect(thought(seal)).toEqual(thinking(sealToText(seal)));
     }

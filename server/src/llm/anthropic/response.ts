@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Answer, AssistantBlock, Seal, StopReason, ToolCallBlock } from '../conversation.ts';
+import type { Answer, AnswerContext, AssistantBlock, Seal, StopReason, ToolCallBlock } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
 import { argumentsError, parseArguments } from '../tool-arguments.ts';
@@ -110,13 +110,23 @@ export function parseToolUse(block: ObjectReader): Pick<ToolCallBlock, 'type' | 
 }
 
 /** @throws PortcullisError upstream_error when a tool call's arguments are not the JSON object that this dialect needs. */
-export function writeAnswer(answer: Answer): string {
+export function writeAnswer(answer: Answer, _context?: AnswerContext, losses?: Losses): string {
   return JSON.stringify({
     ...writeMessage(answer),
-    content: answer.blocks.map(writeBlock),
+    content: answer.blocks.filter((block) => !isCut(block, answer, losses)).map(writeBlock),
     ...writeStop(answer.stop, answer.stopSequence),
     usage: writeUsage(answer.usage),
   });
+}
+
+/**
+ * A call that the limit of the answer cut has no place where arguments are an object, and none that it did not have is
+ * made up for it: a client could carry it out. What was said before it, and why it ended, is the answer.
+ */
+function isCut(block: AssistantBlock, { stop }: Answer, losses: Losses | undefined): boolean {
+  if (stop !== 'length' || block.type !== 'tool_call' || parseArguments(block.argumentsJson) !== null) return false;
+  losses?.hint('content.tool_use');
+  return true;
 }
 
 /** A Message with nothing in it yet: what `message_start` carries too. */

@@ -143,6 +143,28 @@ describe('a stream of Messages events', () => {
       'a signature in a text block',
       [start, open(0, text), delta(0, { type: 'signature_delta', signature: 's' }), stop(0)],
     ],
+    [
+      'a signature outside any block',
+      [start, delta(7, { type: 'signature_delta', signature: 's' }), ...end('end_turn')],
+    ],
+    [
+      'two blocks of thinking side by side',
+      [
+        start,
+        ...[0, 1].map((at) => open(at, { type: 'thinking', thinking: '' })),
+        ...[0, 1].map(stop),
+        ...end('end_turn'),
+      ],
+    ],
+    [
+      'longer inputs of open calls than are kept',
+      [
+        start,
+        ...[0, 1].map((at) => open(at, tool({ x: 'y'.repeat(toolArgumentsCharsMax / 2) }))),
+        ...[0, 1].map(stop),
+        ...end('tool_use'),
+      ],
+    ],
     ['a delta outside any block', [start, delta(0, { type: 'text_delta', text: 'x' })]],
     ['a block before the start', [open(0, text)]],
     ['a block that begins twice', [start, open(0, text), stop(0), open(0, text)]],

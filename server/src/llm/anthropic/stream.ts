@@ -1,3 +1,4 @@
+import { toolArgumentsCharsMax } from '../../base/limits.ts';
 import type { JsonObject, Seal, StopReason } from '../conversation.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { Losses } from '../losses.ts';
@@ -22,10 +23,11 @@ class Decoder implements DecoderCore {
   usage: Usage | null = null;
   outputBytes = 0;
   readonly #losses: Losses;
-  /** Tool calls whose input no delta has brought yet, by index: what their start gave as input. */
-  readonly #startInputs = new Map<number, JsonObject | null>();
-  /** Of the open reasoning blocks, by index: told at their end, as the vendor's clients take the last one. */
-  readonly #seals = new Map<number, Seal | null>();
+  /** Tool calls whose input no delta has brought yet, by index: what their start gave as input, as JSON. */
+  readonly #startInputs = new Map<number, string | null>();
+  #heldChars = 0;
+  /** The open block of reasoning: its seal is told at its end, as the vendor's clients take the last one. */
+  #thinking: { readonly index: number; readonly seal: Seal | null } | null = null;
   /** Blocks that stay behind. */
   readonly #skipped = new Set<number>();
   #usageTotals: JsonObject = {};
@@ -117,18 +119,37 @@ class Decoder implements DecoderCore {
         yield { type: 'block_start', index, block: { kind: 'reasoning' } };
         const { text, seal } = parseThinking(block);
         if (text !== '') yield { type: 'reasoning_delta', index, text };
-        this.#seals.set(index, seal);
+        if (this.#thinking !== null) throw block.malformed('type', 'another while a block of thinking is open');
+        this.#thinking = { index, seal };
         break;
       }
       case 'tool_use': {
         const { id, name } = parseToolUse(block);
         yield { type: 'block_start', index, block: { kind: 'tool_call', id, name } };
-        this.#startInputs.set(index, block.optionalObject('input'));
+        this.#holdInput(index, block);
         break;
       }
       case null:
         this.#skipped.add(index);
     }
+  }
+
+  /** Usually the empty object: deltas bring the input, or it is that of a tool without arguments. */
+  #holdInput(index: number, block: ObjectReader): void {
+    const input = block.optionalObject('input');
+    const json = input && JSON.stringify(input);
+    this.#heldChars += json?.length ?? 0;
+    if (this.#heldChars > toolArgumentsCharsMax) {
+      throw block.malformed('input', `at most ${toolArgumentsCharsMax} characters in open calls`);
+    }
+    this.#startInputs.set(index, json);
+  }
+
+  #takeInput(index: number): string | null | undefined {
+    const json = this.#startInputs.get(index);
+    this.#heldChars -= json?.length ?? 0;
+    this.#startInputs.delete(index);
+    return json;
   }
 
   *#blockDelta(event: ObjectReader, index: number): Iterable<StreamEvent> {
@@ -143,27 +164,29 @@ class Decoder implements DecoderCore {
     } else if (type === 'input_json_delta') {
       const json = delta.optionalString('partial_json') ?? '';
       if (json === '') return;
-      this.#startInputs.delete(index);
+      this.#takeInput(index);
       yield { type: 'arguments_delta', index, json };
     } else if (type === 'thinking_delta') {
       const text = delta.optionalString('thinking') ?? '';
       if (text !== '') yield { type: 'reasoning_delta', index, text };
     } else if (type === 'signature_delta') {
-      this.#seals.set(index, signatureSeal(delta.optionalString('signature') ?? ''));
+      if (this.#thinking?.index !== index) throw event.malformed('index', 'that of the open block of thinking');
+      this.#thinking = { index, seal: signatureSeal(delta.optionalString('signature') ?? '') };
     } else if (type === 'citations_delta') this.#losses.hint('citations');
     else this.#losses.drop('delta', `is of type "${type}"`);
   }
 
   *#blockStop(index: number): Iterable<StreamEvent> {
     if (this.#skipped.delete(index)) return;
-    const input = this.#startInputs.get(index);
-    this.#startInputs.delete(index);
-    // Without deltas the input is the one that the start gave: usually the empty object of a tool without arguments.
+    const input = this.#takeInput(index);
+    // Without deltas the input is the one that the start gave.
     if (input === null) throw this.#losses.malformed('content_block.input', 'a JSON object');
-    if (input !== undefined) yield { type: 'arguments_delta', index, json: JSON.stringify(input) };
-    const seal = this.#seals.get(index) ?? null;
-    this.#seals.delete(index);
-    if (seal !== null) yield { type: 'seal', index, seal };
+    if (input !== undefined) yield { type: 'arguments_delta', index, json: input };
+    if (this.#thinking?.index === index) {
+      const { seal } = this.#thinking;
+      this.#thinking = null;
+      if (seal !== null) yield { type: 'seal', index, seal };
+    }
     yield { type: 'block_stop', index };
   }
 

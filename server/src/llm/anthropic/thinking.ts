@@ -1,6 +1,6 @@
 import type { JsonObject, ReasoningBlock, ReasoningEffort, ReasoningRequest, Seal } from '../conversation.ts';
 import type { ObjectReader } from '../object-reader.ts';
-import { sealToText } from '../seal.ts';
+import { sealFromText, sealToText } from '../seal.ts';
 
 const efforts = ['low', 'medium', 'high', 'xhigh', 'max'] as const satisfies readonly ReasoningEffort[];
 
@@ -14,11 +14,15 @@ export function redactedSeal(data: string): Seal {
   return { dialect: 'anthropic', members: { redacted: data } };
 }
 
-/** What stands for the seal in a `thinking` block that the caller gets: the vendor's own signature as it is. */
+/**
+ * What stands for the seal in a `thinking` block that the caller gets: the vendor's own signature as it is, unless it
+ * would be taken for a seal of ours when it comes back (the provider may be a gate too).
+ */
 export function signatureOf(seal: Seal | null): string {
   if (seal === null) return '';
   const { signature } = seal.members;
-  return seal.dialect === 'anthropic' && typeof signature === 'string' ? signature : sealToText(seal);
+  const native = seal.dialect === 'anthropic' && typeof signature === 'string' && sealFromText(signature) === null;
+  return native ? signature : sealToText(seal);
 }
 
 /** The block as its own provider knows it; null where the seal is not this provider's, or not what it was. */

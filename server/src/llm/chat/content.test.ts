@@ -83,15 +83,6 @@ describe('a file', () => {
     expect(write([{ type: 'document', source, title: null }])).toMatchObject([{ file: { filename: 'document.pdf' } }]);
   });
 
-  test('that lies at OpenAI is refused by name, and with leave sent without it', () => {
-    const stored = [file({ file_id: 'file-1' }), { type: 'text', text: 'x' }];
-    expect(refusalOf(() => parse(stored)).members.param).toBe('messages[0].content[0].file.file_id');
-    expect(parse(stored, {}, 'allow')).toEqual({
-      blocks: [{ type: 'text', text: 'x' }],
-      dropped: ['messages.content.file.file_id'],
-    });
-  });
-
   test('that is given by its address is read, and cannot be written', () => {
     const { blocks } = parse([file({ filename: 'a.pdf', file_data: 'https://x.test/a.pdf' })]);
     expect(blocks).toMatchObject([{ source: { kind: 'url', url: 'https://x.test/a.pdf' } }]);

@@ -1,6 +1,8 @@
-import type { CacheMark, ContentBlock, DocumentBlock, ImageBlock, TextBlock } from '../conversation.ts';
+import type { ContentBlock, DocumentBlock, ImageBlock, TextBlock } from '../conversation.ts';
+import { dataUrl, documentSourceOf, sourceOf, textDataUrl } from '../data-url.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { parseMark, writeMark } from '../openai-content.ts';
 
 /** A message's content: a string, or a list of parts. Empty text carries nothing and is left out. */
 export function parseContent(message: ObjectReader, path: string, losses: Losses): ContentBlock[] {
@@ -29,7 +31,7 @@ function parseParts(message: ObjectReader, path: string, losses: Losses): Conten
 function parsePart(json: unknown, path: string, losses: Losses): ContentBlock[] {
   const part = new ObjectReader(json, path, losses);
   const type = part.string('type');
-  const blocks = parseKnown(part, type, path, losses);
+  const blocks = parseKnown(part, type);
   if (blocks === null) {
     losses.drop(path, `is a part of type "${type}", which has no counterpart on the other side`);
     return [];
@@ -39,7 +41,7 @@ function parsePart(json: unknown, path: string, losses: Losses): ContentBlock[] 
   return blocks.map((block) => ({ ...block, ...mark }));
 }
 
-function parseKnown(part: ObjectReader, type: string, path: string, losses: Losses): ContentBlock[] | null {
+function parseKnown(part: ObjectReader, type: string): ContentBlock[] | null {
   switch (type) {
     case 'text':
     case 'refusal': {
@@ -50,7 +52,7 @@ function parseKnown(part: ObjectReader, type: string, path: string, losses: Loss
     case 'image_url':
       return [parseImage(part)];
     case 'file':
-      return parseFile(part, path, losses);
+      return [parseFile(part)];
     default:
       return null;
   }
@@ -63,64 +65,24 @@ export function textBlocks(text: string): TextBlock[] {
 function parseImage(part: ObjectReader): ImageBlock {
   const image = part.child('image_url');
   if (image === null) throw part.malformed('image_url', 'a JSON object');
-  const source = parseSource(image.string('url'));
+  const source = sourceOf(image.string('url'));
   if (source === null) throw image.malformed('url', expectedSource);
   const detail = image.optionalString('detail');
   image.close();
   return { type: 'image', source, detail };
 }
 
-function parseFile(part: ObjectReader, path: string, losses: Losses): DocumentBlock[] {
+function parseFile(part: ObjectReader): DocumentBlock {
   const file = part.child('file');
   if (file === null) throw part.malformed('file', 'a JSON object');
   const title = file.optionalString('filename');
-  if (file.any('file_id') !== undefined) {
-    losses.drop(
-      `${path}.file.file_id`,
-      'names a file that lies with another provider: send its content as "file_data"',
-    );
-    return [];
-  }
-  const source = parseSource(file.string('file_data'));
+  const source = documentSourceOf(file.string('file_data'));
   if (source === null) throw file.malformed('file_data', expectedSource);
   file.close();
-  const plain = source.kind === 'base64' && source.mediaType === plainText ? decodeText(source.data) : null;
-  return [{ type: 'document', source: plain === null ? source : { kind: 'text', text: plain }, title }];
+  return { type: 'document', source, title };
 }
 
-const plainText = 'text/plain';
 const expectedSource = 'a "data:" URL in base64, or an "https:" URL';
-
-/** A `data:` URL (RFC 2397) in base64, its parameters left out, or a web address. */
-function parseSource(url: string): ImageBlock['source'] | null {
-  if (/^https?:/i.test(url)) return { kind: 'url', url };
-  const comma = url.indexOf(',');
-  if (comma < 0) return null;
-  const [scheme, mediaType = ''] = /^data:([^;]*)(?:;.*)?;base64$/is.exec(url.slice(0, comma)) ?? [];
-  return scheme === undefined ? null : { kind: 'base64', mediaType, data: url.slice(comma + 1) };
-}
-
-/** Null for what is not UTF-8. */
-function decodeText(data: string): string | null {
-  const bytes = Buffer.from(data, 'base64');
-  const text = bytes.toString();
-  return Buffer.from(text).equals(bytes) ? text : null;
-}
-
-/** OpenAI's `prompt_cache_breakpoint`, or the `cache_control` that LiteLLM and OpenRouter take over from Anthropic. */
-export function parseMark(holder: ObjectReader): { cache?: CacheMark } {
-  const marks = [holder.child('prompt_cache_breakpoint'), holder.child('cache_control')];
-  const lifetimes = marks.flatMap((mark) => {
-    if (mark === null) return [];
-    mark.neutral('mode', 'explicit');
-    mark.neutral('type', 'ephemeral');
-    const ttl = mark.optionalString('ttl');
-    mark.close();
-    return [ttl];
-  });
-  if (lifetimes.length === 0) return {};
-  return { cache: { lifetime: lifetimes.some((ttl) => ttl === '12h' || ttl === '1h') ? 'long' : 'usual' } };
-}
 
 /** A string for one plain text, since not every server takes a list of parts; a list keeps the bounds of several. */
 export function writeContent(blocks: readonly ContentBlock[], losses: Losses): unknown {
@@ -130,18 +92,13 @@ export function writeContent(blocks: readonly ContentBlock[], losses: Losses): u
   return blocks.flatMap((block) => writePart(block, losses).map((part) => ({ ...part, ...writeMark(block.cache) })));
 }
 
-function writeMark(cache: CacheMark | undefined): object {
-  if (cache === undefined) return {};
-  return { prompt_cache_breakpoint: { mode: 'explicit', ...(cache.lifetime === 'long' && { ttl: '12h' }) } };
-}
-
 function writePart(block: ContentBlock, losses: Losses): object[] {
   switch (block.type) {
     case 'text':
       return [{ type: 'text', text: block.text }];
     case 'image': {
       const { source, detail } = block;
-      const url = source.kind === 'url' ? source.url : dataUrl(source.mediaType, source.data);
+      const url = source.kind === 'url' ? source.url : dataUrl(source);
       return [{ type: 'image_url', image_url: { url, ...(detail !== null && { detail }) } }];
     }
     default:
@@ -154,20 +111,14 @@ function writeFile({ source, title }: DocumentBlock, losses: Losses): object[] {
     case 'url':
       losses.drop('document', 'is given by its address, and the model behind this name takes its content alone');
       return [];
-    case 'text': {
-      const data = Buffer.from(source.text).toString('base64');
-      return [file(title ?? 'document.txt', dataUrl(plainText, data))];
-    }
+    case 'text':
+      return [file(title ?? 'document.txt', textDataUrl(source.text))];
     default:
-      return [file(title ?? 'document.pdf', dataUrl(source.mediaType, source.data))];
+      return [file(title ?? 'document.pdf', dataUrl(source))];
   }
 }
 
 /** OpenAI takes no content without a name. */
 function file(filename: string, data: string): object {
   return { type: 'file', file: { filename, file_data: data } };
-}
-
-function dataUrl(mediaType: string, data: string): string {
-  return `data:${mediaType};base64,${data}`;
 }

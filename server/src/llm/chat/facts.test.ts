@@ -131,16 +131,35 @@ describe('media', () => {
   });
 });
 
+describe('stored state', () => {
+  const part = (value: object) => ({ messages: [{ role: 'user', content: [value] }] });
+
+  it.each([
+    ['messages[0].content[0].file.file_id', part({ type: 'file', file: { file_id: 'file-1' } })],
+    ['messages[0].content[0].file_id', part({ type: 'file', file_id: 'file-1' })],
+    ['messages[0].content[0].file_id', part({ type: 'text', text: 'x', file_id: 'file-1' })],
+    ['messages[0].audio', { messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] }],
+    ['tools[0].vector_store_ids', { tools: [{ type: 'file_search', vector_store_ids: ['vs_1'] }] }],
+    ['extra_body.google.cached_content', { extra_body: { google: { cached_content: 'cachedContents/1' } } }],
+  ])('is refused by its name: %s', (param, change) => {
+    expect(refusal({ ...base, ...change })).toEqual(['invalid_argument', param]);
+  });
+
+  it('is not what the schema of a function names', () => {
+    const parameters = { type: 'object', properties: { file_id: { type: 'string' } } };
+    expect(factsOf({ ...base, tools: [{ type: 'function', function: { name: 'f', parameters } }] }).toolCount).toBe(1);
+  });
+});
+
 describe('what has no bound', () => {
   it.each([
-    [{ type: 'file', file: { file_id: 'file-1' } }, 'messages[0].content[0].file.file_id'],
     [{ type: 'file', file: { file_data: 'https://x.test/a.pdf' } }, 'messages[0].content[0].file.file_data'],
     [{ type: 'file', file: {} }, 'messages[0].content[0].file'],
     [{ type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' } }, 'messages[0].content[0].input_audio'],
     [{ type: 'video_url', video_url: { url: 'u' } }, 'messages[0].content[0].video_url'],
     [{ type: 'image_embeds', data: 'AAAA' }, 'messages[0].content[0].type'],
     [{ type: 7, x: { type: 'odd' } }, 'messages[0].content[0].type'],
-    [{ type: 'file', image_url: 'u', file: { file_id: 'file-1' } }, 'messages[0].content[0].file.file_id'],
+    [{ type: 'file', image_url: 'u', file: {} }, 'messages[0].content[0].file'],
     [{ type: 'video', image_url: 'u' }, 'messages[0].content[0].type'],
   ])('is named: %j', (part, field) => {
     expect(withParts(part).unbounded).toEqual([field]);
@@ -164,14 +183,6 @@ describe('what has no bound', () => {
     ['mm_processor_kwargs', { max_pixels: 9 }, 'mm_processor_kwargs'],
   ])('is named: %s %j', (name, value, field) => {
     expect(factsOf({ ...base, [name]: value }).unbounded).toEqual([field]);
-  });
-
-  it('names an earlier audio answer, whose length is not in the body', () => {
-    const messages = [
-      { role: 'assistant', audio: { id: 'audio_1' } },
-      { role: 'user', content: [{ type: 'file' }] },
-    ];
-    expect(factsOf({ ...base, messages }).unbounded).toContain('messages[0].audio');
   });
 
   it.each([

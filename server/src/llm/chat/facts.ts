@@ -4,6 +4,7 @@ import type { JsonObject } from '../conversation.ts';
 import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import { type BodyEdit, type ScannedBody, readBoolean, scanObject } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { refuseReferences, storedState } from '../stored-state.ts';
 
 /** Content parts whose bytes bound their tokens. */
 const textParts = nameSet('text refusal input_text output_text thinking reasoning');
@@ -19,6 +20,9 @@ const textBodyTypes: ReadonlySet<string> = textParts.union(
 
 /** Names under which a part may hold something that is not text, even where a lenient server lets it omit its type. */
 const mediaNames = nameSet('image_url input_audio file audio_url video_url');
+
+/** Besides those, where a message or a part may name what the provider stores. */
+const lookedAtNames: ReadonlySet<string> = mediaNames.union(nameSet('audio file_id'));
 
 /**
  * Settings that are priced by themselves or do more than one call's work, at OpenAI or at servers that speak as it does;
@@ -43,7 +47,7 @@ const fieldNames = nameSet(`
 /**
  * Reads the facts of a Chat Completions request. Most bodies hold text and functions alone, as the scan has seen, and are
  * not parsed any further; of the others every content part and tool is looked at.
- * @throws PortcullisError invalid_argument, naming the field
+ * @throws PortcullisError invalid_argument, naming the field; for anything that refers to stored state too (decision 0011)
  */
 export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
   const fields = new BodyFields(body, scanned, fieldNames);
@@ -66,7 +70,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     mayReason: fields.string('reasoning_effort') !== 'none',
   };
   readSettings(fields, costs);
-  if (!hasOnlyTypes(scanned, textBodyTypes) || scanned.sightings.keys().some((name) => mediaNames.has(name))) {
+  if (!hasOnlyTypes(scanned, textBodyTypes) || scanned.sightings.keys().some((name) => lookedAtNames.has(name))) {
     const request = JSON.parse(body.toString()) as JsonObject;
     eachObject(request['messages'], 'messages', (message, path) => readMessage(message, path, costs));
     eachObject(request['tools'], 'tools', (tool, path) => readTool(tool, path, costs));
@@ -97,11 +101,14 @@ function readSettings(fields: BodyFields, costs: CostFacts): void {
   }
 }
 
-/** What Gemini has besides OpenAI's fields: among it prompts that it keeps, and searches. */
+/** What Gemini has besides OpenAI's fields: among it prompts that it stores, and searches. */
 function readGoogle(fields: BodyFields, costs: CostFacts): void {
   const extra = fields.json('extra_body') ?? {};
   if (!isJsonObject(extra)) throw wrongType('extra_body', 'an object');
   for (const [house, settings] of Object.entries(extra)) {
+    if (isJsonObject(settings) && (settings['cached_content'] ?? null) !== null) {
+      throw storedState(`extra_body.${house}.cached_content`, 'send the content itself');
+    }
     const names = house === 'google' && isJsonObject(settings) ? Object.keys(settings) : [''];
     for (const name of names) if (!boundedGoogle.has(name)) costs.addUnbounded(`extra_body.${house}.${name}`);
   }
@@ -109,13 +116,14 @@ function readGoogle(fields: BodyFields, costs: CostFacts): void {
 
 function readMessage(message: JsonObject, path: string, costs: CostFacts): void {
   const { content, audio } = message;
-  // A reference to an earlier answer, whose length is not in the body.
-  if ((audio ?? null) !== null) costs.addUnbounded(`${path}.audio`);
+  // The name of an earlier answer.
+  if ((audio ?? null) !== null) throw storedState(`${path}.audio`, 'send what was said as text');
   if (isJsonObject(content)) readPart(content, `${path}.content`, costs);
   else eachObject(content, `${path}.content`, (part, at) => readPart(part, at, costs));
 }
 
 function readPart(part: JsonObject, path: string, costs: CostFacts): void {
+  refuseReferences(part, path);
   const type = part['type'] ?? 'text';
   if (typeof type !== 'string' || !(textParts.has(type) || mediaNames.has(type))) costs.addUnbounded(`${path}.type`);
   for (const name of mediaNames) {
@@ -133,7 +141,7 @@ function readImage(image: unknown, costs: CostFacts): void {
 
 function readFile(file: unknown, path: string, costs: CostFacts): void {
   const data = isJsonObject(file) ? file['file_data'] : null;
-  if (typeof data !== 'string') costs.addUnbounded(isJsonObject(file) && 'file_id' in file ? `${path}.file_id` : path);
+  if (typeof data !== 'string') costs.addUnbounded(path);
   else if (/^https?:/i.test(data)) costs.addUnbounded(`${path}.file_data`);
   else costs.addDocument(data);
 }
@@ -141,7 +149,9 @@ function readFile(file: unknown, path: string, costs: CostFacts): void {
 function readTool(tool: JsonObject, path: string, costs: CostFacts): void {
   const type = tool['type'] ?? 'function';
   if (typeof type !== 'string') throw wrongType(`${path}.type`, 'a string');
-  if (type !== 'function' && type !== 'custom') costs.serverTools.push({ type, maxUses: null });
+  if (type === 'function' || type === 'custom') return;
+  refuseReferences(tool, path);
+  costs.serverTools.push({ type, maxUses: null });
 }
 
 /**

@@ -10,13 +10,11 @@ import type {
 import { freeformArguments } from '../freeform-tools.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { readToolError, writeToolError } from '../openai-content.ts';
 import { TurnBuilder } from '../turn-builder.ts';
 import { extrasAt, readExtras } from './call-extras.ts';
 import { parseContent, parseTexts, textBlocks, writeContent } from './content.ts';
 import { withReasoning, writeReasoning } from './reasoning.ts';
-
-/** Chat has no flag for a failed tool call, so the first line of its result says so, to the model and to us. */
-const errorMark = '[tool error]\n';
 
 /** System and developer messages at the start are the system prompt; later ones are turns of their own. */
 export function parseMessages(body: ObjectReader, losses: Losses): Pick<Conversation, 'system' | 'turns'> {
@@ -106,10 +104,7 @@ function parseToolResult(message: ObjectReader, path: string, losses: Losses): T
     ...(cache !== undefined && { cache }),
   };
   const parts = last === undefined ? [] : [...content.slice(0, -1), unmarked(last)];
-  const [first, ...rest] = parts;
-  if (first?.type !== 'text' || !first.text.startsWith(errorMark)) return { ...result, content: parts, isError: false };
-  const text = first.text.slice(errorMark.length);
-  return { ...result, content: text === '' ? rest : [{ ...first, text }, ...rest], isError: true };
+  return { ...result, ...readToolError(parts) };
 }
 
 function unmarked({ cache: _cache, ...block }: ContentBlock): ContentBlock {
@@ -179,9 +174,7 @@ function writeToolResult(result: ToolResultBlock, losses: Losses): unknown {
   const own = result.content.filter((block) => block.type === 'text');
   const apart = own.length < result.content.length;
   const texts = own.length === 0 && apart ? textBlocks('The result is in the next message.') : own;
-  const [first, ...rest] = texts;
-  const failed: TextBlock = { ...first, type: 'text', text: errorMark + (first?.text ?? '') };
-  const content = result.isError ? [failed, ...rest] : texts;
+  const content = result.isError ? writeToolError(texts) : texts;
   if (result.cache !== undefined && content.length === 0) losses.hint('cache_control');
   const marked = apart
     ? content

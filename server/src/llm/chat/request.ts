@@ -1,22 +1,22 @@
-import { createHash } from 'node:crypto';
 import { stopSequencesMax } from '../../base/limits.ts';
-import {
-  type Conversation,
-  type OutputFormat,
-  type ReasoningRequest,
-  type Target,
-  reasoningEfforts,
-} from '../conversation.ts';
+import type { Conversation, OutputFormat, ReasoningRequest, Target } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import {
+  outputLimit,
+  parseEffort,
+  parseServiceTier,
+  parseUserName,
+  parseVerbosity,
+  writeSchema,
+  writeServiceTier,
+  writeUserName,
+} from '../openai-fields.ts';
 import { parseMessages, writeMessages } from './messages.ts';
 import { parseTools, writeTools } from './tools.ts';
 
-/** OpenAI refuses longer names of users. */
-const userCharsMax = 64;
-
-/** OpenAI demands a name for the format of the answer; where the other side has none, this one never changes. */
-const formatName = 'output';
+/** OpenAI refuses a fifth stop sequence. */
+const openAiStopsMax = 4;
 
 /**
  * Reads a Chat Completions request.
@@ -41,7 +41,7 @@ export function parseRequest(json: unknown, losses: Losses): Conversation {
     streamUsage: parseStreamUsage(body),
     user: parseUserName(body),
   };
-  leaveOut(body);
+  leaveOut(body, losses);
   body.close();
   return conversation;
 }
@@ -56,7 +56,7 @@ function refuseFunctions(body: ObjectReader): void {
 }
 
 /** The fields that may stay behind: those with the value that the other side has anyway, and those that are mere hints. */
-function leaveOut(body: ObjectReader): void {
+function leaveOut(body: ObjectReader, losses: Losses): void {
   body.neutral('n', 1);
   body.neutral('logprobs', false);
   body.neutral('top_logprobs', 0);
@@ -69,6 +69,8 @@ function leaveOut(body: ObjectReader): void {
   body.hint('prompt_cache_key');
   body.hint('prompt_cache_options');
   body.hint('prompt_cache_retention');
+  // An empty object asks for the search with all its defaults.
+  if (body.any('web_search_options') !== undefined) losses.drop(body.path('web_search_options'));
 }
 
 function parseStop(body: ObjectReader): string[] {
@@ -87,24 +89,23 @@ function parseOutputLimit(body: ObjectReader): number | null {
 }
 
 function parseReasoningEffort(body: ObjectReader): ReasoningRequest | null {
-  const asked = body.optionalString('reasoning_effort');
-  if (asked === null) return null;
-  const effort = reasoningEfforts.find((each) => each === asked);
-  if (effort === undefined) throw body.malformed('reasoning_effort', `one of ${reasoningEfforts.join(', ')}`);
-  return { effort, budgetTokens: null, show: null };
+  const effort = parseEffort(body, 'reasoning_effort');
+  return effort === null ? null : { effort, budgetTokens: null, show: null };
 }
 
 function parseOutputFormat(body: ObjectReader, losses: Losses): OutputFormat | null {
   const format = body.child('response_format');
   if (format === null) return null;
   const type = format.string('type');
-  const schema = format.child('json_schema');
   switch (type) {
     case 'text':
+      format.close();
       return null;
     case 'json_object':
+      format.close();
       return { name: null, description: null, schema: null, strict: null };
     case 'json_schema': {
+      const schema = format.child('json_schema');
       if (schema === null) throw format.malformed('json_schema', 'a JSON object');
       const parsed: OutputFormat = {
         name: schema.string('name'),
@@ -122,21 +123,6 @@ function parseOutputFormat(body: ObjectReader, losses: Losses): OutputFormat | n
   }
 }
 
-function parseVerbosity(body: ObjectReader): Conversation['verbosity'] {
-  const verbosity = body.optionalString('verbosity');
-  if (verbosity === null || verbosity === 'low' || verbosity === 'medium' || verbosity === 'high') return verbosity;
-  throw body.malformed('verbosity', '"low", "medium" or "high"');
-}
-
-/** Other tiers have other prices, or other delays, that the other side does not know. */
-function parseServiceTier(body: ObjectReader, losses: Losses): Conversation['serviceTier'] {
-  const tier = body.optionalString('service_tier');
-  if (tier === null || tier === 'auto') return tier;
-  if (tier === 'default') return 'standard';
-  losses.drop('service_tier', `asks for "${tier}", which has no counterpart on the other side`);
-  return null;
-}
-
 function parseStreamUsage(body: ObjectReader): boolean {
   const options = body.child('stream_options');
   const include = options?.optionalBoolean('include_usage') ?? false;
@@ -144,16 +130,6 @@ function parseStreamUsage(body: ObjectReader): boolean {
   options?.hint('include_obfuscation');
   options?.close();
   return include;
-}
-
-/** `user` is the older name of `safety_identifier`. */
-function parseUserName(body: ObjectReader): string | null {
-  const older = body.optionalString('user');
-  const newer = body.optionalString('safety_identifier');
-  if (older !== null && newer !== null && older !== newer) {
-    throw body.malformed('user', 'left out where "safety_identifier" says otherwise');
-  }
-  return newer ?? older;
 }
 
 /**
@@ -170,7 +146,7 @@ export function writeRequest(conversation: Conversation, target: Target, losses:
     ...writeTools(conversation, losses),
     ...(temperature !== null && { temperature }),
     ...(topP !== null && { top_p: topP }),
-    ...(stop.length > 0 && { stop }),
+    ...(stop.length > 0 && { stop: writeStop(stop, target, losses) }),
     ...(limit !== null && { max_completion_tokens: limit }),
     ...(limit !== null && target.bothOutputLimits && { max_tokens: limit }),
     ...writeReasoningEffort(conversation, losses),
@@ -186,16 +162,17 @@ export function writeRequest(conversation: Conversation, target: Target, losses:
   });
 }
 
+function writeStop(stop: readonly string[], { fourStopsOnly }: Target, losses: Losses): readonly string[] {
+  if (!fourStopsOnly || stop.length <= openAiStopsMax) return stop;
+  losses.drop('stop', `has more than ${openAiStopsMax} sequences, the most that the model behind this name takes`);
+  return stop.slice(0, openAiStopsMax);
+}
+
 /** What does not change the meaning of the answer; the usual tier is what there is without a word. */
 function leaveUncommon({ verbosity, user }: Conversation, losses: Losses): object {
   if (verbosity !== null) losses.hint('verbosity');
   if (user !== null) losses.hint('user');
   return {};
-}
-
-function outputLimit({ maxOutputTokens: asked }: Conversation, { capabilities }: Target): number | null {
-  const cap = capabilities.maxOutputTokens;
-  return asked !== null && cap !== null ? Math.min(asked, cap) : asked;
 }
 
 /** This dialect knows no budget, and no word on whether the reasoning is shown. */
@@ -209,27 +186,6 @@ function writeReasoningEffort({ reasoning }: Conversation, losses: Losses): { re
 
 function writeOutputFormat({ outputFormat }: Conversation): { response_format?: unknown } {
   if (outputFormat === null) return {};
-  const { name, description, schema, strict } = outputFormat;
-  if (schema === null) return { response_format: { type: 'json_object' } };
-  return {
-    response_format: {
-      type: 'json_schema',
-      json_schema: {
-        name: name ?? formatName,
-        ...(description !== null && { description }),
-        schema,
-        ...(strict !== null && { strict }),
-      },
-    },
-  };
-}
-
-function writeServiceTier({ serviceTier }: Conversation): { service_tier?: string } {
-  if (serviceTier === null) return {};
-  return { service_tier: serviceTier === 'standard' ? 'default' : 'auto' };
-}
-
-/** An identifier that is too long goes as its SHA-256 (64 hex digits): as opaque, as stable, as distinct. */
-function writeUserName(user: string): string {
-  return user.length <= userCharsMax ? user : createHash('sha256').update(user).digest('hex');
+  if (outputFormat.schema === null) return { response_format: { type: 'json_object' } };
+  return { response_format: { type: 'json_schema', json_schema: writeSchema(outputFormat) } };
 }

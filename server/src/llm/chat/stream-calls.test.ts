@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { toolArgumentsCharsMax, toolCallsPerAnswerMax } from '../../base/limits.ts';
 import { begin, calls, decode, delta, end, failureOf, more } from '../testing/chat-chunks.ts';
 
@@ -102,6 +102,21 @@ describe('a stream of chunks with tool calls', () => {
     expect(failureOf(decode(...many).last)).toContain(String(toolCallsPerAnswerMax));
     const long = calls(more(0, ' '.repeat(toolArgumentsCharsMax)));
     expect(failureOf(decode(calls(begin(0, 'a', '{')), long).last)).toContain(String(toolArgumentsCharsMax));
+  });
+
+  test('reads the arguments of an open call once, whatever else comes beside it', () => {
+    const parse = vi.spyOn(JSON, 'parse');
+    const open = calls(begin(0, 'a', `{"x":"${'y'.repeat(100_000)}`));
+    const beside = Array.from({ length: 200 }, (_, i) =>
+      i % 2 === 0 ? delta({ content: 'a' }) : delta({ reasoning_content: 'b' }),
+    );
+    // A server that repeats the name of a call without its id: more of the same call, as long as that is not whole.
+    const repeated = Array.from({ length: 200 }, () => calls(begin(undefined, null, 'z')));
+    const { blocks } = decode(open, ...beside, ...repeated, calls(more(undefined, '"}')), end('tool_calls'));
+    expect(blocks.filter(({ type }) => type === 'tool_call')).toHaveLength(1);
+    const read = parse.mock.calls.reduce((sum, [text]) => sum + text.length, 0);
+    parse.mockRestore();
+    expect(read).toBeLessThan(500_000);
   });
 
   test('tells of a call when its arguments begin, so that its name may come in pieces', () => {

@@ -1,9 +1,9 @@
 import { toolArgumentsCharsMax, toolCallsPerAnswerMax } from '../../base/limits.ts';
+import { ArgumentsProgress } from '../arguments-progress.ts';
 import type { Seal } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import type { ObjectReader } from '../object-reader.ts';
 import type { StreamEvent } from '../stream-events.ts';
-import { parseArguments } from '../tool-arguments.ts';
 import { readExtras } from './call-extras.ts';
 import { callId, parseArgumentsText } from './response.ts';
 
@@ -14,8 +14,7 @@ interface Call {
   idGiven: boolean;
   id: string;
   name: string;
-  /** Emptied when the call closes: nothing more may come then. */
-  argumentsJson: string;
+  readonly arguments: ArgumentsProgress;
   /** `held`: not told on yet, since more of its name may come. */
   state: 'held' | 'open' | 'closed';
 }
@@ -97,7 +96,7 @@ export class StreamCalls {
       throw part.malformed('index', `one of at most ${toolCallsPerAnswerMax} tool calls`);
     }
     const idGiven = Boolean(part.optionalString('id'));
-    const call: Call = { index, idGiven, id: callId(part), name, argumentsJson: '', state: 'held' };
+    const call: Call = { index, idGiven, id: callId(part), name, arguments: new ArgumentsProgress(), state: 'held' };
     const wireIndex = part.optionalNumber('index');
     this.#calls.push(call);
     if (wireIndex !== null) this.#byWireIndex.set(wireIndex, call);
@@ -121,7 +120,7 @@ export class StreamCalls {
     if (this.#heldChars > toolArgumentsCharsMax) {
       throw part.malformed('function.arguments', `at most ${toolArgumentsCharsMax} characters in open calls`);
     }
-    call.argumentsJson += json;
+    call.arguments.add(json);
     yield { type: 'arguments_delta', index: call.index, json };
   }
 
@@ -136,8 +135,8 @@ export class StreamCalls {
   *#close(call: Call): Iterable<StreamEvent> {
     if (call.state === 'closed') return;
     call.state = 'closed';
-    this.#heldChars -= call.argumentsJson.length;
-    call.argumentsJson = '';
+    this.#heldChars -= call.arguments.chars;
+    call.arguments.clear();
     yield { type: 'block_stop', index: call.index };
   }
 }
@@ -150,5 +149,5 @@ function* sealed(index: number, seal: Seal | null): Iterable<StreamEvent> {
 }
 
 function isComplete(call: Call): boolean {
-  return call.state === 'closed' || parseArguments(call.argumentsJson) !== null;
+  return call.state === 'closed' || call.arguments.whole;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { sealBytesMax, toolArgumentsCharsMax } from '../../base/limits.ts';
+import { sealBytesMax, toolArgumentsCharsMax, upstreamAnswerBytesMax } from '../../base/limits.ts';
 import { SseFrames } from '../../net/sse.ts';
 import type { Seal } from '../conversation.ts';
 import { Losses } from '../losses.ts';
@@ -306,6 +306,16 @@ describe('writing a stream of chunks', () => {
         { type: 'block_stop', index: 0 },
       ]);
       expect(chunks).toHaveLength(1);
+    });
+
+    test('keeps no more reasoning of an answer than an answer may be long', () => {
+      const block = (index: number): AnswerEvent[] => [
+        { type: 'block_start', index, block: { kind: 'reasoning' } },
+        { type: 'reasoning_delta', index, text: 'x'.repeat(sealBytesMax) },
+        { type: 'block_stop', index },
+      ];
+      const blocks = Array.from({ length: upstreamAnswerBytesMax / sealBytesMax + 1 }, (_, i) => block(i)).flat();
+      expect(() => chunksOf(blocks)).toThrow('longer than');
     });
 
     test('writes the call of a tool with free text whole, and counts calls in the order of writing', () => {

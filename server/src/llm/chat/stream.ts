@@ -1,5 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
-import { sealBytesMax, toolArgumentsCharsMax } from '../../base/limits.ts';
+import { sealBytesMax, toolArgumentsCharsMax, upstreamAnswerBytesMax } from '../../base/limits.ts';
 import type { Answer, AssistantBlock } from '../conversation.ts';
 import { parseExactJson } from '../exact-json.ts';
 import { freeformNames } from '../freeform-tools.ts';
@@ -184,6 +184,8 @@ class Encoder implements EncoderCore {
   readonly #kept = new Map<number, { readonly id: string; readonly name: string; argumentsJson: string }>();
   /** The answer so far, by canonical index, as far as its reasoning needs it in the end. */
   readonly #blocks = new Map<number, AssistantBlock>();
+  /** Of the reasoning and the calls that are kept. */
+  #keptChars = 0;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
@@ -245,6 +247,7 @@ class Encoder implements EncoderCore {
     if (kept === undefined) {
       return this.#delta({ tool_calls: [{ index: this.#calls.get(index), function: { arguments: json } }] });
     }
+    this.#count(json);
     kept.argumentsJson += json;
     if (kept.argumentsJson.length <= toolArgumentsCharsMax) return '';
     throw new PortcullisError(
@@ -274,7 +277,15 @@ class Encoder implements EncoderCore {
   #keep(index: number, text: string): void {
     const block = this.#blocks.get(index);
     if (block?.type !== 'reasoning' || block.text.length > sealBytesMax) return;
+    this.#count(text);
     this.#blocks.set(index, { ...block, text: block.text + text });
+  }
+
+  #count(kept: string): void {
+    this.#keptChars += kept.length;
+    if (this.#keptChars <= upstreamAnswerBytesMax) return;
+    const what = `The provider's answer is longer than ${upstreamAnswerBytesMax} characters.`;
+    throw new PortcullisError('upstream_error', what);
   }
 
   #seal({ index, seal }: Extract<AnswerEvent, { type: 'seal' }>): void {

@@ -84,11 +84,25 @@ describe('tools that are allowed', () => {
   test.each([
     ['tool_choice.allowed_tools.mode', allow('none', named('a'))],
     ['tool_choice.allowed_tools.tools[1]', allow('auto', named('a'), named('z'))],
-    ['tool_choice.allowed_tools.tools[0]', allow('auto', { type: 'mcp', server_label: 'a' })],
     ['tool_choice.allowed_tools', { tools, tool_choice: { type: 'allowed_tools' } }],
   ])('are refused by name where %s is wrong', (path, body) => {
     expect(refusalOf(() => parse(body, 'allow')).members.param).toBe(path);
   });
+});
+
+test('an allowed tool that no other dialect has is refused, or left out with leave', () => {
+  const named = { type: 'function', function: { name: 'a' } };
+  const body = {
+    tools: [fn('a')],
+    tool_choice: {
+      type: 'allowed_tools',
+      allowed_tools: { mode: 'required', tools: [{ type: 'mcp', server_label: 's' }, named] },
+    },
+  };
+  expect(refusalOf(() => parse(body)).members.param).toBe('tool_choice.allowed_tools.tools[0].type');
+  const { conversation, dropped } = parse(body, 'allow');
+  expect(conversation.toolChoice).toEqual({ mode: 'required', parallel: true });
+  expect(dropped).toEqual(['tool_choice.allowed_tools.tools.type']);
 });
 
 test('a mark on a tool is read where LiteLLM’s clients put it, and listed where it cannot be written', () => {

@@ -1,15 +1,26 @@
-import { type Conversation, type JsonObject, type Tool, type ToolChoice, defaultToolChoice } from '../conversation.ts';
-import { freeformSchema } from '../freeform-tools.ts';
+import { type Conversation, type Tool, type ToolChoice, defaultToolChoice } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader, isJsonObject } from '../object-reader.ts';
-import { parseMark } from './content.ts';
+import { parseMark } from '../openai-content.ts';
+import { freeformTool, parseAllowed, parseParameters } from '../openai-tools.ts';
 
 /** Reads the tools of a request and the choice among them. */
 export function parseTools(body: ObjectReader, losses: Losses): Pick<Conversation, 'tools' | 'toolChoice'> {
   const tools = body.list('tools').flatMap((item, i) => parseTool(item, `tools[${i}]`, losses));
   const parallel = body.optionalBoolean('parallel_tool_calls') ?? true;
   const json = body.any('tool_choice');
-  if (isJsonObject(json) && json['type'] === 'allowed_tools') return parseAllowed(json, tools, parallel, losses);
+  if (isJsonObject(json) && json['type'] === 'allowed_tools') {
+    const choice = new ObjectReader(json, 'tool_choice', losses);
+    choice.string('type');
+    const allowed = choice.child('allowed_tools');
+    if (allowed === null) throw choice.malformed('allowed_tools', 'a JSON object');
+    choice.close();
+    return parseAllowed(allowed, { tools, parallel, losses }, (tool) => {
+      const name = parseNamed(tool);
+      if (name === null) losses.drop(tool.path('type'), 'is that of a tool which has no counterpart on the other side');
+      return name;
+    });
+  }
   return { tools, toolChoice: { ...parseToolChoice(json, losses), parallel } };
 }
 
@@ -32,7 +43,7 @@ function parseFunction(tool: ObjectReader, type: string): Tool | null {
   const parsed: Tool = {
     name: fn.string('name'),
     description: fn.optionalString('description'),
-    schema: objectSchema(fn),
+    schema: parseParameters(fn),
     strict: fn.optionalBoolean('strict'),
     ...parseMark(fn),
   };
@@ -40,54 +51,31 @@ function parseFunction(tool: ObjectReader, type: string): Tool | null {
   return parsed;
 }
 
-/** A grammar for the input cannot be held to elsewhere: the model is told of it. */
 function parseCustom(tool: ObjectReader, type: string): Tool | null {
   const custom = type === 'custom' ? tool.child('custom') : null;
   if (custom === null) return null;
-  const description = [custom.optionalString('description'), parseGrammar(custom)].filter((text) => text !== null);
-  const parsed: Tool = {
-    name: custom.string('name'),
-    description: description.length === 0 ? null : description.join('\n\n'),
-    schema: freeformSchema,
-    strict: null,
-    freeform: true,
-  };
-  custom.close();
-  return parsed;
-}
-
-function parseGrammar(custom: ObjectReader): string | null {
   const format = custom.child('format');
   const grammar = format?.child('grammar') ?? null;
+  const parsed = freeformTool(custom.string('name'), custom.optionalString('description'), grammar);
+  if (grammar !== null) custom.hint('format');
+  grammar?.close();
   format?.neutral('type', 'text', 'grammar');
   format?.close();
-  if (grammar === null) return null;
-  custom.hint('format');
-  const [syntax, definition] = [grammar.string('syntax'), grammar.string('definition')];
-  grammar.close();
-  return `The input must match this ${syntax} grammar:\n${definition}`;
-}
-
-/** Arguments are always an object, so `parameters` may leave the type out, and be left out for a tool without any. */
-function objectSchema(fn: ObjectReader): JsonObject {
-  const schema = fn.optionalObject('parameters') ?? { type: 'object', properties: {} };
-  if (schema['type'] === undefined) return { type: 'object', ...schema };
-  if (schema['type'] !== 'object') throw fn.malformed('parameters', 'a JSON Schema of type "object"');
-  return schema;
+  custom.close();
+  return parsed;
 }
 
 function parseToolChoice(json: unknown, losses: Losses): ToolChoice {
   if (json === undefined) return defaultToolChoice;
   if (json === 'auto' || json === 'none' || json === 'required') return { mode: json, parallel: true };
-  const name = parseNamed(json, 'tool_choice', losses);
+  const name = parseNamed(new ObjectReader(json, 'tool_choice', losses));
   if (name !== null) return { mode: 'tool', name, parallel: true };
   losses.drop('tool_choice');
   return defaultToolChoice;
 }
 
 /** The name in `{type, function: {name}}` or `{type, custom: {name}}`; null for any other type. */
-function parseNamed(json: unknown, path: string, losses: Losses): string | null {
-  const choice = new ObjectReader(json, path, losses);
+function parseNamed(choice: ObjectReader): string | null {
   const type = choice.string('type');
   const named = type === 'function' || type === 'custom' ? choice.child(type) : null;
   if (named === null) return null;
@@ -95,31 +83,6 @@ function parseNamed(json: unknown, path: string, losses: Losses): string | null 
   named.close();
   choice.close();
   return name;
-}
-
-/** To a model that may call some of its tools alone, the others are not there. */
-function parseAllowed(
-  json: JsonObject,
-  tools: readonly Tool[],
-  parallel: boolean,
-  losses: Losses,
-): Pick<Conversation, 'tools' | 'toolChoice'> {
-  const choice = new ObjectReader(json, 'tool_choice', losses);
-  choice.string('type');
-  const allowed = choice.child('allowed_tools');
-  if (allowed === null) throw choice.malformed('allowed_tools', 'a JSON object');
-  const mode = allowed.string('mode');
-  if (mode !== 'auto' && mode !== 'required') throw allowed.malformed('mode', '"auto" or "required"');
-  const names = allowed.list('tools').map((tool, i) => {
-    const at = `tool_choice.allowed_tools.tools[${i}]`;
-    const name = parseNamed(tool, at, losses);
-    if (tools.some((each) => each.name === name)) return name;
-    throw losses.malformed(at, 'one of the request\'s "tools"');
-  });
-  allowed.close();
-  choice.close();
-  if (names.length === 0) return { tools, toolChoice: { mode: 'none', parallel } };
-  return { tools: tools.filter(({ name }) => names.includes(name)), toolChoice: { mode, parallel } };
 }
 
 /** Tools are written as functions always: not every server knows another kind. */

@@ -1,7 +1,8 @@
-import type { CacheMark, ContentBlock, DocumentBlock, ImageBlock, TextBlock } from '../conversation.ts';
+import type { ContentBlock, DocumentBlock, ImageBlock, TextBlock } from '../conversation.ts';
 import { dataUrl, documentSourceOf, sourceOf, textDataUrl } from '../data-url.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { parseMark, writeMark } from '../openai-content.ts';
 
 /** Content as a string, or as a list of parts. Empty text carries nothing and is left out. */
 export function parseContent(holder: ObjectReader, name: 'content' | 'output', losses: Losses): ContentBlock[] {
@@ -19,8 +20,8 @@ export function parseText(holder: ObjectReader, losses: Losses): TextBlock[] {
   });
 }
 
-function textBlocks(text: string, cache?: CacheMark): TextBlock[] {
-  return text === '' ? [] : [{ type: 'text', text, ...(cache && { cache }) }];
+function textBlocks(text: string, mark: Pick<TextBlock, 'cache'> = {}): TextBlock[] {
+  return text === '' ? [] : [{ type: 'text', text, ...mark }];
 }
 
 function parsePart(json: unknown, path: string, losses: Losses): ContentBlock[] {
@@ -59,35 +60,26 @@ const expectedUrl = 'a "data:" URL in base64, or an "https:" URL';
 function parseImage(part: ObjectReader): ContentBlock[] {
   const url = part.optionalString('image_url');
   const detail = part.optionalString('detail');
-  const cache = parseMark(part);
+  const mark = parseMark(part);
   part.close();
   if (url === null) return [];
   const source = sourceOf(url);
   if (source === null) throw part.malformed('image_url', expectedUrl);
-  return [{ type: 'image', source, detail, ...(cache && { cache }) }];
+  return [{ type: 'image', source, detail, ...mark }];
 }
 
 function parseFile(part: ObjectReader): ContentBlock[] {
   const data = part.optionalString('file_data');
   const url = part.optionalString('file_url');
   const title = part.optionalString('filename');
-  const cache = parseMark(part);
+  const mark = parseMark(part);
   part.hint('detail');
   part.close();
   if (data === null && url === null) return [];
+  if (data !== null && url !== null) throw part.malformed('file_url', 'left out where "file_data" is given');
   const source = documentSourceOf(data ?? url ?? '');
   if (source === null) throw part.malformed(data === null ? 'file_url' : 'file_data', expectedUrl);
-  return [{ type: 'document', source, title, ...(cache && { cache }) }];
-}
-
-/** Of the two lifetimes that OpenAI has, 30 minutes is the usual one. */
-function parseMark(part: ObjectReader): CacheMark | undefined {
-  const mark = part.child('prompt_cache_breakpoint');
-  if (mark === null) return undefined;
-  const lifetime = mark.optionalString('ttl') === '12h' ? 'long' : 'usual';
-  mark.neutral('mode', 'explicit');
-  mark.close();
-  return { lifetime };
+  return [{ type: 'document', source, title, ...mark }];
 }
 
 /** What a person, the system, or a tool shows the model. */
@@ -113,9 +105,4 @@ function writeFile({ source, title, cache }: DocumentBlock): unknown {
   // The name is how OpenAI tells what kind of file it is.
   if (source.kind === 'base64') return { ...file, filename: title ?? 'document.pdf', file_data: dataUrl(source) };
   return { ...file, filename: title ?? 'document.txt', file_data: textDataUrl(source.text) };
-}
-
-function writeMark(cache: CacheMark | undefined): object {
-  if (cache === undefined) return {};
-  return { prompt_cache_breakpoint: { mode: 'explicit', ...(cache.lifetime === 'long' && { ttl: '12h' }) } };
 }

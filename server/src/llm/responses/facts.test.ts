@@ -76,7 +76,7 @@ describe('the facts of a request', () => {
     ['reasoning.mode', { reasoning: { mode: 'pro' } }],
     ['input[0].content[0].file_url', user({ type: 'input_file', file_url: 'https://example.com/a.pdf' })],
     ['input[0].content[0].type', user({ type: 'input_audio', input_audio: {} })],
-    ['input[0].type', { input: [{ type: 'of_tomorrow', id: 'x' }] }],
+    ['input[0].type', { input: [{ type: 'of_tomorrow', id: 'x', said: 'y' }] }],
   ])('name what nothing bounds: %s', (field, change) => {
     expect(facts(change).unbounded).toEqual([field]);
   });
@@ -107,6 +107,11 @@ describe('the facts of a request', () => {
   test('see tools in groups, and those that come with an item', () => {
     const f = { type: 'function', name: 'f' };
     expect(facts({ tools: [{ type: 'namespace', name: 'n', tools: [f, f] }, f] }).toolCount).toBe(4);
+    const search = { type: 'web_search' };
+    expect(facts({ tools: [{ type: 'namespace', name: 'n', tools: [search] }] })).toMatchObject({
+      toolCount: 2,
+      serverTools: [{ type: 'web_search', maxUses: null }],
+    });
     const late = { type: 'additional_tools', role: 'developer', tools: [{ type: 'mcp', server_label: 's' }] };
     expect(facts({ input: [late] }).serverTools).toEqual([{ type: 'mcp', maxUses: null }]);
   });
@@ -124,6 +129,11 @@ describe('the facts of a request', () => {
     ['background', { background: 1 }],
     ['max_output_tokens', { max_output_tokens: 0 }],
     ['tools[0].type', { tools: [{ type: 7 }, { type: 'mcp' }] }],
+    ['tools[0].type', { tools: [{ name: 'f' }] }],
+    ['input', { input: { role: 'user', content: 'x' } }],
+    ['input', { input: [[{ type: 'input_file', file_id: 'f' }]] }],
+    ['input', { input: ['x'] }],
+    ['input', { input: 7 }],
   ])('are refused where a field has the wrong type: %s', (param, change) => {
     expect(refusalOf(() => facts(change)).members.param).toBe(param);
   });
@@ -145,6 +155,16 @@ describe('stored state', () => {
     ['input[0]', { input: [{ id: 'msg_1' }] }],
     ['input[0]', { input: [{ id: 'msg_1', type: null }] }],
     ['input[0]', { input: [{ id: 'msg_1', type: 'item_reference' }] }],
+    ['input[0]', { input: [{ id: 'msg_1', role: null }] }],
+    ['input[0]', { input: [{ id: 'msg_1', type: 'message', role: 'user', status: 'completed', content: null }] }],
+    ['input[0]', { input: [{ id: 'fc_1', type: 'function_call' }] }],
+    ['input[0]', { input: [{ id: 'ws_1', type: 'web_search_call', status: 'completed' }] }],
+    ['input[0].action.file_id', { input: [{ id: 'x', type: 'of_tomorrow', action: { file_id: 'f' } }] }],
+    ['tools[0].tunnel_id', { tools: [{ type: 'mcp', server_label: 's', tunnel_id: 't' }] }],
+    [
+      'tools[0].tools[0].vector_store_ids',
+      { tools: [{ type: 'namespace', name: 'n', tools: [{ type: 'file_search', vector_store_ids: ['v'] }] }] },
+    ],
     ['input[0]', { input: [reasoning] }],
     ['input[0]', { input: [{ ...reasoning, encrypted_content: '' }] }],
     ['input[0]', { input: [{ ...reasoning, content: [{ type: 'reasoning_text', text: 'x' }] }] }],
@@ -203,6 +223,13 @@ describe('stored state', () => {
         ],
       },
     ],
+    [
+      'an argument of a call',
+      {
+        input: [{ type: 'tool_search_call', call_id: 'c', execution: 'client', arguments: { file_id: 'f' } }],
+      },
+    ],
+    ['a connector', { tools: [{ type: 'mcp', connector_id: 'connector_dropbox', authorization: 't' }] }],
     ['null', { previous_response_id: null, conversation: null, prompt: null, store: null, background: null }],
     [
       'a parameter of a function',

@@ -1,9 +1,9 @@
-import { PortcullisError } from '../../base/errors.ts';
-import { BodyFields, hasLongTtl, hasOnlyTypes, nameSet, wrongType } from '../body-fields.ts';
+import { BodyFields, hasLongTtl, nameSet, wrongType } from '../body-fields.ts';
 import type { JsonObject } from '../conversation.ts';
 import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import type { BodyEdit, Member, ScannedBody } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { refuseReferences, storedState } from '../stored-state.ts';
 
 /** Parts whose bytes bound their tokens. */
 const textParts = nameSet('input_text output_text refusal summary_text reasoning_text');
@@ -19,21 +19,8 @@ const textItems = nameSet(`
 /** Tools whose definitions are the provider's own and that run at the client. */
 const clientTools = nameSet('local_shell apply_patch computer computer_use_preview tool_search');
 
-/** Every `type` of a body whose tools are functions and free text tools alone. */
-const plainToolTypes: ReadonlySet<string> = textParts.union(textItems).union(
-  nameSet(`
-    function custom grammar text json_schema json_object allowed_tools explicit approximate direct exec
-    object string number integer boolean array null input_image input_file computer_screenshot
-  `),
-);
-
-/** What names a thing that the provider stores for its account, and with it for every tenant of the gate. */
-const storedNames = nameSet(`
-  file_id file_ids vector_store_ids container_id skill_id comparison_response_id previous_response_id
-`);
-
-/** What callers define themselves: a name in it names nothing. */
-const ownNames = nameSet('parameters input_schema output_schema schema metadata annotations');
+/** What tells of an item only which it is. */
+const labelNames = nameSet('id type status role phase call_id namespace name');
 
 const fieldNames = nameSet(`
   model input tools stream max_output_tokens service_tier reasoning instructions moderation context_management
@@ -49,8 +36,8 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
   const fields = new BodyFields(body, scanned, fieldNames);
   const costs = new CostFacts();
   refuseStoredState(fields);
-  const input = parseMember(body, scanned, 'input');
-  const tools = hasOnlyTypes(scanned, plainToolTypes) ? [] : parseMember(body, scanned, 'tools');
+  const input = parseInput(body, scanned);
+  const tools = parseMember(body, scanned, 'tools');
   eachObject(input, 'input', (item, path) => readItem(item, path, costs));
   const nested = readTools(tools, 'tools', costs);
   readSettings(fields, costs);
@@ -79,6 +66,13 @@ function parseMember(body: Buffer, { members }: ScannedBody, name: string): unkn
   return member && (JSON.parse(body.toString('utf8', member.start, member.end)) as unknown);
 }
 
+/** Anything but a string and a list of items is not walked, so it must not pass either. */
+function parseInput(body: Buffer, scanned: ScannedBody): unknown {
+  const input = parseMember(body, scanned, 'input') ?? '';
+  if (typeof input === 'string' || (Array.isArray(input) && input.every(isJsonObject))) return input;
+  throw wrongType('input', 'a string or a list of items');
+}
+
 /** Most models reason unless told not to, and hide it. */
 function mayReason(fields: BodyFields): boolean {
   const reasoning = fields.json('reasoning');
@@ -87,39 +81,17 @@ function mayReason(fields: BodyFields): boolean {
 
 function refuseStoredState(fields: BodyFields): void {
   for (const name of ['previous_response_id', 'conversation', 'prompt']) {
-    if (fields.has(name)) throw stored(name, 'send what it stands for with the request');
+    if (fields.has(name)) throw storedState(name, 'send what it stands for with the request');
   }
-  if (fields.boolean('background')) throw stored('background', 'leave it out, and read the answer as it comes');
-  if (fields.boolean('store')) throw stored('store', 'set it to false, and send the whole conversation each time');
+  if (fields.boolean('background')) throw storedState('background', 'leave it out, and read the answer as it comes');
+  if (fields.boolean('store')) throw storedState('store', 'set it to false, and send the whole conversation each time');
   refuseReferences(fields.json('prompt_cache_options'), 'prompt_cache_options');
-}
-
-function stored(field: string, advice: string): PortcullisError {
-  return new PortcullisError(
-    'invalid_argument',
-    `The field "${field}" needs state that the provider stores, which the gate does not allow: ${advice}.`,
-    { param: field },
-  );
-}
-
-/** Refuses names of stored things, wherever they stand. */
-function refuseReferences(json: unknown, path: string): void {
-  if (Array.isArray(json)) {
-    for (const [i, each] of json.entries()) refuseReferences(each, `${path}[${i}]`);
-  } else if (isJsonObject(json)) {
-    for (const [name, value] of Object.entries(json)) {
-      if (ownNames.has(name)) continue;
-      const at = `${path}.${name}`;
-      if (storedNames.has(name) && (value ?? null) !== null) throw stored(at, 'send the content itself');
-      refuseReferences(value, at);
-    }
-  }
 }
 
 function readItem(item: JsonObject, path: string, costs: CostFacts): void {
   refuseReferences(item, path);
   const type = item['type'] ?? ('role' in item ? 'message' : 'item_reference');
-  if (isBareName(type, item)) throw stored(path, type === 'reasoning' ? reasoningAdvice : 'send the item itself');
+  if (isBareName(type, item)) throw storedState(path, type === 'reasoning' ? reasoningAdvice : 'send the item itself');
   if (typeof type !== 'string' || !textItems.has(type)) costs.addUnbounded(`${path}.type`);
   readContent(item['content'], `${path}.content`, costs);
   // What a command wrote is text that has no type.
@@ -130,12 +102,12 @@ function readItem(item: JsonObject, path: string, costs: CostFacts): void {
 const reasoningAdvice =
   'leave it out, or ask with `include: ["reasoning.encrypted_content"]` for what can be sent again';
 
-/** Whether the provider would look the item up among those that it stores. */
+/** Whether the provider would look the item up among those that it stores: the item is not sent along. */
 function isBareName(type: unknown, item: JsonObject): boolean {
   if (type === 'item_reference') return true;
-  // Reasoning that is not sent along, and images that are not.
   if (type === 'reasoning') return 'id' in item && !item['encrypted_content'];
-  return type === 'image_generation_call' && !item['result'];
+  if (type === 'image_generation_call') return !item['result'];
+  return 'id' in item && Object.keys(item).every((name) => labelNames.has(name) || item[name] === null);
 }
 
 function readContent(content: unknown, path: string, costs: CostFacts): void {
@@ -162,10 +134,13 @@ function readTools(tools: unknown, path: string, costs: CostFacts): number {
     refuseReferences(tool, at);
     const { type, model, container, environment } = tool;
     if (typeof type !== 'string') throw wrongType(`${at}.type`, 'a string');
-    if (typeof container === 'string') throw stored(`${at}.container`, 'let the provider make one, by {"type":"auto"}');
+    if (typeof container === 'string')
+      throw storedState(`${at}.container`, 'let the provider make one, by {"type":"auto"}');
     costs.addOtherModel(model, `${at}.model`);
-    if (type === 'namespace') nested += Array.isArray(tool['tools']) ? tool['tools'].length : 0;
-    else if (clientTools.has(type) || isLocalShell(type, environment)) costs.builtInTools++;
+    if (type === 'namespace') {
+      nested += Array.isArray(tool['tools']) ? tool['tools'].length : 0;
+      nested += readTools(tool['tools'], `${at}.tools`, costs);
+    } else if (clientTools.has(type) || isLocalShell(type, environment)) costs.builtInTools++;
     else if (type !== 'function' && type !== 'custom') costs.serverTools.push({ type, maxUses: null });
   });
   return nested;

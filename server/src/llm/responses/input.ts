@@ -3,20 +3,19 @@ import type {
   ContentBlock,
   Conversation,
   TextBlock,
+  Tool,
   ToolCallBlock,
   ToolResultBlock,
   Turn,
 } from '../conversation.ts';
-import { freeformArguments, freeformInput, freeformNames } from '../freeform-tools.ts';
+import { freeformArguments, freeformInput } from '../freeform-tools.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { readToolError, writeToolError } from '../openai-content.ts';
 import { TurnBuilder } from '../turn-builder.ts';
 import { parseContent, parseText, writeInput } from './content.ts';
-import { parseReasoning, writeReasoning } from './reasoning-item.ts';
+import { parseCarriedReasoning, writeReasoning } from './reasoning-item.ts';
 import { qualifiedName, splitName } from './tools.ts';
-
-/** There is no flag for a failed tool call, so the first line of its result says so, to the model and to us. */
-const errorMark = '[tool error]\n';
 
 /** An item of the input, and what kind it is. */
 interface Item {
@@ -88,7 +87,7 @@ function parseItem({ type, path, reader }: Item, system: TextBlock[], turns: Tur
       turns.toolResult(parseResult(reader, losses), path);
       break;
     case 'reasoning':
-      turns.assistant([parseReasoning(reader, losses)], path);
+      turns.assistant([parseCarriedReasoning(reader, losses)], path);
       break;
     default:
       losses.drop(path, `is an item of type "${type}", which has no counterpart on the other side`);
@@ -146,32 +145,32 @@ function parseResult(result: ObjectReader, losses: Losses): ToolResultBlock {
   result.any('name');
   result.any('namespace');
   result.neutral('caller', { type: 'direct' });
-  const [first, ...rest] = content;
-  if (first?.type !== 'text' || !first.text.startsWith(errorMark)) {
-    return { type: 'tool_result', callId, content, isError: false };
-  }
-  const text = first.text.slice(errorMark.length);
-  return { type: 'tool_result', callId, content: text === '' ? rest : [{ ...first, text }, ...rest], isError: true };
+  return { type: 'tool_result', callId, ...readToolError(content) };
 }
 
 /** The conversation as a list of items. */
 export function writeInputItems(conversation: Conversation, losses: Losses): unknown[] {
   const { system, turns } = conversation;
-  const freeform = freeformNames(conversation);
+  const tools = new Map(conversation.tools.map((tool) => [tool.name, tool]));
   /** The calls of free text tools, whose results are items of another type. */
   const freeformCalls = new Set<string>();
   return [
     ...(system.length > 0 ? [writeMessage('developer', system)] : []),
-    ...turns.flatMap((turn) => writeTurn(turn, freeform, freeformCalls, losses)),
+    ...turns.flatMap((turn) => writeTurn(turn, tools, freeformCalls, losses)),
   ];
 }
 
-function writeTurn(turn: Turn, freeform: ReadonlySet<string>, freeformCalls: Set<string>, losses: Losses): unknown[] {
+function writeTurn(
+  turn: Turn,
+  tools: ReadonlyMap<string, Tool>,
+  freeformCalls: Set<string>,
+  losses: Losses,
+): unknown[] {
   switch (turn.role) {
     case 'system':
       return [writeMessage('developer', turn.blocks)];
     case 'assistant':
-      return turn.blocks.map((block) => writeSaid(block, freeform, freeformCalls, losses));
+      return turn.blocks.map((block) => writeSaid(block, tools, freeformCalls, losses));
     default: {
       const results = turn.blocks.filter((block) => block.type === 'tool_result');
       const content = turn.blocks.filter((block) => block.type !== 'tool_result');
@@ -187,7 +186,7 @@ function writeMessage(role: 'developer' | 'user', blocks: readonly ContentBlock[
 
 function writeSaid(
   block: AssistantBlock,
-  freeform: ReadonlySet<string>,
+  tools: ReadonlyMap<string, Tool>,
   freeformCalls: Set<string>,
   losses: Losses,
 ): unknown {
@@ -199,10 +198,11 @@ function writeSaid(
     return { type: 'message', role: 'assistant', content };
   }
   const { id, name, argumentsJson } = block;
-  if (!freeform.has(name))
-    return { type: 'function_call', call_id: id, ...splitName({ name }), arguments: argumentsJson };
+  const tool = tools.get(name);
+  const call = { call_id: id, ...splitName(tool ?? { name }) };
+  if (!tool?.freeform) return { type: 'function_call', ...call, arguments: argumentsJson };
   freeformCalls.add(id);
-  return { type: 'custom_tool_call', call_id: id, name, input: freeformInput(argumentsJson) };
+  return { type: 'custom_tool_call', ...call, input: freeformInput(argumentsJson) };
 }
 
 function writeResult(
@@ -214,14 +214,8 @@ function writeResult(
   return {
     type: freeformCalls.has(callId) ? 'custom_tool_call_output' : 'function_call_output',
     call_id: callId,
-    output: writeOutput(isError ? marked(content) : content),
+    output: writeOutput(isError ? writeToolError(content) : content),
   };
-}
-
-function marked(content: readonly ContentBlock[]): readonly ContentBlock[] {
-  const [first, ...rest] = content;
-  if (first?.type === 'text') return [{ ...first, text: errorMark + first.text }, ...rest];
-  return [{ type: 'text', text: errorMark }, ...content];
 }
 
 /** A string for one text, since not every server takes a list. */

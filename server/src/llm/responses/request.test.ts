@@ -82,6 +82,8 @@ describe('a request for a response', () => {
     ['truncation', { truncation: 'auto' }],
     ['max_tool_calls', { max_tool_calls: 3 }],
     ['stream_options', { stream_options: { include_obfuscation: false } }],
+    ['reasoning.summary', { reasoning: { summary: 'detailed' } }],
+    ['reasoning.summary', { reasoning: { generate_summary: 'concise' } }],
     ['reasoning.context', { reasoning: { context: 'all_turns' } }],
     ['tools.web_search', { tools: [{ type: 'web_search', external_web_access: false }] }],
   ])('loses a mere hint and says so: %s', (name, change) => {
@@ -100,6 +102,8 @@ describe('a request for a response', () => {
     ['tool_choice', { tool_choice: { type: 'file_search' } }],
     ['tools[0].type', { tools: [{ type: 'local_shell' }] }],
     ['input[0]', { input: [{ type: 'compaction', encrypted_content: 'x' }] }],
+    ['text.format.schema', { text: { format: { type: 'json_object', schema: { type: 'object' } } } }],
+    ['text.format.name', { text: { format: { type: 'text', name: 'n' } } }],
     ['future', { future: 1 }],
   ])('is refused by the name of what has no counterpart, or loses it where that is allowed: %s', (param, change) => {
     expect(refusalOf(() => parse(change))).toMatchObject({ code: 'invalid_argument', members: { param } });
@@ -114,6 +118,20 @@ describe('a request for a response', () => {
     ['input[0].role', { input: [{ role: 'robot', content: 'x' }] }],
     ['max_output_tokens', { max_output_tokens: 0 }],
     ['reasoning.effort', { reasoning: { effort: 'huge' } }],
+    ['reasoning.summary', { reasoning: { summary: 'endless' } }],
+    ['reasoning.generate_summary', { reasoning: { summary: 'auto', generate_summary: 'detailed' } }],
+    ['user', { user: 'a', safety_identifier: 'b' }],
+    [
+      'input[0].content[0].file_url',
+      {
+        input: [
+          {
+            role: 'user',
+            content: [{ type: 'input_file', file_data: 'data:text/plain;base64,eA==', file_url: 'https://x.test' }],
+          },
+        ],
+      },
+    ],
     ['text.verbosity', { text: { verbosity: 'loud' } }],
     ['text.format.type', { text: { format: { type: 'xml' } } }],
     ['tools[0].parameters', { tools: [{ type: 'function', name: 'f', parameters: { type: 'string' } }] }],

@@ -1,20 +1,23 @@
-import { createHash } from 'node:crypto';
 import type { Conversation, OutputFormat, ReasoningRequest, Target } from '../conversation.ts';
-import { reasoningEfforts } from '../conversation.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import {
+  outputLimit,
+  parseEffort,
+  parseServiceTier,
+  parseUserName,
+  parseVerbosity,
+  renamedString,
+  writeSchema,
+  writeServiceTier,
+  writeUserName,
+} from '../openai-fields.ts';
 import { parseInput, writeInputItems } from './input.ts';
 import { parseTools, parseToolChoice, writeToolChoice, writeTools } from './tools.ts';
-
-/** OpenAI refuses longer names of users. */
-const userCharsMax = 64;
 
 /** The one thing to include that is the gate's to give. */
 const encryptedReasoning = 'reasoning.encrypted_content';
 const includesMax = 16;
-
-/** Where OpenAI demands a name for a schema and the caller's dialect has none. */
-const formatName = 'output';
 
 /**
  * Reads a request for a response. What refers to stored state was refused before (`facts.ts`).
@@ -63,12 +66,13 @@ function leaveOut(body: ObjectReader): void {
 function parseReasoningRequest(body: ObjectReader): ReasoningRequest | null {
   const reasoning = body.child('reasoning');
   if (reasoning === null) return null;
-  const said = reasoning.optionalString('effort');
-  const effort = reasoningEfforts.find((each) => each === said) ?? null;
-  if (said !== null && effort === null) throw reasoning.malformed('effort', `one of ${reasoningEfforts.join(', ')}`);
-  // The older name of `summary`.
-  const summary = reasoning.optionalString('summary') ?? reasoning.optionalString('generate_summary');
-  reasoning.any('generate_summary');
+  const effort = parseEffort(reasoning, 'effort');
+  const summary = renamedString(reasoning, 'summary', 'generate_summary');
+  // Elsewhere there is no word for its length.
+  if (summary === 'concise' || summary === 'detailed') reasoning.hint('summary');
+  else if (summary !== null && summary !== 'auto') {
+    throw reasoning.malformed('summary', '"auto", "concise" or "detailed"');
+  }
   reasoning.neutral('mode', 'standard');
   reasoning.hint('context');
   reasoning.close();
@@ -78,10 +82,7 @@ function parseReasoningRequest(body: ObjectReader): ReasoningRequest | null {
 
 function parseText(body: ObjectReader): Pick<Conversation, 'outputFormat' | 'verbosity'> {
   const text = body.child('text');
-  const verbosities = ['low', 'medium', 'high'] as const;
-  const said = text?.optionalString('verbosity') ?? null;
-  const verbosity = verbosities.find((each) => each === said) ?? null;
-  if (said !== null && verbosity === null) throw body.malformed('text.verbosity', `one of ${verbosities.join(', ')}`);
+  const verbosity = text && parseVerbosity(text);
   const outputFormat = parseFormat(text?.child('format') ?? null);
   text?.close();
   return { outputFormat, verbosity };
@@ -90,38 +91,27 @@ function parseText(body: ObjectReader): Pick<Conversation, 'outputFormat' | 'ver
 function parseFormat(format: ObjectReader | null): OutputFormat | null {
   if (format === null) return null;
   const type = format.string('type');
-  const parsed: OutputFormat = {
-    name: format.optionalString('name'),
-    description: format.optionalString('description'),
-    schema: format.optionalObject('schema'),
-    strict: format.optionalBoolean('strict'),
-  };
-  format.close();
   switch (type) {
     case 'text':
+      format.close();
       return null;
     case 'json_object':
-      return { ...parsed, schema: null };
-    case 'json_schema':
+      format.close();
+      return { name: null, description: null, schema: null, strict: null };
+    case 'json_schema': {
+      const parsed: OutputFormat = {
+        name: format.optionalString('name'),
+        description: format.optionalString('description'),
+        schema: format.optionalObject('schema'),
+        strict: format.optionalBoolean('strict'),
+      };
       if (parsed.schema === null) throw format.malformed('schema', 'a JSON Schema');
+      format.close();
       return parsed;
+    }
     default:
       throw format.malformed('type', '"text", "json_object" or "json_schema"');
   }
-}
-
-function parseServiceTier(body: ObjectReader, losses: Losses): Conversation['serviceTier'] {
-  const tier = body.optionalString('service_tier');
-  if (tier === null || tier === 'auto') return tier;
-  if (tier === 'default') return 'standard';
-  losses.drop('service_tier', `asks for "${tier}", which has no counterpart on the other side`);
-  return null;
-}
-
-/** `user` is the older name of `safety_identifier`. */
-function parseUserName(body: ObjectReader): string | null {
-  const older = body.optionalString('user');
-  return body.optionalString('safety_identifier') ?? older;
 }
 
 /** Encrypted reasoning is always there. What else can be included is of tools and settings that only OpenAI has. */
@@ -146,7 +136,7 @@ function parseCacheOptions(body: ObjectReader): void {
  * form, so that it can come back with the conversation.
  */
 export function writeRequest(conversation: Conversation, target: Target, losses: Losses): string {
-  const { temperature, topP, stop, tools, toolChoice, stream, user, serviceTier } = conversation;
+  const { temperature, topP, stop, tools, toolChoice, stream, user } = conversation;
   const limit = outputLimit(conversation, target);
   if (stop.length > 0) losses.drop('stop', 'has no counterpart in the Responses API');
   return JSON.stringify({
@@ -161,18 +151,14 @@ export function writeRequest(conversation: Conversation, target: Target, losses:
     ...(temperature !== null && { temperature }),
     ...(topP !== null && { top_p: topP }),
     ...(limit !== null && { max_output_tokens: limit }),
-    ...(serviceTier !== null && { service_tier: serviceTier === 'standard' ? 'default' : serviceTier }),
+    ...writeServiceTier(conversation),
     ...(user !== null && { safety_identifier: writeUserName(user) }),
     store: false,
     ...(stream && { stream }),
   });
 }
 
-function outputLimit({ maxOutputTokens: asked }: Conversation, { capabilities }: Target): number | null {
-  const cap = capabilities.maxOutputTokens;
-  return asked !== null && cap !== null ? Math.min(asked, cap) : asked;
-}
-
+/** Without a word of it nothing is shown. */
 export function writeReasoningRequest(reasoning: ReasoningRequest | null): { reasoning?: object } {
   const { effort = null, show = null } = reasoning ?? {};
   if (effort === null && show !== true) return {};
@@ -183,24 +169,13 @@ export function writeText({ outputFormat, verbosity }: Conversation): { text?: o
   if (outputFormat === null && verbosity === null) return {};
   return {
     text: {
-      ...(outputFormat !== null && { format: writeFormat(outputFormat) }),
+      ...(outputFormat !== null && {
+        format:
+          outputFormat.schema === null
+            ? { type: 'json_object' }
+            : { type: 'json_schema', ...writeSchema(outputFormat) },
+      }),
       ...(verbosity !== null && { verbosity }),
     },
   };
-}
-
-function writeFormat({ name, description, schema, strict }: OutputFormat): object {
-  if (schema === null) return { type: 'json_object' };
-  return {
-    type: 'json_schema',
-    name: name ?? formatName,
-    ...(description !== null && { description }),
-    schema,
-    ...(strict !== null && { strict }),
-  };
-}
-
-/** An identifier that is too long goes as its SHA-256 (64 hex digits): as opaque, as stable, as distinct. */
-function writeUserName(user: string): string {
-  return user.length <= userCharsMax ? user : createHash('sha256').update(user).digest('hex');
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Answer } from '../conversation.ts';
 import { Losses } from '../losses.ts';
-import { sealFromText } from '../seal.ts';
+import { sealFromText, sealToText } from '../seal.ts';
 import { aConversation } from '../testing/conversations.ts';
 import { refusalOf } from '../testing/refusal.ts';
 import { noUsage } from '../usage.ts';
@@ -174,6 +174,13 @@ describe('a response that is written', () => {
         arguments: '{"input":"x"}',
       },
     ]);
+  });
+
+  test('keeps encrypted content that looks like a seal of ours: its provider is a gate too', () => {
+    const encrypted_content = sealToText({ dialect: 'anthropic', members: { signature: 's' } });
+    const { blocks } = parse({ output: [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content }] });
+    const members = { id: 'rs_1', encrypted_content };
+    expect(blocks).toEqual([{ type: 'reasoning', text: '', seal: { dialect: 'responses', members } }]);
   });
 
   test("carries another provider's seal as encrypted content", () => {

@@ -76,15 +76,15 @@ export function parseCall(
 }
 
 /**
- * Reads why a response ended.
+ * Reads why a response ended. `status` is what else is known of that, where it does not say.
  * @throws PortcullisError what the provider says of a failed one; upstream_error for one that did not end
  */
 export function parseStop(
   response: ObjectReader,
-  seen: { readonly called: boolean; readonly refused: boolean },
+  seen: { readonly called: boolean; readonly refused: boolean; readonly status?: 'completed' | 'incomplete' },
   losses: Losses,
 ): StopReason {
-  switch (response.optionalString('status') ?? 'completed') {
+  switch (response.optionalString('status') ?? seen.status ?? 'completed') {
     case 'completed':
       return seen.refused ? 'refusal' : seen.called ? 'tool' : 'end';
     case 'incomplete':

@@ -5,6 +5,7 @@ import type { AnswerEvent, StreamEvent } from '../stream-events.ts';
 import { aConversation } from '../testing/conversations.ts';
 import { readResponsesStream } from '../testing/responses-grammar.ts';
 import { eventsIn } from '../testing/sse-text.ts';
+import { blocksOf } from '../testing/stream-content.ts';
 import { createDecoder, createEncoder } from './stream.ts';
 
 type Event = { type: string; [member: string]: unknown };
@@ -168,6 +169,36 @@ describe('a stream that a provider sends', () => {
       { type: 'arguments_delta', index: 4, json: '{"input":"x"}' },
     ]);
     expect(events.at(-1)).toEqual(finish('refusal'));
+  });
+
+  test('may tell everything at its end alone', () => {
+    const content = [{ type: 'output_text', text: 'a' }];
+    const output = [{ ...message, content }, call('x', { arguments: '{}' })];
+    const end = { type: 'response.completed', response: { ...completed().response, model: 'm', output } };
+    const whole = decode([end]);
+    expect(whole[0]).toEqual(start);
+    expect(blocksOf(whole)).toEqual([
+      { type: 'text', text: 'a' },
+      { type: 'tool_call', id: 'x', name: 'f', argumentsJson: '{}' },
+    ]);
+    expect(whole.at(-1)).toEqual(finish('tool'));
+    expect(blocksOf(decode([created, added(0, message), end]))).toEqual(blocksOf(whole));
+    // What was said already is not said again.
+    const streamed = [created, done(0, { ...message, content }), done(1, call('x', { arguments: '{}' })), end];
+    expect(blocksOf(decode(streamed))).toEqual(blocksOf(whole));
+  });
+
+  test('is incomplete by the name of its last event, where that says no more', () => {
+    const events = [created, added(0, call('x')), { type: 'response.incomplete', response: { id: 'resp_1' } }];
+    expect(decode(events).at(-1)).toEqual(finish('length'));
+  });
+
+  test('leaves no arguments broken where free text was not said to be done', () => {
+    const item = { type: 'custom_tool_call', call_id: 'c', name: 'patch', input: '' };
+    const delta = { type: 'response.custom_tool_call_input.delta', output_index: 0, delta: 'abc' };
+    expect(blocksOf(decode([created, added(0, item), delta, completed()]))).toEqual([
+      { type: 'tool_call', id: 'c', name: 'patch', argumentsJson: '{"input":"abc"}' },
+    ]);
   });
 
   test.each([

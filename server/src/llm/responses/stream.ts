@@ -69,11 +69,12 @@ class Decoder implements DecoderCore {
     const kind = deltas.get(type);
     if (kind !== undefined) yield* this.#delta(json, kind[0], kind[1], type === 'response.refusal.delta');
     else if (type === 'error') throw providerError('responses', JSON.parse(data));
-    else if (type === 'response.output_item.added') yield* this.#added(json);
-    else if (type === 'response.output_item.done') yield* this.#done(json);
+    else if (type === 'response.output_item.added') yield* this.#added(outputIndex(json), json.any('item'));
+    else if (type === 'response.output_item.done') yield* this.#done(outputIndex(json), json.any('item'));
     else if (type === 'response.created') this.#readHead(json);
     else if (type === 'response.failed') throw providerError('responses', JSON.parse(data));
-    else if (type === 'response.completed' || type === 'response.incomplete') yield* this.#ended(json);
+    else if (type === 'response.completed') yield* this.#ended(json, 'completed');
+    else if (type === 'response.incomplete') yield* this.#ended(json, 'incomplete');
     // All others repeat what came, or tell of work that is under way.
   }
 
@@ -92,7 +93,8 @@ class Decoder implements DecoderCore {
 
   #readHead(event: ObjectReader): void {
     const response = event.child('response');
-    this.#head = { id: response?.optionalString('id') ?? '', model: response?.optionalString('model') ?? '' };
+    const { id, model } = this.#head;
+    this.#head = { id: response?.optionalString('id') ?? id, model: response?.optionalString('model') ?? model };
   }
 
   /** The provider may still refuse after it named the response, so the answer starts with what is said first. */
@@ -102,8 +104,8 @@ class Decoder implements DecoderCore {
     yield { type: 'start', ...this.#head, usage: null };
   }
 
-  *#added(event: ObjectReader): Iterable<StreamEvent> {
-    const item = new ObjectReader(event.any('item'), 'item', this.#losses);
+  *#added(at: number, json: unknown): Iterable<StreamEvent> {
+    const item = new ObjectReader(json, 'item', this.#losses);
     const type = item.string('type');
     const kind = kinds.get(type);
     if (kind === undefined) {
@@ -111,7 +113,7 @@ class Decoder implements DecoderCore {
       return;
     }
     const freeform = type === 'custom_tool_call';
-    const added = this.#remember(outputIndex(event), { kind, freeform, index: null, part: 0, streamed: false });
+    const added = this.#remember(at, { kind, freeform, index: null, part: 0, streamed: false });
     if (kind !== 'tool_call') return;
     if (++this.#calls > toolCallsPerAnswerMax)
       throw item.malformed('type', `one of at most ${toolCallsPerAnswerMax} tool calls`);
@@ -172,17 +174,16 @@ class Decoder implements DecoderCore {
 
   *#close(item: Item): Iterable<StreamEvent> {
     if (item.index === null) return;
+    if (item.freeform && item.streamed) yield { type: 'arguments_delta', index: item.index, json: '"}' };
     yield { type: 'block_stop', index: item.index };
     item.index = null;
   }
 
-  *#done(event: ObjectReader): Iterable<StreamEvent> {
-    const at = outputIndex(event);
-    const json = event.any('item');
+  *#done(at: number, json: unknown): Iterable<StreamEvent> {
     const reader = new ObjectReader(json, 'item', this.#losses);
     let item = this.#items.get(at);
     if (item === undefined) {
-      yield* this.#added(event);
+      yield* this.#added(at, json);
       item = this.#items.get(at);
       if (item === undefined) return;
     }
@@ -191,7 +192,7 @@ class Decoder implements DecoderCore {
     this.#refused ||= refused;
     if (!item.streamed) {
       for (const [part, block] of blocks.entries()) yield* this.#unstreamed(item, block, part);
-    } else if (item.freeform && item.index !== null) yield { type: 'arguments_delta', index: item.index, json: '"}' };
+    }
     if (item.kind === 'reasoning') yield* this.#seal(item, new ObjectReader(json, 'item', this.#losses));
     yield* this.#close(item);
   }
@@ -213,12 +214,17 @@ class Decoder implements DecoderCore {
     if (item.index !== null) yield { type: 'seal', index: item.index, seal };
   }
 
-  *#ended(event: ObjectReader): Iterable<StreamEvent> {
+  *#ended(event: ObjectReader, status: 'completed' | 'incomplete'): Iterable<StreamEvent> {
     const response = new ObjectReader(event.any('response'), 'response', this.#losses);
     this.usage = usageOf(response.any('usage'));
+    // Some servers tell all that was said at the end only.
+    if (!this.#started) {
+      this.#readHead(event);
+      for (const [at, item] of response.list('output').entries()) yield* this.#done(at, item);
+    }
     yield* this.#start();
     for (const item of this.#items.values()) yield* this.#close(item);
-    const seen = { called: this.#calls > 0, refused: this.#refused };
+    const seen = { called: this.#calls > 0, refused: this.#refused, status };
     yield { type: 'finish', stop: parseStop(response, seen, this.#losses), stopSequence: null, usage: this.usage };
   }
 }

@@ -4,6 +4,7 @@ import type { Conversation } from '../conversation.ts';
 import { freeformSchema } from '../freeform-tools.ts';
 import { Losses } from '../losses.ts';
 import { aConversation } from '../testing/conversations.ts';
+import { refusalOf } from '../testing/refusal.ts';
 import { parseRequest, writeRequest } from './request.ts';
 
 const parse = (rest: object, losses = new Losses('refuse')) =>
@@ -98,6 +99,26 @@ describe('the choice of a tool', () => {
     const parsed = parse({ tools, tool_choice: choice });
     expect(parsed.tools.map(({ name }) => name)).toEqual(['patch', 'crm.find']);
     expect(parsed.toolChoice).toEqual({ mode: 'required', parallel: true });
+  });
+
+  const allow = (mode: string, ...allowed: object[]) => ({
+    tools,
+    tool_choice: { type: 'allowed_tools', mode, tools: allowed },
+  });
+
+  test('among none is none', () => {
+    expect(parse(allow('auto')).toolChoice.mode).toBe('none');
+    expect(parse(allow('auto', { type: 'web_search' })).toolChoice.mode).toBe('none');
+  });
+
+  test.each([
+    ['tool_choice.mode', allow('none', { type: 'custom', name: 'patch' })],
+    ['tool_choice.tools[1]', allow('auto', { type: 'custom', name: 'patch' }, { type: 'function', name: 'z' })],
+    ['tool_choice.tools[0].type', allow('auto', { type: 'file_search' })],
+    ['tool_choice.tools[0].more', allow('auto', { type: 'custom', name: 'patch', more: 1 })],
+    ['tool_choice.more', { tools, tool_choice: { ...allow('auto').tool_choice, more: 1 } }],
+  ])('among some is refused by name where %s is wrong', (param, body) => {
+    expect(refusalOf(() => parse(body)).members.param).toBe(param);
   });
 });
 

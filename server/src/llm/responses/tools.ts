@@ -1,8 +1,8 @@
-import type { Conversation, JsonObject, Tool, ToolChoice } from '../conversation.ts';
+import type { Conversation, Tool, ToolChoice } from '../conversation.ts';
 import { defaultToolChoice } from '../conversation.ts';
-import { freeformSchema } from '../freeform-tools.ts';
 import type { Losses } from '../losses.ts';
 import { ObjectReader } from '../object-reader.ts';
+import { freeformTool, parseAllowed, parseParameters } from '../openai-tools.ts';
 
 /** Tools that the provider runs and that only add to what the model may know: without them it answers all the same. */
 const optionalTools = new Set([
@@ -34,8 +34,10 @@ function parseTool(tool: ObjectReader, namespace: string | null, losses: Losses)
       if (namespace === null) return parseNamespace(tool, losses);
       throw tool.malformed('type', '"function" or "custom" in a namespace');
     default:
-      if (optionalTools.has(type)) losses.hint(`tools.${type}`);
-      else losses.drop(tool.path('type'), `is "${type}", a tool which has no counterpart on the other side`);
+      if (optionalTools.has(type)) {
+        losses.hint(`tools.${type}`);
+        tool.hint('filters');
+      } else losses.drop(tool.path('type'), `is "${type}", a tool which has no counterpart on the other side`);
       return [];
   }
 }
@@ -55,7 +57,7 @@ function parseFunction(tool: ObjectReader, namespace: string | null): Tool {
   const parsed: Tool = {
     name: qualifiedName(namespace, tool.string('name')),
     description: tool.optionalString('description'),
-    schema: objectSchema(tool),
+    schema: parseParameters(tool),
     strict: tool.optionalBoolean('strict'),
     ...(namespace !== null && { namespace }),
   };
@@ -64,34 +66,15 @@ function parseFunction(tool: ObjectReader, namespace: string | null): Tool {
   return parsed;
 }
 
-/** Arguments are always an object, so `parameters` may leave the type out, and be left out for a tool without any. */
-function objectSchema(tool: ObjectReader): JsonObject {
-  const schema = tool.optionalObject('parameters') ?? { type: 'object', properties: {} };
-  if (schema['type'] === undefined) return { type: 'object', ...schema };
-  if (schema['type'] !== 'object') throw tool.malformed('parameters', 'a JSON Schema of type "object"');
-  return schema;
-}
-
-/** The grammar of its input cannot be enforced elsewhere; the model is told of it. */
 function parseCustom(tool: ObjectReader, namespace: string | null, losses: Losses): Tool {
-  const description = tool.optionalString('description') ?? '';
   const format = tool.child('format');
   const grammar = format?.string('type') === 'grammar' ? format : null;
-  const rule =
-    grammar && `The input must match this ${grammar.string('syntax')} grammar:\n${grammar.string('definition')}`;
-  if (rule !== null) losses.hint('tools.format');
+  const name = qualifiedName(namespace, tool.string('name'));
+  const parsed = freeformTool(name, tool.optionalString('description'), grammar);
+  if (grammar !== null) losses.hint('tools.format');
   format?.close();
-  const told = [description, rule ?? ''].filter((text) => text !== '').join('\n\n');
-  const parsed: Tool = {
-    name: qualifiedName(namespace, tool.string('name')),
-    description: told === '' ? null : told,
-    schema: freeformSchema,
-    strict: null,
-    freeform: true,
-    ...(namespace !== null && { namespace }),
-  };
   closeTool(tool);
-  return parsed;
+  return { ...parsed, ...(namespace !== null && { namespace }) };
 }
 
 function closeTool(tool: ObjectReader): void {
@@ -116,29 +99,29 @@ export function parseToolChoice(
   const type = choice.string('type');
   switch (type) {
     case 'function':
-    case 'custom': {
-      const name = qualifiedName(choice.optionalString('namespace'), choice.string('name'));
-      choice.close();
-      return { tools, toolChoice: { mode: 'tool', name, parallel } };
-    }
-    case 'allowed_tools': {
-      const mode = choice.string('mode') === 'required' ? 'required' : 'auto';
-      const allowed = parseAllowed(choice, losses);
-      choice.close();
-      return { tools: tools.filter(({ name }) => allowed.has(name)), toolChoice: { mode, parallel } };
-    }
+    case 'custom':
+      return { tools, toolChoice: { mode: 'tool', name: parseName(choice), parallel } };
+    case 'allowed_tools':
+      return parseAllowed(choice, { tools, parallel, losses }, (tool) => parseAllowedName(tool, losses));
     default:
       losses.drop('tool_choice', `is of type "${type}", which has no counterpart on the other side`);
       return { tools, toolChoice: { ...defaultToolChoice, parallel } };
   }
 }
 
-function parseAllowed(choice: ObjectReader, losses: Losses): ReadonlySet<string> {
-  const names = choice.list('tools').map((json, i) => {
-    const tool = new ObjectReader(json, choice.path(`tools[${i}]`), losses);
-    return qualifiedName(tool.optionalString('namespace'), tool.optionalString('name') ?? '');
-  });
-  return new Set(names);
+function parseName(choice: ObjectReader): string {
+  const name = qualifiedName(choice.optionalString('namespace'), choice.string('name'));
+  choice.close();
+  return name;
+}
+
+/** Null for a tool that the provider runs, which `parseTool` left out. */
+function parseAllowedName(tool: ObjectReader, losses: Losses): string | null {
+  const type = tool.string('type');
+  if (type === 'function' || type === 'custom') return parseName(tool);
+  if (optionalTools.has(type)) losses.hint(`tool_choice.tools.${type}`);
+  else losses.drop(tool.path('type'), `is "${type}", a tool which has no counterpart on the other side`);
+  return null;
 }
 
 /** Tools as the request and the answer list them, those of a namespace together. */

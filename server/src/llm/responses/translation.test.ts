@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fullCapabilities } from '../capabilities.ts';
 import type { AssistantBlock } from '../conversation.ts';
@@ -156,3 +157,63 @@ test.each(['anthropic', 'chat'] as const)(
 function toolsOf(body: object): object[] {
   return 'tools' in body ? (body.tools as object[]) : [];
 }
+
+interface Named {
+  readonly namespace?: string;
+  readonly name: string;
+}
+
+const named = ({ namespace, name }: Named): Named => ({ ...(namespace !== undefined && { namespace }), name });
+const canonical = ({ namespace, name }: Named) => (namespace === undefined ? name : `${namespace}.${name}`);
+const legal = /^[a-zA-Z0-9_-]{1,64}$/;
+
+/** Tools of any names, alone and in namespaces. */
+const manyTools = fc.uniqueArray(
+  fc
+    .record({
+      namespace: fc.option(fc.oneof(fc.constantFrom('fs', 'a/b'), fc.string({ minLength: 1, maxLength: 70 }))),
+      name: fc.oneof(fc.constantFrom('find', 're ad'), fc.string({ minLength: 1, maxLength: 70 })),
+      type: fc.constantFrom('function' as const, 'custom' as const),
+    })
+    .map(({ namespace, ...rest }) => ({ ...rest, ...(namespace !== null && { namespace }) })),
+  { selector: canonical, minLength: 1, maxLength: 6 },
+);
+
+test('a conversation written anew for its own dialect has its tools by legal names and in their namespaces, and their calls come back', () => {
+  fc.assert(
+    fc.property(manyTools, (offered) => {
+      const tools = offered.map(({ namespace, name, type }) =>
+        namespace === undefined ? { type, name } : { type: 'namespace', name: namespace, tools: [{ type, name }] },
+      );
+      const called = offered.map(({ type, ...tool }, i) => ({ type: `${type}_call`, call_id: `${i}`, ...tool }));
+      const made = called.map((call) =>
+        call.type === 'custom_call' ? { ...call, type: 'custom_tool_call', input: 'x' } : { ...call, arguments: '{}' },
+      );
+      const input = [{ role: 'user', content: 'hi' }, ...made];
+      const translated = translate('responses', { model: 'm', input, tools });
+      // oxlint-disable-next-line typescript/no-explicit-any
+      const request = translated.request as any;
+      const sent: Named[] = request.tools.flatMap((tool: { type: string; name: string; tools?: Named[] }) =>
+        tool.type === 'namespace'
+          ? (tool.tools ?? []).map(({ name }) => ({ namespace: tool.name, name }))
+          : [named(tool)],
+      );
+      expect(sent.map(({ namespace }) => namespace !== undefined)).toEqual(
+        offered.map(({ namespace }) => namespace !== undefined),
+      );
+      for (const { namespace, name } of sent)
+        expect([namespace ?? name, name]).toEqual([expect.stringMatching(legal), expect.stringMatching(legal)]);
+      expect(request.input.slice(1).map(named)).toEqual(sent);
+      const output = made.map((call, i) => ({
+        type: call.type,
+        call_id: call.call_id,
+        ...sent[i],
+        input: 'x',
+        arguments: '{}',
+      }));
+      const told = JSON.parse(translated.answer({ id: 'r', status: 'completed', output }).body);
+      expect(told.output.map(named)).toEqual(offered.map(named));
+      expect(told.output.map(({ type }: { type: string }) => type)).toEqual(made.map(({ type }) => type));
+    }),
+  );
+});

@@ -61,6 +61,11 @@ describe('the value made for a JSON Schema', () => {
     expect(JSON.stringify(schemaValue(schema)).length).toBeLessThan(1000);
   });
 
+  test('is any value where a reference names nothing', () => {
+    const schema = { type: 'object', properties: { a: { $ref: '#/%' } }, required: ['a'] };
+    expect(schemaValue(schema)).toHaveProperty('a');
+  });
+
   test('is an empty object for a tool without arguments', () => {
     expect(schemaValue({ type: 'object', properties: {} })).toEqual({});
   });

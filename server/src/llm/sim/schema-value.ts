@@ -1,4 +1,5 @@
 import type { JsonObject } from '../conversation.ts';
+import { referenced } from '../json-pointer.ts';
 import { isJsonObject } from '../object-reader.ts';
 
 /** How deep a schema is followed; a schema may refer to itself. */
@@ -11,7 +12,6 @@ const itemsMax = 20;
  */
 const effortMax = 10_000;
 const listMax = 1_000;
-const refCharsMax = 1_000;
 
 const formats: Readonly<Record<string, string>> = {
   date: '2000-01-01',
@@ -81,7 +81,7 @@ function given(json: unknown, root: Root): unknown {
 function resolve(schema: JsonObject, root: Root, depth: number): JsonObject {
   const { $ref: ref, anyOf, oneOf, allOf, ...own } = schema;
   const first = [anyOf, oneOf].filter(Array.isArray).map((list: readonly unknown[]) => list[0]);
-  const parts = [...(typeof ref === 'string' ? [lookUp(ref, root)] : []), ...first, ...listOf(allOf)];
+  const parts = [...(typeof ref === 'string' ? [referenced(root.schema, ref)] : []), ...first, ...listOf(allOf)];
   if (depth > depthMax) return own;
   let merged: JsonObject = own;
   for (const part of parts.filter(isJsonObject)) {
@@ -102,17 +102,6 @@ function merge(a: JsonObject, b: JsonObject): JsonObject {
       required: [...listOf(a['required']), ...listOf(b['required'])],
     }),
   };
-}
-
-/** Follows a reference inside the schema itself (RFC 6901). */
-function lookUp(ref: string, root: Root): unknown {
-  if (!ref.startsWith('#') || ref.length > refCharsMax) return null;
-  let found: unknown = root.schema;
-  for (const step of ref.slice(1).split('/').slice(1)) {
-    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
-    found = isJsonObject(found) ? found[key] : null;
-  }
-  return found;
 }
 
 function typeOf(schema: JsonObject): unknown {
