@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { runCommand } from './support/cli.ts';
 import type { TestGate } from './support/gate.ts';
 import { type SigningKey, TestIssuer, sign, signingKey } from './support/issuer.ts';
 import type { MockUpstream, SeenRequest } from './support/mock-upstream/client.ts';
@@ -120,6 +121,10 @@ test('what it would have cost is told beside, and no budget counts it', async ()
   expect(rows[0]?.totals).toMatchObject({ notionalNanousd: cost });
   expect(rows[0]?.totals).not.toHaveProperty('costNanousd', cost);
   expect(await gate.standing('money')).toMatchObject({ posted: 0n, held: 0n });
+  const environment = { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: gate.adminKey };
+  const told = await runCommand(['usage', '--by', 'model', '--model', 'known'], { environment });
+  expect(told.stdout).toMatch(/^MODEL +COST +NOTIONAL +ATTEMPTS/);
+  expect(told.stdout).toMatch(/^known +\$0\.00 +\$0\.0015 +1 /m);
 });
 
 test('the provider that does not know it says so to the caller, whose affair it is', async () => {

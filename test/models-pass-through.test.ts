@@ -76,6 +76,30 @@ describe.each(['anthropic', 'chat'] as const)('the body of a call in the %s dial
   });
 });
 
+// Behind one account of the gate's are many tenants (decision 0011).
+test.each([
+  ['anthropic', 'container', { container: 'container_1' }],
+  [
+    'anthropic',
+    'messages[0].content[0].source.file_id',
+    part({ type: 'image', source: { type: 'file', file_id: 'f' } }),
+  ],
+  ['chat', 'messages[0].content[0].file.file_id', part({ type: 'file', file: { file_id: 'f' } })],
+  ['chat', 'messages[0].audio', { messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] }],
+] as const)(
+  'what the provider stores is refused in the %s dialect, without any budget: %s',
+  async (dialect, param, rest) => {
+    const { path, model } = doors[dialect];
+    const refused = await post(gate, path, ask(model, rest), bearer());
+    expect([refused.status, refused.body.toString()]).toEqual([400, expect.stringContaining(`"param":"${param}"`)]);
+    expect(await mock.requests()).toEqual([]);
+  },
+);
+
+function part(content: object): object {
+  return { messages: [{ role: 'user', content: [content] }] };
+}
+
 describe('a chat stream', () => {
   const body = '{"stream":true ,"model":"gpt-1","messages":[{"role":"user","content":"hello"}] }';
 

@@ -14,7 +14,16 @@ let secret: string;
 beforeAll(async () => {
   const lossy = (provider: string) => ({ targets: [{ provider }], lossy: 'allow' });
   ({ gate, mock, stop } = await startGateWithMock({
-    models: { 'claude-lossy': lossy('claude'), 'gpt-lossy': lossy('gpt') },
+    models: {
+      'claude-lossy': lossy('claude'),
+      'gpt-lossy': lossy('gpt'),
+      'gpt-elsewhere': { targets: [{ provider: 'elsewhere' }] },
+    },
+    extend: (yaml) => {
+      const configuration = JSON.parse(yaml) as { providers: Record<string, object> };
+      configuration.providers['elsewhere'] = { ...configuration.providers['gpt'] };
+      return JSON.stringify(configuration);
+    },
   }));
   ({ secret } = await gate.agent('translated'));
 });
@@ -29,6 +38,31 @@ const crossings = [
   { client: 'anthropic', provider: 'gpt', unknown: { top_k: 5 }, param: 'top_k' },
   { client: 'chat', provider: 'claude', unknown: { logprobs: true }, param: 'logprobs' },
 ] as const;
+
+test('reasoning goes back to the server that wrote it, and to no other', async () => {
+  const chunks = [
+    JSON.stringify({
+      id: 'c1',
+      model: 'm',
+      choices: [
+        { index: 0, message: { role: 'assistant', content: 'Hi.', reasoning_content: 'Hm.' }, finish_reason: 'stop' },
+      ],
+    }),
+  ];
+  await mock.script({ reply: { headers: { 'content-type': 'application/json' }, chunks } });
+  const first = JSON.parse((await call('anthropic', 'gpt-1')).body.toString()) as { content: object[] };
+  await mock.reset();
+  const question = { role: 'user', content: 'hi' };
+  const messages = [question, { role: 'assistant', content: first.content }, question];
+  for (const model of ['gpt-1', 'gpt-elsewhere']) {
+    expect((await call('anthropic', model, { messages })).status).toBe(200);
+  }
+  const bodies = (await mock.requests()).map(({ body }) => JSON.parse(String(body)) as { messages: object[] });
+  expect(bodies.map((body) => body.messages[1])).toEqual([
+    { role: 'assistant', content: 'Hi.', reasoning_content: 'Hm.' },
+    { role: 'assistant', content: 'Hi.' },
+  ]);
+});
 
 describe.each(crossings)('from $client to $provider', ({ client, provider, unknown, param }) => {
   test('a field without a counterpart is refused by name, before any money is held', async () => {

@@ -77,7 +77,11 @@ export const limitFeatures: readonly RequestFeature[] = [
       chat: { response_format: { type: 'json_schema', json_schema: { name: 'output', schema } } },
       responses: { text: { format: { type: 'json_schema', name: 'output', schema } } },
     },
-    expected: refused('output_format', 'asks for structured output, which the model behind this name does not give'),
+    expected: {
+      anthropic: noFormat('output_config.format'),
+      chat: noFormat('response_format'),
+      responses: noFormat('text.format'),
+    },
   },
   {
     name: 'a temperature, to a model that takes none',
@@ -86,3 +90,7 @@ export const limitFeatures: readonly RequestFeature[] = [
     expected: refused('temperature', 'is not taken by the model behind this name'),
   },
 ];
+
+function noFormat(param: string) {
+  return refused(param, 'asks for structured output, which the model behind this name does not give');
+}

@@ -202,14 +202,8 @@ const content: readonly RequestFeature[] = [
       responses: [{ type: 'input_file', file_id: 'file_1' }, input('Hi')],
     }),
     expected: {
-      anthropic: refused(
-        'messages[0].content[0].source',
-        `is of type "file", which only this dialect's own vendor can read`,
-      ),
-      chat: refused(
-        'messages[0].content[0].file.file_id',
-        'names a file that lies with another provider: send its content as "file_data"',
-      ),
+      anthropic: stored('messages[0].content[0].source.file_id', 'send the content itself'),
+      chat: stored('messages[0].content[0].file.file_id', 'send the content itself'),
       responses: stored('input[0].content[0].file_id', 'send the content itself'),
     },
   },
@@ -385,7 +379,7 @@ const history: readonly RequestFeature[] = [
         { role: 'assistant', content: [{ type: 'server_tool_use', id: 's', name: 'web_search', input: {} }] },
         hi,
       ]),
-      responses: items([hi, { type: 'web_search_call', id: 'ws_1', status: 'completed' }, hi]),
+      responses: items([hi, { type: 'web_search_call', id: 'ws_1', action: { type: 'search', query: 'x' } }, hi]),
     },
     expected: {
       anthropic: refused(

@@ -91,7 +91,47 @@ export const reasoningFeatures: readonly RequestFeature[] = [
       responses: { anthropic: mapped, chat: alwaysShown() },
     },
   },
+  {
+    name: 'the length of the readable form',
+    says: { responses: { reasoning: { summary: 'detailed' } } },
+    expected: {
+      responses: {
+        anthropic: partly(['reasoning.summary'], 'a readable form is asked for', {
+          thinking: { type: 'adaptive', display: 'summarized' },
+        }),
+        chat: hint('reasoning.summary'),
+      },
+    },
+  },
+  {
+    name: 'no readable form of the reasoning',
+    says: { anthropic: { thinking: { type: 'adaptive', display: 'omitted' } } },
+    expected: {
+      anthropic: {
+        chat: hint('reasoning'),
+        responses: adapted('nothing is said, as nothing is shown unless it is asked for', {}),
+      },
+    },
+  },
+  {
+    name: 'no reasoning, to a model that is told nothing',
+    model: { reasoning: 'none' },
+    says: {
+      anthropic: { thinking: { type: 'disabled' } },
+      chat: { reasoning_effort: 'none' },
+      responses: { reasoning: { effort: 'none' } },
+    },
+    expected: {
+      anthropic: hint('reasoning'),
+      chat: { anthropic: alwaysSilent(), responses: hint('reasoning') },
+      responses: { anthropic: alwaysSilent(), chat: hint('reasoning') },
+    },
+  },
 ];
+
+function alwaysSilent() {
+  return adapted('nothing is said: the model does not think unless it is told to', {});
+}
 
 function low(): Members {
   return { thinking: { type: 'adaptive' }, output_config: { effort: 'low' } };
@@ -148,8 +188,8 @@ export const formFeatures: readonly RequestFeature[] = [
       responses: { text: { format: { type: 'json_object' } } },
     },
     expected: {
-      chat: { anthropic: noObject(), responses: mapped },
-      responses: { anthropic: noObject(), chat: mapped },
+      chat: { anthropic: noObject('response_format'), responses: mapped },
+      responses: { anthropic: noObject('text.format'), chat: mapped },
     },
   },
   {
@@ -172,9 +212,6 @@ function notHeld(sent: Members) {
   return partly(['output_format.strict'], how, sent);
 }
 
-function noObject() {
-  return refused(
-    'output_format',
-    'asks for any JSON object, and the model behind this name needs a JSON Schema for it',
-  );
+function noObject(param: string) {
+  return refused(param, 'asks for any JSON object, and the model behind this name needs a JSON Schema for it');
 }

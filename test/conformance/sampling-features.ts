@@ -72,7 +72,7 @@ export const samplingFeatures: readonly RequestFeature[] = [
     name: 'stop sequences',
     says: { anthropic: { stop_sequences: ['END', '###'] }, chat: { stop: ['END', '###'] } },
     expected: {
-      anthropic: { chat: mapped, responses: noStop() },
+      anthropic: { chat: mapped, responses: noStop('stop_sequences') },
       chat: { anthropic: mapped, responses: noStop() },
     },
     throughGate: true,
@@ -100,6 +100,6 @@ function tooHot() {
   return refused('temperature', 'is above 1, the highest that the model behind this name takes');
 }
 
-function noStop() {
-  return refused('stop', 'has no counterpart in the Responses API');
+function noStop(param = 'stop') {
+  return refused(param, 'has no counterpart in the Responses API');
 }

@@ -150,7 +150,7 @@ export const stateFeatures: readonly RequestFeature[] = [
   {
     name: 'a container of the vendor',
     says: { anthropic: { container: 'container_1' } },
-    expected: { anthropic: refused('container') },
+    expected: { anthropic: stored('container', 'leave it out, so that the provider makes a new one') },
   },
   {
     name: 'functions, which tools replaced',

@@ -167,6 +167,12 @@ describe('the messages of a request', () => {
     expect(dropped).toEqual(['messages.content.citations']);
   });
 
+  test('of a document lose a cache mark within it, and say so', () => {
+    const marked = { ...text('x'), cache_control: { type: 'ephemeral' } };
+    const { dropped } = parseBlock({ type: 'document', source: { type: 'content', content: [marked] } });
+    expect(dropped).toEqual(['cache_control']);
+  });
+
   const document = { type: 'document', source: { type: 'text', media_type: 'text/plain', data: 'x' } };
   test.each([
     ['', { type: 'search_result', source: 's', title: 't', content: [text('x')] }],

@@ -109,6 +109,14 @@ describe('a cache mark', () => {
     expect(parse('x', mark).blocks).toEqual([{ type: 'text', text: 'x', ...cache }]);
   });
 
+  test('for a time that nobody knows is one for the usual time, and says so', () => {
+    const mark = { prompt_cache_breakpoint: { mode: 'explicit', ttl: '7d' } };
+    expect(parse([{ type: 'text', text: 'x', ...mark }])).toEqual({
+      blocks: [{ type: 'text', text: 'x', ...usual }],
+      dropped: ['messages.content.prompt_cache_breakpoint.ttl'],
+    });
+  });
+
   test('is written as OpenAI’s own', () => {
     const { blocks } = parse([
       { type: 'text', text: 'a', cache_control: { type: 'ephemeral' } },

@@ -83,7 +83,7 @@ describe('a request for a response', () => {
     ['max_tool_calls', { max_tool_calls: 3 }],
     ['stream_options', { stream_options: { include_obfuscation: false } }],
     ['reasoning.summary', { reasoning: { summary: 'detailed' } }],
-    ['reasoning.summary', { reasoning: { generate_summary: 'concise' } }],
+    ['reasoning.generate_summary', { reasoning: { generate_summary: 'concise' } }],
     ['reasoning.context', { reasoning: { context: 'all_turns' } }],
     ['tools.web_search', { tools: [{ type: 'web_search', external_web_access: false }] }],
   ])('loses a mere hint and says so: %s', (name, change) => {

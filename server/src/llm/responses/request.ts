@@ -69,8 +69,10 @@ function parseReasoningRequest(body: ObjectReader): ReasoningRequest | null {
   const effort = parseEffort(reasoning, 'effort');
   const summary = renamedString(reasoning, 'summary', 'generate_summary');
   // Elsewhere there is no word for its length.
-  if (summary === 'concise' || summary === 'detailed') reasoning.hint('summary');
-  else if (summary !== null && summary !== 'auto') {
+  if (summary === 'concise' || summary === 'detailed') {
+    reasoning.hint('summary');
+    reasoning.hint('generate_summary');
+  } else if (summary !== null && summary !== 'auto') {
     throw reasoning.malformed('summary', '"auto", "concise" or "detailed"');
   }
   reasoning.neutral('mode', 'standard');
