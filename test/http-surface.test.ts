@@ -171,7 +171,7 @@ describe('a path that does not exist', () => {
   it('elsewhere is a problem of RFC 9457, whose text holds no more than the path', async () => {
     for (const path of [
       '/',
-      '/v1/embeddings',
+      '/v1/audio/speech',
       '/v1/messagesx',
       '/portcullis.v1.AgentService/NoSuchMethod',
       '/%2e%2e/etc',

@@ -238,7 +238,7 @@ describeSdks(
 
       test('names a field that the other side lacks as its own dialect spells it', async () => {
         const [provider, field, name] = {
-          messages: ['openai', { top_k: 5 }, 'top_k'],
+          messages: ['openai', { inference_geo: 'eu' }, 'inference_geo'],
           completions: ['plain', { response_format: { type: 'json_schema', json_schema: json } }, 'response_format'],
           responses: ['plain', { text: { format: { type: 'json_schema', ...json } } }, 'text.format'],
         }[api] as [string, object, string];

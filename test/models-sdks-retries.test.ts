@@ -8,8 +8,15 @@ const hello = [user('hello')];
 let names = 0;
 const newName = (prefix: string) => `${prefix}-${++names}`;
 
-// Three attempts, as is usual.
-const routes = { 'gpt-thrice-*': { targets: [{ provider: 'gpt' }] } };
+const failing = [
+  ['create', 500],
+  ['stream', 503],
+] as const;
+
+// Three attempts, as is usual; each case has a route, and with it a retry budget, of its own.
+const routes = Object.fromEntries(
+  apis.flatMap((api) => failing.map(([how]) => [`gpt-thrice-${api}-${how}-*`, { targets: [{ provider: 'gpt' }] }])),
+);
 
 describeSdks(
   (suite) => {
@@ -29,11 +36,8 @@ describeSdks(
         expect([status, await seen()]).toEqual([500, attempts]);
       });
 
-      test.each([
-        ['create', 500],
-        ['stream', 503],
-      ] as const)('of the gate are not multiplied by the SDK (%s, %i)', async (how, error) => {
-        const model = newName('gpt-thrice');
+      test.each(failing)('of the gate are not multiplied by the SDK (%s, %i)', async (how, error) => {
+        const model = newName(`gpt-thrice-${api}-${how}`);
         await suite().mock.script({ model, error });
         const failure = await suite().fail(`${api}.${how}`, ask(model), { maxRetries: undefined });
         expect([failure.status, await seen()]).toEqual([error, 3]);
