@@ -25,8 +25,8 @@ function snippet(heading: string): string {
 }
 
 /** Runs what was pasted, in a shell of a project that has the SDKs. */
-async function paste(script: string): Promise<string> {
-  const { stdout, stderr, code } = await run(['-c', script], { cwd: repository, command: ['sh'] });
+async function paste(script: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const { stdout, stderr, code } = await run(['-c', script], { cwd: repository, command: ['sh'], env });
   expect(code, stderr).toBe(0);
   return stdout;
 }
@@ -66,13 +66,14 @@ describe('the first start', () => {
     expect(await paste(`${snippet('Anthropic SDK')}\n${node(script)}`)).toBe('[simulated] You said: Hi\n');
   });
 
-  it('prints an environment for Claude Code, whose client is the same SDK with a bearer token', async () => {
+  it('prints how to start a coding agent: whatever is started so speaks to the gate, as one run', async () => {
     const script = `import Anthropic from "@anthropic-ai/sdk";
       const answer = await new Anthropic().messages.create({ model: "sim", max_tokens: 50, messages: [{ role: "user", content: "Hi" }] });
       console.log(answer.content[0].text);`;
-    const command = snippet('Claude Code .*');
-    expect(command).toMatch(/ claude$/);
-    expect(await paste(command.replace(/ claude$/, ` ${node(script)}`))).toBe('[simulated] You said: Hi\n');
+    const command = snippet('Claude Code, .*');
+    expect(command).toMatch(/ run -- claude$/);
+    const started = command.replace(/claude$/, node(script));
+    expect(await paste(started, { DATA_DIR: place.dataDir })).toBe('[simulated] You said: Hi\n');
   });
 
   it('prints a launcher that works from another directory, on this very gate', async () => {

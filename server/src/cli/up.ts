@@ -35,8 +35,8 @@ OpenAI SDK
 Anthropic SDK
   export ANTHROPIC_BASE_URL=${url} ANTHROPIC_API_KEY=${agentKey ?? ''}
 
-Claude Code (after \`portcullis add anthropic\`)
-  ANTHROPIC_BASE_URL=${url} ANTHROPIC_AUTH_TOKEN=${agentKey ?? ''} claude
+Claude Code, Codex, OpenCode or any command (after \`portcullis add anthropic\`, say): one run, with a key of its own
+  ${launcher} run -- claude
 
 Command line, from any directory
   ${launcher} --help
