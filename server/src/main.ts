@@ -18,7 +18,7 @@ import { Stops } from './base/stops.ts';
 import { BudgetIndex } from './budget/budget-index.ts';
 import { Instance, sweepHolds } from './budget/instances.ts';
 import { Ledger } from './budget/ledger.ts';
-import { PriceBook } from './budget/price-book.ts';
+import { PriceBook } from './budget/prices/price-book.ts';
 import type { CliContext, RunningGate } from './cli/context.ts';
 import { lastWords, messageOf } from './cli/last-words.ts';
 import { runCli } from './cli/program.ts';

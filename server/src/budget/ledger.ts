@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { maxAmount } from '../base/money.ts';
 import { noUsage } from '../llm/usage.ts';
 import type { BudgetIndex } from './budget-index.ts';
-import { totalTokens } from './cost.ts';
+import { totalTokens } from './prices/cost.ts';
 import { HoldLane } from './holds.ts';
 import type { Instance } from './instances.ts';
 import { ledgerRow } from './ledger-row.ts';

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { PriceBook } from '../budget/price-book.ts';
+import { PriceBook } from '../budget/prices/price-book.ts';
 import { withDotEnv } from '../config/environment.ts';
 import {
   checkConfigText,

@@ -4,7 +4,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import type { BudgetIndex } from '../../budget/budget-index.ts';
 import type { Ledger } from '../../budget/ledger.ts';
-import type { PriceBook } from '../../budget/price-book.ts';
+import type { PriceBook } from '../../budget/prices/price-book.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Idempotency } from '../../idempotency/service.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';

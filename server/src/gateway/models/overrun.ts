@@ -1,5 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
-import { cost, totalTokens } from '../../budget/cost.ts';
+import { cost, totalTokens } from '../../budget/prices/cost.ts';
 import type { Consumption } from './forward.ts';
 import type { Reserved } from './reserve.ts';
 

@@ -1,8 +1,8 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { Hold } from '../../budget/ledger.ts';
 import type { Budget, Price, WorstCase } from '../../budget/model.ts';
-import { declaredPrice } from '../../budget/price-book.ts';
-import { freeOfCharge, worstCase } from '../../budget/worst-case.ts';
+import { declaredPrice } from '../../budget/prices/price-book.ts';
+import { freeOfCharge, worstCase } from '../../budget/prices/worst-case.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Operation } from './endpoints.ts';

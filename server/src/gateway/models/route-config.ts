@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import type { ProviderType } from '../../budget/model.ts';
-import { type DeclaredPrice, declaredPrice } from '../../budget/price-book.ts';
+import { type DeclaredPrice, declaredPrice } from '../../budget/prices/price-book.ts';
 import { type Capabilities, fullCapabilities } from '../../llm/capabilities.ts';
 import { type Dialect, dialects } from '../../llm/dialect.ts';
 import { Breakers } from './breakers.ts';

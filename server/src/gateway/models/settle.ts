@@ -1,5 +1,5 @@
 import type { NanoUsd } from '../../base/money.ts';
-import { cost } from '../../budget/cost.ts';
+import { cost } from '../../budget/prices/cost.ts';
 import type { Attempt, WorstCase } from '../../budget/model.ts';
 import { type Usage, noUsage } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';

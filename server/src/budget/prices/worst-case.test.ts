@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import { describe, expect, it, test } from 'vitest';
-import type { RequestFacts } from '../llm/facts.ts';
-import { noUsage, type Usage } from '../llm/usage.ts';
+import type { RequestFacts } from '../../llm/facts.ts';
+import { noUsage, type Usage } from '../../llm/usage.ts';
 import { cost, totalTokens } from './cost.ts';
-import type { Price } from './model.ts';
+import type { Price } from '../model.ts';
 import { declaredPrice, type ModelLimits, PriceBook } from './price-book.ts';
 import { type PlannedCall, worstCase } from './worst-case.ts';
 

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { type MatchLogic, type ModelInfo, type ModelPrice, findProvider } from '@pydantic/genai-prices';
 import * as openaiModels from 'gpt-tokenizer/models';
-import { type NanoUsd, formatUsd, parseUsd } from '../base/money.ts';
-import type { Price, TokenPrices } from './model.ts';
+import { type NanoUsd, formatUsd, parseUsd } from '../../base/money.ts';
+import type { Price, TokenPrices } from '../model.ts';
 
 /**
  * Vendors whose public prices the book has, under the library's names; every other provider declares its own. Azure does:

@@ -1,9 +1,9 @@
-import { PortcullisError } from '../base/errors.ts';
-import type { NanoUsd } from '../base/money.ts';
-import type { RequestFacts, ServerTool } from '../llm/facts.ts';
-import { noUsage, type Usage } from '../llm/usage.ts';
+import { PortcullisError } from '../../base/errors.ts';
+import type { NanoUsd } from '../../base/money.ts';
+import type { RequestFacts, ServerTool } from '../../llm/facts.ts';
+import { noUsage, type Usage } from '../../llm/usage.ts';
 import { cost, totalTokens } from './cost.ts';
-import type { Budget, Price, TokenPrices, WorstCase } from './model.ts';
+import type { Budget, Price, TokenPrices, WorstCase } from '../model.ts';
 import type { ModelLimits } from './price-book.ts';
 
 /** Of a call that vendors do not bill, such as counting tokens. */

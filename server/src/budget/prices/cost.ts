@@ -1,6 +1,6 @@
-import type { NanoUsd } from '../base/money.ts';
-import type { Usage } from '../llm/usage.ts';
-import type { Price, TokenPrices } from './model.ts';
+import type { NanoUsd } from '../../base/money.ts';
+import type { Usage } from '../../llm/usage.ts';
+import type { Price, TokenPrices } from '../model.ts';
 
 const perMillion = 1_000_000n;
 

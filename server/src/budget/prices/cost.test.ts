@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { noUsage, type Usage } from '../llm/usage.ts';
+import { noUsage, type Usage } from '../../llm/usage.ts';
 import { cost, totalTokens } from './cost.ts';
-import type { Price } from './model.ts';
+import type { Price } from '../model.ts';
 import { PriceBook } from './price-book.ts';
 
 const book = new PriceBook();

@@ -1,0 +1,1 @@
+-- Units, durability and notices of budgets.

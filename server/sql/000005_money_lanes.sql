@@ -1,0 +1,1 @@
+-- Holds that end by leaving the table, and leases for projects that take `relaxed` durability (decision 0014).

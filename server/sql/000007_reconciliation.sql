@@ -1,0 +1,1 @@
+-- What providers billed, and what agents said of calls that did not pass the gate.
