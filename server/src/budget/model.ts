@@ -1,7 +1,8 @@
 import type { NanoUsd } from '../base/money.ts';
 import type { Usage } from '../llm/usage.ts';
 
-export const budgetUnits = ['usd', 'tokens', 'requests'] as const;
+/** `concurrent_requests` is what is in flight: held, never posted. `latency_ms` is how long one attempt may take: no counter. */
+export const budgetUnits = ['usd', 'tokens', 'requests', 'concurrent_requests', 'latency_ms'] as const;
 export type BudgetUnit = (typeof budgetUnits)[number];
 
 export const budgetWindows = ['attempt', 'run', 'hour', 'day', 'month', 'lifetime'] as const;
@@ -35,7 +36,7 @@ export interface Budget {
   readonly window: BudgetWindow;
   /** IANA name; calendar windows begin at its midnights. */
   readonly timeZone: string;
-  /** Nano-USD, tokens or requests. Null is no limit (it only counts); 0 denies. */
+  /** Nano-USD, tokens, requests or milliseconds, as the unit says. Null is no limit (it only counts); 0 denies. */
   readonly limit: bigint | null;
   readonly mode: BudgetMode;
 }

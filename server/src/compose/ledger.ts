@@ -1,0 +1,38 @@
+/** The ledger of this process and its jobs. Part of the composition root: see main.ts. */
+import { systemClock } from '../base/clock.ts';
+import { instanceBeatMs } from '../base/limits.ts';
+import type { BudgetIndex } from '../budget/budget-index.ts';
+import { Instance, sweepHolds } from '../budget/instances.ts';
+import { Ledger } from '../budget/ledger.ts';
+import { startJobs } from '../worker/ticker.ts';
+import type { Base } from './base.ts';
+import { type Store, openPool } from './database.ts';
+
+const ledgerGraceMs = 10_000;
+
+// One lane of holds, one of settlements: each has one transaction under way.
+const ledgerLanes = 2;
+
+/** The ledger of this process, and the jobs that keep it honest: the heartbeat, and posting what dead processes held. */
+export async function startLedger(
+  base: Base,
+  { pool, connection }: Store,
+  budgets: BudgetIndex,
+): Promise<{ ledger: Ledger; instance: Instance }> {
+  const { config, log, stops } = base;
+  const instance = new Instance(pool, systemClock);
+  await instance.beat();
+  stops.add('instance', () => instance.stop());
+  // The data folder is ours alone: whoever else held money on it is dead.
+  if (config.embedded) await instance.buryOthers();
+  await sweepHolds(pool);
+  const jobs = [
+    { name: 'heartbeat', everyMs: instanceBeatMs, run: () => instance.beat() },
+    { name: 'sweep holds', everyMs: instanceBeatMs, run: () => sweepHolds(pool) },
+  ];
+  stops.add('jobs', startJobs(jobs, log));
+  const lanes = openPool(base, 'ledger pool', { ...connection, max: ledgerLanes, plansByKey: true });
+  const ledger = new Ledger({ pool: lanes, instance, budgets, clock: systemClock, log });
+  stops.add('ledger', () => ledger.stop(ledgerGraceMs));
+  return { ledger, instance };
+}
