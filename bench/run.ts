@@ -8,9 +8,10 @@ import type { Bench, BenchOptions, BenchResult } from './harness/result.ts';
 import { toText } from './harness/table.ts';
 import { readVersions } from './harness/versions.ts';
 import { models } from './models/bench.ts';
+import { money } from './money/bench.ts';
 import { soak } from './soak/bench.ts';
 
-const benches: Readonly<Record<string, Bench>> = { models, soak };
+const benches: Readonly<Record<string, Bench>> = { models, money, soak };
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds n] [--duration s] [--smoke] [--targets a,b] [--workloads a,b]
 ${Object.entries(benches)

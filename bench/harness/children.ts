@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { descendants } from './process-tree.ts';
 
-/** The target has a core for itself; all that loads it shares the others. */
-export type Side = 'target' | 'load';
+/** The target has a core for itself; all that loads it shares the others. `all` may run on every core. */
+export type Side = 'target' | 'load' | 'all';
 
 /** A process of the benchmark; what it prints (but for lines that are read) goes to its log file. */
 export interface Child {
@@ -113,7 +113,7 @@ export const pinning =
   availableParallelism() > 1 && spawnSync('taskset', ['-p', String(process.pid)], { stdio: 'ignore' }).status === 0;
 
 function pin(side: Side): string[] {
-  if (!pinning) return [];
+  if (!pinning || side === 'all') return [];
   const last = availableParallelism() - 1;
   return ['taskset', '-c', side === 'target' ? String(last) : `0-${last - 1}`];
 }

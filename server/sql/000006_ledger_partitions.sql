@@ -1,1 +1,144 @@
--- The ledger by days.
+-- The ledger by days (decision 0016): one partition a day (UTC), so that old days go in one piece and reads touch the days
+-- they ask for. Ids begin with the time they were made at (base/ids.ts), so a range of ids is a span of time, and one row an
+-- attempt stays what an index enforces.
+
+-- What was the ledger becomes the partition of ids that no day was made for: clocks that were absurd, days not made in time.
+ALTER TABLE attempts RENAME TO attempts_default;
+DROP INDEX attempts_id, attempts_list, attempts_started, attempts_by_run, attempts_by_agent;
+ALTER TABLE attempts_default DROP CONSTRAINT attempts_pkey;
+ALTER TABLE attempts_default ALTER COLUMN row_no DROP IDENTITY;
+-- Byte order, in any database: ids are compared as their time is.
+ALTER TABLE attempts_default ALTER COLUMN id TYPE text COLLATE "C";
+
+CREATE TABLE attempts (LIKE attempts_default INCLUDING ALL) PARTITION BY RANGE (id);
+ALTER TABLE attempts ALTER COLUMN row_no ADD GENERATED ALWAYS AS IDENTITY;
+SELECT setval(pg_get_serial_sequence('attempts', 'row_no'), coalesce(max(row_no), 0) + 1, false) FROM attempts_default;
+
+-- One row an attempt; corrections stand apart.
+CREATE UNIQUE INDEX attempts_id ON attempts (id) WHERE corrects IS NULL;
+CREATE INDEX attempts_corrections ON attempts (id) WHERE corrects IS NOT NULL;
+CREATE INDEX attempts_list ON attempts (project_id, id, row_no);
+CREATE INDEX attempts_by_run ON attempts (run_id, id, row_no) WHERE run_id IS NOT NULL;
+CREATE INDEX attempts_by_agent ON attempts (agent_id, id, row_no) WHERE agent_id IS NOT NULL;
+
+-- Replicas of the release before write on while they are replaced, so whoever could use the ledger can use this one.
+DO $$
+DECLARE given record;
+BEGIN
+  FOR given IN
+    SELECT a.grantee::regrole AS role, a.privilege_type AS privilege
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+    WHERE c.oid = 'attempts_default'::regclass AND a.grantee NOT IN (0, c.relowner)
+  LOOP
+    EXECUTE format('GRANT %s ON attempts TO %s', given.privilege, given.role);
+    EXECUTE format('REVOKE %s ON attempts_default FROM %s', given.privilege, given.role);
+  END LOOP;
+END $$;
+
+ALTER TABLE attempts ATTACH PARTITION attempts_default DEFAULT;
+
+-- The least id of a day: its first millisecond as ten characters of base32, as base/ids.ts writes it.
+CREATE FUNCTION ledger_day_start(day date) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN (
+  SELECT 'att_' || string_agg(substr('0123456789abcdefghjkmnpqrstvwxyz', ((ms >> (5 * n)) & 31)::int + 1, 1), '' ORDER BY n DESC)
+  FROM (SELECT (day - date '1970-01-01') * 86400000::bigint AS ms) AS start, generate_series(0, 9) AS n);
+
+-- The day of an id; null for what newId did not make.
+CREATE FUNCTION ledger_day_of(id text) RETURNS date
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN id COLLATE "C" ~ '^att_[0-7][0-9a-hjkmnp-tv-z]{25}$' THEN (
+  SELECT date '1970-01-01' + (sum((position(substr(id, 14 - n, 1) IN '0123456789abcdefghjkmnpqrstvwxyz') - 1)::bigint << (5 * n)) / 86400000)::int
+  FROM generate_series(0, 9) AS n) END;
+
+CREATE FUNCTION ledger_day_table(day date) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN 'attempts_' || to_char(day, 'YYYYMMDD');
+
+-- Makes the days from yesterday to so many ahead, and those of rows that came when their day had not been made (they move);
+-- returns what it made. The application's role may do no DDL: it may call this, and `ledger_drop_day`.
+CREATE FUNCTION ledger_add_days(ahead int) RETURNS SETOF date
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
+DECLARE
+  today constant date := (now() AT TIME ZONE 'UTC')::date;
+  last_day constant date := today + least(greatest(ahead, 1), 60);
+  missing date[];
+  day date;
+  range_start text;
+  range_end text;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(7218430915720635) THEN RETURN; END IF;
+  -- The bound is for PostgreSQL's table of locks; what is left is for the next call.
+  missing := ARRAY(
+    SELECT d FROM (
+      SELECT today + n FROM generate_series(-1, last_day - today) AS n
+      UNION
+      SELECT public.ledger_day_of(id) FROM public.attempts_default
+      WHERE id >= 'att_0' AND id < public.ledger_day_start(last_day + 1)
+    ) AS days (d)
+    WHERE to_regclass('public.' || public.ledger_day_table(d)) IS NULL
+    ORDER BY d DESC LIMIT 200);
+  IF cardinality(missing) = 0 THEN RETURN; END IF;
+  -- An insert that has chosen the default partition while its day is being made would fail: where rows come that way now,
+  -- inserts wait for us. Readers of the default partition do in any case, for a moment.
+  IF EXISTS (SELECT FROM public.attempts_default) THEN
+    LOCK TABLE ONLY public.attempts IN SHARE ROW EXCLUSIVE MODE;
+  END IF;
+  LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
+  FOREACH day IN ARRAY missing LOOP
+    range_start := public.ledger_day_start(day);
+    range_end := public.ledger_day_start(day + 1);
+    EXECUTE format(
+      'CREATE TABLE public.%I (LIKE public.attempts INCLUDING ALL EXCLUDING IDENTITY EXCLUDING INDEXES)',
+      public.ledger_day_table(day));
+    EXECUTE format(
+      'WITH moved AS (DELETE FROM public.attempts_default WHERE id >= %L AND id < %L RETURNING *)
+       INSERT INTO public.%I SELECT * FROM moved',
+      range_start, range_end, public.ledger_day_table(day));
+    -- Not PARTITION OF, whose lock on the ledger would stop all inserts.
+    EXECUTE format(
+      'ALTER TABLE public.attempts ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+      public.ledger_day_table(day), range_start, range_end);
+    RETURN NEXT day;
+  END LOOP;
+END $$;
+
+-- Drops one day and tells what it held; no row when there is no such day, or somebody else is at it. Whoever calls, a day
+-- that is younger than a week, or has a row written within a week, stays.
+CREATE FUNCTION ledger_drop_day(day date) RETURNS TABLE (attempt_rows bigint, cost bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
+DECLARE
+  day_table constant text := public.ledger_day_table(day);
+  written timestamptz;
+BEGIN
+  IF day IS NULL OR now() - (day + 1)::timestamp AT TIME ZONE 'UTC' < interval '7 days' THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('The ledger of %s is younger than a week: it stays.', day);
+  END IF;
+  IF NOT pg_try_advisory_xact_lock(7218430915720635) THEN RETURN; END IF;
+  IF NOT EXISTS (
+    SELECT FROM pg_inherits
+    WHERE inhparent = 'public.attempts'::regclass AND inhrelid = to_regclass('public.' || day_table)
+  ) THEN RETURN; END IF;
+  -- The day first: only who reads it waits while it is summed. The ledger last, since every insert waits for that.
+  EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', day_table);
+  EXECUTE format('SELECT count(*), coalesce(sum(cost_nanousd), 0)::bigint, max(recorded_at) FROM public.%I', day_table)
+    INTO attempt_rows, cost, written;
+  IF written > now() - interval '7 days' THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('The ledger of %s has rows written within a week: it stays.', day);
+  END IF;
+  LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
+  LOCK TABLE ONLY public.attempts IN ACCESS EXCLUSIVE MODE;
+  EXECUTE format('DROP TABLE public.%I', day_table);
+  RETURN NEXT;
+END $$;
+
+REVOKE ALL ON FUNCTION ledger_add_days(int), ledger_drop_day(date) FROM PUBLIC;
+
+-- Moves the rows that are there, and gives back the room they had.
+SELECT ledger_add_days(14);
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM attempts_default) THEN TRUNCATE attempts_default; END IF;
+END $$;
+
+-- Holds that ended and stay for a while (decision 0014), for whoever purges them.
+CREATE INDEX holds_ended ON holds (ended_at) WHERE state <> 'held';

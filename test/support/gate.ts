@@ -197,8 +197,8 @@ export class TestGate {
     );
   }
 
-  /** How many holds are in each state, as the database says. */
-  async holds(): Promise<Partial<Record<'held' | 'settled' | 'released' | 'posted', number>>> {
+  /** How many holds are in each state, as the database says; those that ended are gone. */
+  async holds(): Promise<Partial<Record<'held' | 'posted' | 'abandoned', number>>> {
     const { rows } = await this.database.pool.query<{ state: string; count: number }>(
       'SELECT state, count(*)::int AS count FROM holds GROUP BY state',
     );

@@ -3,10 +3,12 @@ import { systemClock, type Clock } from '../../server/src/base/clock.ts';
 import { newId } from '../../server/src/base/ids.ts';
 import { createLogger } from '../../server/src/base/log.ts';
 import { BudgetIndex } from '../../server/src/budget/budget-index.ts';
-import { BudgetService, type NewBudget } from '../../server/src/budget/budget-service.ts';
+import type { NewBudget } from '../../server/src/budget/budget-input.ts';
+import { BudgetService } from '../../server/src/budget/budget-service.ts';
 import type { BudgetRecord } from '../../server/src/budget/budget-store.ts';
 import { Instance } from '../../server/src/budget/instances.ts';
 import { type Hold, Ledger } from '../../server/src/budget/ledger.ts';
+import { TouchedCounters } from '../../server/src/budget/touched-counters.ts';
 import type { Attempt, Spender, WorstCase } from '../../server/src/budget/model.ts';
 import type { Principal } from '../../server/src/identity/model.ts';
 import { noUsage } from '../../server/src/llm/usage.ts';
@@ -96,7 +98,14 @@ export async function openGate(pool: Pool, clock: Clock = systemClock): Promise<
   const instance = new Instance(pool, clock);
   await instance.beat();
   const budgets = new BudgetIndex();
-  const ledger = new Ledger({ pool, instance, budgets, clock, log: createLogger('silent') });
+  const ledger = new Ledger({
+    pool,
+    instance,
+    budgets,
+    touched: new TouchedCounters(),
+    clock,
+    log: createLogger('silent'),
+  });
   const reload = async () => (await budgets.load(pool, 0n))();
   await reload();
   return { ledger, instance, reload };

@@ -1,6 +1,7 @@
 /** Every action that the audit log can hold, with what it means; `docs/reference/audit.md` is generated from here. */
 export const auditActions = {
   'project.created': 'A project was made.',
+  'project.updated': 'A project was changed. The payload has before and after.',
   'person.created': 'A person was added.',
   'person.disabled': 'A person was disabled; the keys of their agents stop.',
   'agent.created': 'An agent was registered.',
@@ -18,6 +19,8 @@ export const auditActions = {
   'budget.created': 'A budget was made.',
   'budget.updated': 'A budget was changed. The payload has before and after.',
   'budget.deleted': 'A budget was ended.',
+  'budget.threshold_reached':
+    'What was spent of a budget reached a percent of its limit: once for each window and percent.',
   'kill.engaged': 'A kill switch was engaged.',
   'kill.released': 'A kill switch was released.',
   'run.started': 'A run was started.',

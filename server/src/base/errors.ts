@@ -148,7 +148,10 @@ export interface ErrorMembers {
   readonly rule?: string;
   readonly unit?: string;
   readonly limit?: string;
+  /** Spent and held together. */
   readonly observed?: string;
+  readonly spent?: string;
+  readonly held?: string;
   readonly remaining?: string;
   readonly resetsAt?: string;
   /** The request field at fault, in the caller's own spelling. */

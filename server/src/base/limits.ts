@@ -119,7 +119,14 @@ export const migrationWaitMs = 60_000;
 export const embeddedLogBytesMax = 8 * 1024 * 1024;
 
 // Money (budget/)
-export const budgetsPerProjectMax = 1_000;
+export const budgetsPerProjectMax = 100_000;
+export const notifyPercentsMax = 10;
+export const notifyPercentMax = 1_000;
+// Budgets that near their limit (budget/notices.ts): counters remembered between two looks, and notices of one transaction
+export const touchedCountersMax = 20_000;
+export const noticesPerTransactionMax = 500;
+export const noticesEveryMs = 1_000;
+export const noticesSweepMs = 60_000;
 export const holdBatchMax = 500;
 export const holdQueueMax = 5_000;
 export const holdWaitMs = 5_000;
@@ -156,6 +163,15 @@ export const cacheQuarantineMs = 7 * 86_400_000;
 export const keptAnswerWaitMs = 2_000;
 export const purgeBatchMax = 1_000;
 export const purgeEveryMs = 60_000;
+
+// Output limits that are lowered to what fits in a budget (gateway/models/clamp.ts): a shorter answer would be of no use,
+// and what is left of a budget can change between two tries.
+export const clampedOutputTokensMin = 256;
+export const clampTriesMax = 2;
+// A body with another limit in it may be longer by this much.
+export const clampedBodyBytesMore = 96;
+// Official SDKs wait themselves for no longer than this, as Retry-After says (budget/refusal.ts)
+export const clientWaitMaxS = 59;
 
 // Attempts of a model call (gateway/models/attempts.ts)
 export const attemptsMax = 10;

@@ -145,6 +145,12 @@ export function createMetrics() {
       },
     }),
     budgetRefusals: new Counter({ name: 'budget_refusals_total', help: 'Calls refused by a budget.', registers }),
+    budgetThresholds: new Counter({
+      name: 'budget_thresholds_reached_total',
+      help: 'Notices of budgets that reached a percent of their limit, by the mode of the budget.',
+      labelNames: ['mode'],
+      registers,
+    }),
     idempotentReplays: new Counter({
       name: 'idempotent_replays_total',
       help: 'Answers given again for an Idempotency-Key.',

@@ -74,36 +74,37 @@ export function decide(placed: readonly Placed[], rows: readonly LockedBudget[])
 
 /**
  * The holds of calls as if all fit, which is nearly always so: whether they do is for the statement to find that writes
- * them. Null where that cannot say it, since a budget counts each call by itself.
+ * them.
  */
-export function hopefulHolds(placed: readonly Placed[]): HoldRow[] | null {
-  const holds: HoldRow[] = [];
-  for (const { request, stands } of placed) {
+export function hopefulHolds(placed: readonly Placed[]): HoldRow[] {
+  return placed.map(({ request, stands }) => {
     const counters: (CounterKey & { amount: bigint })[] = [];
+    const alone: { budgetId: string; amount: bigint }[] = [];
     for (const { budget, windowKey } of stands) {
-      if (windowKey === null) return null;
-      counters.push({ budgetId: budget.id, windowKey, amount: amountOf(budget.unit, request.worst) });
+      const amount = amountOf(budget.unit, request.worst);
+      if (windowKey === null) alone.push({ budgetId: budget.id, amount });
+      else counters.push({ budgetId: budget.id, windowKey, amount });
     }
-    holds.push(holdRow(request, counters, []));
-  }
-  return holds;
+    return { ...holdRow(request, { counters, shadowVerdicts: [] }), alone };
+  });
 }
 
 /** The row of a hold; it stands somewhat longer than it may be used, so that a call that ends in time can be settled. */
 export function holdRow(
   { attempt, worst, deadlineMs }: HoldRequest,
-  counters: Amounts,
-  shadowVerdicts: readonly ShadowVerdict[],
+  { counters, shadowVerdicts }: { readonly counters: Amounts; readonly shadowVerdicts: readonly ShadowVerdict[] },
 ): HoldRow {
   return {
     id: attempt.id,
+    alone: [],
     counters,
     crashRow: crashRow(attempt, worst, shadowVerdicts),
     deadlineMs: deadlineMs + holdGraceMs,
   };
 }
 
-function amountOf(unit: BudgetUnit, worst: WorstCase): bigint {
+/** What a call asks of a budget at most, in the budget's unit. */
+export function amountOf(unit: BudgetUnit, worst: WorstCase): bigint {
   if (unit === 'usd') return worst.usd;
   return unit === 'tokens' ? worst.tokens : 1n;
 }

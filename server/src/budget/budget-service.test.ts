@@ -14,7 +14,8 @@ import {
 } from '../../../test/support/ledger.ts';
 import { budgetsPerProjectMax } from '../base/limits.ts';
 import { BudgetIndex } from './budget-index.ts';
-import { BudgetService, type NewBudget } from './budget-service.ts';
+import type { NewBudget } from './budget-input.ts';
+import { BudgetService } from './budget-service.ts';
 
 let db: TestDatabase;
 let service: BudgetService;

@@ -3,14 +3,14 @@ import { appendAudit } from '../audit/append.ts';
 import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { budgetsPerProjectMax, modelNameCharsMax, nameCharsMax } from '../base/limits.ts';
-import { maxAmount } from '../base/money.ts';
-import { checkLine, checkName, invalid } from '../identity/input.ts';
+import { budgetsPerProjectMax } from '../base/limits.ts';
+import { checkName } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireProject } from '../identity/references.ts';
 import { violates } from '../pg/errors.ts';
 import { controlWrite } from '../pg/tx.ts';
+import { checkLimit, checkNewBudget, checkNotifyPercents, type NewBudget } from './budget-input.ts';
 import {
   type BudgetRecord,
   countBudgets,
@@ -23,11 +23,9 @@ import {
   selectBudgetsOfRun,
   updateBudget,
 } from './budget-store.ts';
-import { calendarWindow, canonicalTimeZone } from './calendar.ts';
-import type { Budget, BudgetMode, BudgetSelector } from './model.ts';
+import { calendarWindow } from './calendar.ts';
+import type { Budget, BudgetMode } from './model.ts';
 import { decimalText, remainingOf, runBudgetExceeded } from './refusal.ts';
-
-export type NewBudget = Omit<Budget, 'id'>;
 
 export interface BudgetChange {
   readonly projectId: string;
@@ -36,6 +34,7 @@ export interface BudgetChange {
   readonly name: string | undefined;
   readonly limit: bigint | null | undefined;
   readonly mode: BudgetMode | undefined;
+  readonly notifyPercents?: readonly number[] | undefined;
 }
 
 /** What a budget has used in its current window, in its unit. */
@@ -72,12 +71,9 @@ export class BudgetService {
     requestId: string,
     request: NewBudget,
   ): Promise<{ result: BudgetRecord; version: bigint }> {
-    const { projectId, unit, window, mode } = request;
-    const name = checkName(request.name);
-    const limit = checkLimit(request.limit);
-    const timeZone = checkTimeZone(request.timeZone);
-    const selector = checkSelector(request.selector);
-    return this.#nameTaken(name, () =>
+    const checked = checkNewBudget(request);
+    const { projectId, selector } = checked;
+    return this.#nameTaken(checked.name, () =>
       controlWrite(this.#pool, async (tx, version) => {
         await requireProject(tx, projectId);
         const missing = await findMissingReference(tx, projectId, selector);
@@ -90,15 +86,20 @@ export class BudgetService {
           );
         }
         const id = newId('bud');
-        const draft = { id, projectId, name, selector, unit, window, timeZone, limit, mode, createdBy: by.id };
-        const budget = await insertBudget(tx, version, draft);
+        const budget = await insertBudget(tx, version, { ...checked, id, createdBy: by.id });
         await appendAudit(tx, {
           actor: { kind: by.kind, id: by.id },
           action: 'budget.created',
           target: id,
           projectId,
           requestId,
-          payload: { ...changeable(budget), unit, window, time_zone: timeZone, selector: { ...selector } },
+          payload: {
+            ...changeable(budget),
+            unit: budget.unit,
+            window: budget.window,
+            time_zone: budget.timeZone,
+            selector: { ...selector },
+          },
         });
         return budget;
       }),
@@ -123,6 +124,7 @@ export class BudgetService {
           name: name ?? before.name,
           limit: limit === undefined ? before.limit : limit,
           mode: change.mode ?? before.mode,
+          notifyPercents: checkNotifyPercents(change.notifyPercents ?? before.notifyPercents, before),
         };
         await updateBudget(tx, version, after);
         await appendAudit(tx, {
@@ -223,33 +225,9 @@ function currentWindow(budget: Budget, now: number): { readonly key: string; rea
   return calendarWindow(window, timeZone, now);
 }
 
-function checkLimit(limit: bigint | null): bigint | null {
-  if (limit === null || (limit >= 0n && limit <= maxAmount)) return limit;
-  throw invalid(
-    'limit',
-    'limit must be 0 (which denies) or more, and less than the system can count; leave it out for no limit.',
-  );
-}
-
-function checkTimeZone(name: string): string {
-  const timeZone = canonicalTimeZone(name);
-  if (timeZone !== null) return timeZone;
-  throw invalid(
-    'time_zone',
-    `time_zone must be a name of the IANA database, like Europe/Berlin; "${name.slice(0, 100)}" is none.`,
-  );
-}
-
-function checkSelector(selector: BudgetSelector): BudgetSelector {
-  const { workflow, provider, model } = selector;
-  if (workflow !== null) checkLine('workflow', workflow, 1, nameCharsMax);
-  if (provider !== null) checkLine('provider', provider, 1, nameCharsMax);
-  if (model !== null) checkLine('model', model, 1, modelNameCharsMax);
-  return selector;
-}
-
-function changeable({ name, limit, mode, unit }: Budget): { readonly [name: string]: JsonValue } {
-  return { name, mode, limit: limit === null ? null : decimalText(unit, limit) };
+function changeable(budget: BudgetRecord): { readonly [name: string]: JsonValue } {
+  const { name, limit, mode, unit, notifyPercents } = budget;
+  return { name, mode, limit: limit === null ? null : decimalText(unit, limit), notify_percents: [...notifyPercents] };
 }
 
 function noBudget(id: string): PortcullisError {

@@ -3,6 +3,8 @@ import type { Budget, BudgetMode, BudgetSelector, BudgetUnit, BudgetWindow, Prov
 
 /** A budget as it is stored. */
 export interface BudgetRecord extends Budget {
+  /** At what percents of the limit somebody is told. */
+  readonly notifyPercents: readonly number[];
   readonly createdAt: number;
   readonly createdBy: string;
 }
@@ -24,12 +26,13 @@ interface Row {
   readonly time_zone: string;
   readonly limit_amount: bigint | null;
   readonly mode: BudgetMode;
+  readonly notify_percents: readonly number[];
   readonly created_at: Date;
   readonly created_by: string;
 }
 
 const columns = `id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider, model,
-  unit, "window", time_zone, limit_amount, mode, created_at, created_by`;
+  unit, "window", time_zone, limit_amount, mode, notify_percents, created_at, created_by`;
 
 function fromRow(row: Row): BudgetRecord {
   return {
@@ -51,6 +54,7 @@ function fromRow(row: Row): BudgetRecord {
     timeZone: row.time_zone,
     limit: row.limit_amount,
     mode: row.mode,
+    notifyPercents: row.notify_percents,
     createdAt: row.created_at.getTime(),
     createdBy: row.created_by,
   };
@@ -76,8 +80,8 @@ export async function insertBudget(
   const { selector } = budget;
   const { rows } = await tx.query<Row>(
     `INSERT INTO budgets (id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider,
-       model, unit, "window", time_zone, limit_amount, mode, created_by, control_version)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING ${columns}`,
+       model, unit, "window", time_zone, limit_amount, mode, notify_percents, created_by, control_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) RETURNING ${columns}`,
     [
       budget.id,
       budget.projectId,
@@ -95,6 +99,7 @@ export async function insertBudget(
       budget.timeZone,
       budget.limit,
       budget.mode,
+      budget.notifyPercents,
       budget.createdBy,
       version,
     ],
@@ -113,18 +118,25 @@ export async function findBudget(db: Queryable, projectId: string, id: string): 
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
+/** The budget of that name that was not deleted. */
+export async function findBudgetByName(db: Queryable, projectId: string, name: string): Promise<BudgetRecord | null> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets WHERE project_id = $1 AND name = $2 AND deleted_at IS NULL`,
+    [projectId, name],
+  );
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
 export async function updateBudget(
   tx: Tx,
   version: bigint,
-  budget: Pick<Budget, 'id' | 'name' | 'limit' | 'mode'>,
+  budget: Pick<BudgetRecord, 'id' | 'name' | 'limit' | 'mode' | 'notifyPercents'>,
 ): Promise<void> {
-  await tx.query('UPDATE budgets SET name = $2, limit_amount = $3, mode = $4, control_version = $5 WHERE id = $1', [
-    budget.id,
-    budget.name,
-    budget.limit,
-    budget.mode,
-    version,
-  ]);
+  await tx.query(
+    `UPDATE budgets SET name = $2, limit_amount = $3, mode = $4, notify_percents = $5, control_version = $6
+     WHERE id = $1`,
+    [budget.id, budget.name, budget.limit, budget.mode, budget.notifyPercents, version],
+  );
 }
 
 export async function markBudgetDeleted(tx: Tx, version: bigint, id: string): Promise<void> {
@@ -155,7 +167,10 @@ export async function selectBudgets(
   return rows.map(fromRow);
 }
 
-/** The enforcing budgets with a limit that count whatever a run of this agent on this workflow calls. */
+/**
+ * The enforcing budgets with a limit that count whatever a run of this agent on this workflow calls. Calls in flight end by
+ * themselves, so what limits them stops no run, unless it denies all.
+ */
 export async function selectBudgetsOfRun(
   db: Queryable,
   { projectId, agentId, workflow }: { readonly projectId: string; readonly agentId: string; readonly workflow: string },
@@ -164,6 +179,7 @@ export async function selectBudgetsOfRun(
     `SELECT ${columns} FROM budgets
      WHERE project_id = $1 AND deleted_at IS NULL AND mode = 'enforce' AND limit_amount IS NOT NULL
        AND coalesce(key_id, run_id, provider_type, provider, model) IS NULL
+       AND (unit <> 'concurrent_requests' OR limit_amount = 0)
        AND (agent_id IS NULL OR agent_id = $2)
        AND (workflow IS NULL OR workflow = $3)
        AND (person_id IS NULL OR person_id = (SELECT person_id FROM agents WHERE id = $2))

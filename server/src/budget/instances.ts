@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
 import { holdBatchMax, instanceDeadMs } from '../base/limits.ts';
-import { postDeadHolds } from './store.ts';
+import { postDeadHolds } from './late-holds-store.ts';
 import { beatInstance, stopInstance, stopOtherInstances } from './instance-store.ts';
 
 /**

@@ -8,7 +8,7 @@ import { holdGraceMs, instanceDeadMs, settleQueueMax } from '../base/limits.ts';
 import { createPool } from '../pg/pool.ts';
 import type { BudgetRecord } from './budget-store.ts';
 import { sweepHolds } from './instances.ts';
-import { postDeadHolds } from './store.ts';
+import { postDeadHolds } from './late-holds-store.ts';
 
 const alreadyOver = { deadlineMs: -holdGraceMs - 1 };
 
@@ -231,17 +231,17 @@ describe('when the database goes away', () => {
     await expect(far.ledger.settle(hold, used(hold, 4n))).rejects.toThrow('could not be written in time');
     link.mend();
     await far.ledger.stop(20_000);
-    expect(await stateOf(hold.id)).toBe('settled');
+    expect(await stateOf(hold.id)).toBeUndefined();
   });
 
   test('a hold whose commit is in doubt is given back, since the caller was told no', async () => {
     await reserve(far, { usd: 1n });
-    const sprung = link.cutAfter('insert holds');
+    const sprung = link.cutAfter('commit batch');
     const id = 'att_doubt';
     await expect(reserve(far, { usd: 10n, attempt: { id } })).rejects.toMatchObject({ code: 'unavailable' });
     await sprung;
     await far.ledger.stop(5_000);
-    expect(await stateOf(id)).toBe('released');
+    expect(await stateOf(id)).toBe('abandoned');
     expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1n }]);
   });
 
@@ -257,14 +257,14 @@ describe('when the database goes away', () => {
     await blocker.query('COMMIT');
     blocker.release();
     await slow.ledger.stop(5_000);
-    expect(await stateOf(id)).toBe('released');
+    expect(await stateOf(id)).toBe('abandoned');
     expect(await counters(db.pool, budget.id)).toMatchObject([{ held: 1n }]);
     await patient.end();
   });
 
   test('a settlement whose commit is in doubt counts once', async () => {
     const hold = await reserve(far, { usd: 10n });
-    const sprung = link.cutAfter('end holds');
+    const sprung = link.cutAfter('commit batch');
     await far.ledger.settle(hold, used(hold, 4n));
     await sprung;
     expect(await counters(db.pool, budget.id)).toMatchObject([{ posted: 4n, held: 0n }]);

@@ -1,4 +1,5 @@
 import { ledgerLabelCharsMax } from '../base/limits.ts';
+import type { NanoUsd } from '../base/money.ts';
 import type { Attempt, ShadowVerdict, WorstCase } from './model.ts';
 
 /** The columns of `attempts` that we write; the others fill themselves. */
@@ -28,6 +29,7 @@ export const ledgerColumns = [
   'tokens_reasoning',
   'cost_nanousd',
   'notional_nanousd',
+  'held_nanousd',
   'provenance',
   'outcome',
   'error_class',
@@ -61,7 +63,8 @@ export const amountColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>([
   'notional_nanousd',
 ]);
 
-export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): LedgerRow {
+/** `heldUsd`: what was reserved for the attempt. */
+export function ledgerRow(attempt: Attempt, heldUsd: NanoUsd, shadowVerdicts: readonly ShadowVerdict[]): LedgerRow {
   return {
     id: attempt.id,
     request_id: attempt.requestId,
@@ -88,6 +91,7 @@ export function ledgerRow(attempt: Attempt, shadowVerdicts: readonly ShadowVerdi
     tokens_reasoning: attempt.usage.reasoning,
     cost_nanousd: attempt.costUsd.toString(),
     notional_nanousd: attempt.notionalUsd.toString(),
+    held_nanousd: heldUsd.toString(),
     provenance: attempt.provenance,
     outcome: attempt.outcome,
     error_class: attempt.errorClass ?? undefined,
@@ -113,7 +117,7 @@ export function crashRow(attempt: Attempt, worst: WorstCase, shadowVerdicts: rea
     outcome: 'failed',
     errorClass: 'crash',
   };
-  return ledgerRow(crashed, shadowVerdicts);
+  return ledgerRow(crashed, worst.usd, shadowVerdicts);
 }
 
 /**

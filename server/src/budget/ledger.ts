@@ -2,21 +2,24 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { maxAmount } from '../base/money.ts';
+import { type NanoUsd, maxAmount } from '../base/money.ts';
 import { noUsage } from '../llm/usage.ts';
 import type { BudgetIndex } from './budget-index.ts';
 import { totalTokens } from './prices/cost.ts';
-import { HoldLane } from './holds.ts';
 import type { Instance } from './instances.ts';
 import { ledgerRow } from './ledger-row.ts';
 import type { Attempt, ShadowVerdict, Spender, WorstCase } from './model.ts';
-import { SettleLane } from './settlements.ts';
-import type { EndingRow } from './store.ts';
+import type { Granted } from './lane-queue.ts';
+import { MoneyLane } from './lane.ts';
+import type { CounterKey, EndingRow } from './store.ts';
+import type { TouchedCounters } from './touched-counters.ts';
 
 export interface LedgerOptions {
   readonly pool: Pool;
   readonly instance: Instance;
   readonly budgets: BudgetIndex;
+  /** Told of each counter on which something was posted. */
+  readonly touched: TouchedCounters;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -35,14 +38,17 @@ export class Hold {
   readonly id: string;
   readonly worst: WorstCase;
   readonly shadowVerdicts: readonly ShadowVerdict[];
+  /** What it stands on. */
+  readonly counters: readonly CounterKey[];
   /** Monotonic milliseconds. */
   readonly usableUntil: number;
   readonly #clock: Clock;
 
-  constructor(reservation: Reservation, shadowVerdicts: readonly ShadowVerdict[], usableUntil: number, clock: Clock) {
+  constructor(reservation: Reservation, granted: Granted, usableUntil: number, clock: Clock) {
     this.id = reservation.attempt.id;
     this.worst = reservation.worst;
-    this.shadowVerdicts = shadowVerdicts;
+    this.shadowVerdicts = granted.shadowVerdicts;
+    this.counters = granted.counters;
     this.usableUntil = usableUntil;
     this.#clock = clock;
   }
@@ -63,18 +69,17 @@ export class Hold {
 /** Reserve, settle, release: the ledger of every upstream attempt, exact in any number of processes. */
 export class Ledger {
   readonly #options: LedgerOptions;
-  readonly #holds: HoldLane;
-  readonly #settlements: SettleLane;
+  readonly #lane: MoneyLane;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     const { pool, instance, log } = options;
-    this.#settlements = new SettleLane({ pool, instanceId: instance.id, log });
-    this.#holds = new HoldLane({
+    this.#lane = new MoneyLane({
       pool,
       instanceId: instance.id,
       databaseNow: () => instance.databaseNow(),
-      inDoubt: ({ attempt }) => this.#settlements.giveBack(released(attempt, [])),
+      endingInDoubt: ({ attempt }) => released(attempt, 0n, []),
+      log,
     });
   }
 
@@ -93,29 +98,30 @@ export class Ledger {
       );
     }
     const askedAt = clock.monotonic();
-    const shadowVerdicts = await this.#holds.hold({ attempt, worst, budgets: budgets.matching(spender), deadlineMs });
-    return new Hold(reservation, shadowVerdicts, Math.min(askedAt + deadlineMs, instance.aliveUntil), clock);
+    const granted = await this.#lane.hold({ attempt, worst, budgets: budgets.matching(spender), deadlineMs });
+    return new Hold(reservation, granted, Math.min(askedAt + deadlineMs, instance.aliveUntil), clock);
   }
 
   /**
    * Replaces the hold by what `attempt` used, though it be more (an overrun), and writes its ledger row. Fees of server
-   * tools are added at their most, which makes the cost an estimate: no provider reports them with the tokens.
+   * tools are added at their most, which makes the cost an estimate: no provider reports them with the tokens. `shadows`
+   * are verdicts of dry-run budgets that were known only at the end.
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
-  async settle(hold: Hold, attempt: Attempt): Promise<void> {
-    const { worst, shadowVerdicts } = hold;
+  async settle(hold: Hold, attempt: Attempt, shadows: readonly ShadowVerdict[] = []): Promise<void> {
+    const { worst, shadowVerdicts, counters } = hold;
     const tokens = totalTokens(attempt.usage);
     const costUsd = attempt.costUsd + worst.feesUsd;
     const provenance = worst.feesUsd > 0n ? 'estimated' : attempt.provenance;
     const overrun = worst.bounded && (costUsd > worst.usd || tokens > worst.tokens);
-    await this.#settlements.end({
+    await this.#lane.end({
       holdId: hold.id,
-      state: 'settled',
       usd: costUsd,
       tokens,
       requests: 1,
-      row: ledgerRow({ ...attempt, costUsd, provenance, overrun }, shadowVerdicts),
+      row: ledgerRow({ ...attempt, costUsd, provenance, overrun }, worst.usd, [...shadowVerdicts, ...shadows]),
     });
+    for (const { budgetId, windowKey } of counters) this.#options.touched.note(budgetId, windowKey);
   }
 
   /**
@@ -123,22 +129,21 @@ export class Ledger {
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
   async release(hold: Hold, attempt: Attempt): Promise<void> {
-    await this.#settlements.end({ ...released(attempt, hold.shadowVerdicts), holdId: hold.id });
+    await this.#lane.end({ ...released(attempt, hold.worst.usd, hold.shadowVerdicts), holdId: hold.id });
   }
 
   /** Writes, soon, the ledger row of a call that was refused before it had a hold. */
   recordRefusal(attempt: Attempt): void {
-    this.#settlements.record({ ...released(attempt, []), holdId: null });
+    this.#lane.record({ ...released(attempt, 0n, []), holdId: null });
   }
 
   /** Waits until everything under way is written, `graceMs` at most. */
-  async stop(graceMs: number): Promise<void> {
-    await this.#holds.idle();
-    await this.#settlements.stop(graceMs);
+  stop(graceMs: number): Promise<void> {
+    return this.#lane.stop(graceMs);
   }
 }
 
-function released(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): EndingRow {
+function released(attempt: Attempt, heldUsd: NanoUsd, shadowVerdicts: readonly ShadowVerdict[]): EndingRow {
   const free: Attempt = {
     ...attempt,
     usage: noUsage,
@@ -149,10 +154,9 @@ function released(attempt: Attempt, shadowVerdicts: readonly ShadowVerdict[]): E
   };
   return {
     holdId: attempt.id,
-    state: 'released',
     usd: 0n,
     tokens: 0n,
     requests: 0,
-    row: ledgerRow(free, shadowVerdicts),
+    row: ledgerRow(free, heldUsd, shadowVerdicts),
   };
 }

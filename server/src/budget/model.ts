@@ -44,31 +44,11 @@ export interface Budget {
 /** How far an amount can be trusted. */
 export type Provenance = 'reserved' | 'estimated' | 'measured' | 'reconciled';
 
-/**
- * Prices of one (provider, model) in nano-USD per **million** tokens, so that vendors' fractions stay integers; a cost is
- * rounded up to the next nano-USD once, at the end.
- */
-export interface TokenPrices {
-  readonly input: NanoUsd;
-  readonly output: NanoUsd;
-  readonly cacheRead: NanoUsd;
-  readonly cacheWrite5m: NanoUsd;
-  readonly cacheWrite1h: NanoUsd;
-}
-
-export interface Price {
-  /** Names the price book and its date; stored with every attempt. */
-  readonly version: string;
-  readonly base: TokenPrices;
-  /** Length tiers, rising: a prompt (all input classes together) above the threshold takes these prices for the whole call. */
-  readonly tiers: readonly { readonly aboveInputTokens: number; readonly prices: TokenPrices }[];
-}
-
 /** What one upstream attempt can cost at most. */
 export interface WorstCase {
   /** Fees included. */
   readonly usd: NanoUsd;
-  /** The part of `usd` that is fees of server tools at their most uses: no usage reports them, so they are settled in full. */
+  /** The part of `usd` that no usage reports (containers, images that cost by the piece): it is settled in full. */
   readonly feesUsd: NanoUsd;
   /** All tokens of `usage`. */
   readonly tokens: bigint;
@@ -181,4 +161,5 @@ export interface Shortfall extends Charge {
 
 export type Verdict =
   | { readonly admitted: true; readonly shadows: readonly Shortfall[] }
-  | { readonly admitted: false; readonly shortfall: Shortfall };
+  /** `shortfall` refuses for longest, `others` refuse too. */
+  | { readonly admitted: false; readonly shortfall: Shortfall; readonly others: readonly Shortfall[] };

@@ -1,6 +1,9 @@
-import { PortcullisError } from '../base/errors.ts';
+import { systemClock } from '../base/clock.ts';
+import { type ErrorOptions, PortcullisError } from '../base/errors.ts';
+import { clientWaitMaxS } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
 import type { BudgetUnit, BudgetWindow, Meter, ShadowVerdict, Shortfall } from './model.ts';
+import { waitsForOthers } from './rules.ts';
 
 const windowWords: Readonly<Record<BudgetWindow, string>> = {
   attempt: ' a call',
@@ -21,32 +24,66 @@ export function remainingOf(limit: bigint, observed: bigint): bigint {
   return observed < limit ? limit - observed : 0n;
 }
 
-/** The refusal of a call by a budget: which, how much, when it resets, and what a person can do about it. */
-export function budgetExceeded({ meter, amount, observed, limit }: Shortfall): PortcullisError {
+/** A refusal by budgets. `shortfalls` are those that it does not fit in, as far as they are known: what it would take to fit. */
+export class BudgetExceeded extends PortcullisError {
+  readonly shortfalls: readonly Shortfall[];
+
+  constructor(message: string, options: ErrorOptions, shortfalls: readonly Shortfall[]) {
+    super('budget_exceeded', message, options);
+    this.shortfalls = shortfalls;
+  }
+}
+
+/**
+ * The refusal of a call by a budget: which, how much, when it resets, and what a person can do about it. Where waiting helps
+ * it says for how long, and whether a client should do so by itself. `others` refuse the call too, and are not spoken of.
+ */
+export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[] = []): BudgetExceeded {
+  const { meter, amount, observed, limit } = shortfall;
   const { id, unit, window, name } = meter.budget;
+  const held = observed - meter.posted;
   const resetsAt = meter.endsAt === null ? undefined : new Date(meter.endsAt).toISOString();
-  return new PortcullisError('budget_exceeded', sentence(), {
+  const retryAfterS = secondsToWait(shortfall);
+  const options = {
     rule: name,
     unit,
     limit: decimalText(unit, limit),
     observed: decimalText(unit, observed),
+    spent: decimalText(unit, meter.posted),
+    held: decimalText(unit, held),
     remaining: decimalText(unit, remainingOf(limit, observed)),
     ...(resetsAt === undefined ? {} : { resetsAt }),
-    internal: `budget ${id}: posted ${meter.posted}, held ${observed - meter.posted}, asked ${amount}, limit ${limit}`,
-  });
+    ...(retryAfterS === null ? {} : { retryAfterS }),
+    final: retryAfterS === null || retryAfterS > clientWaitMaxS,
+    internal: `budget ${id}: posted ${meter.posted}, held ${held}, asked ${amount}, limit ${limit}`,
+  };
+  return new BudgetExceeded(sentence(), options, [shortfall, ...others]);
 
   function sentence(): string {
     if (limit === 0n) return `Budget "${name}" is 0 and denies this call; an operator can raise it.`;
     const allows = `Budget "${name}" allows ${inWords(unit, limit)}${windowWords[window]}`;
+    if (unit === 'concurrent_requests')
+      return `${allows}, and ${inWords(unit, observed)} are in flight. Try again when one of them has ended; an operator can raise it.`;
     const asks = `this call may take up to ${inWords(unit, amount)}`;
     if (window === 'attempt') return `${allows}, and ${asks}; ask for less output, or have an operator raise it.`;
-    const used = `${inWords(unit, meter.posted)} is spent and ${inWords(unit, observed - meter.posted)} is held by calls in flight`;
-    const help =
-      resetsAt === undefined
-        ? 'An operator can raise it.'
-        : `It resets at ${resetsAt}; an operator can raise it before.`;
-    return `${allows}: ${used}, and ${asks}. ${help}`;
+    const used = `${inWords(unit, meter.posted)} is spent and ${inWords(unit, held)} is held by calls in flight`;
+    return `${allows}: ${used}, and ${asks}. ${help()}`;
   }
+
+  function help(): string {
+    if (waitsForOthers(shortfall)) return 'It fits when those have ended: try again soon. An operator can raise it.';
+    return resetsAt === undefined
+      ? 'An operator can raise it.'
+      : `It resets at ${resetsAt}; an operator can raise it before.`;
+  }
+}
+
+/** Null where waiting alone never helps. */
+function secondsToWait(shortfall: Shortfall): number | null {
+  const { meter, limit } = shortfall;
+  if (waitsForOthers(shortfall)) return 1;
+  if (limit === 0n || meter.endsAt === null) return null;
+  return Math.max(1, Math.ceil((meter.endsAt - systemClock.now()) / 1000));
 }
 
 /** The refusal of a whole run by a budget that would refuse each of its calls. */
@@ -82,8 +119,14 @@ export function shadowVerdict({ meter, amount, observed, limit }: Shortfall): Sh
   };
 }
 
+const nouns: Readonly<Record<Exclude<BudgetUnit, 'usd' | 'latency_ms'>, string>> = {
+  tokens: 'token',
+  requests: 'request',
+  concurrent_requests: 'call',
+};
+
 function inWords(unit: BudgetUnit, amount: bigint): string {
   if (unit === 'usd') return formatUsd(amount);
-  const noun = unit === 'tokens' ? 'token' : 'request';
-  return `${amount} ${noun}${amount === 1n ? '' : 's'}`;
+  if (unit === 'latency_ms') return `${amount} ms`;
+  return `${amount} ${nouns[unit]}${amount === 1n ? '' : 's'}`;
 }

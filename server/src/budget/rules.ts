@@ -31,7 +31,10 @@ export function admit(calls: readonly (readonly Charge[])[]): Verdict[] {
     const shortfalls = charges.flatMap((charge) => shortfallOf(charge, heldNow.get(charge.meter) ?? 0n) ?? []);
     const refusals = shortfalls.filter(({ meter }) => meter.budget.mode === 'enforce');
     const [first, ...others] = refusals;
-    if (first) return { admitted: false, shortfall: others.reduce(later, first) };
+    if (first) {
+      const shortfall = others.reduce(later, first);
+      return { admitted: false, shortfall, others: refusals.filter((refusal) => refusal !== shortfall) };
+    }
     for (const { meter, amount } of charges) {
       if (meter.accumulates) heldNow.set(meter, (heldNow.get(meter) ?? 0n) + amount);
     }
@@ -48,7 +51,22 @@ function shortfallOf({ meter, amount }: Charge, heldInBatch: bigint): Shortfall 
   return { meter, amount, observed, limit };
 }
 
-/** Of two limits that refuse, the one whose window ends last: waiting for the other would not help. */
+/** Of two limits that refuse, the one that does so for longer: waiting for the other would not help. */
 function later(one: Shortfall, other: Shortfall): Shortfall {
-  return (other.meter.endsAt ?? Infinity) > (one.meter.endsAt ?? Infinity) ? other : one;
+  return refusesUntil(other) > refusesUntil(one) ? other : one;
+}
+
+/** In milliseconds by the wall clock; before all windows end, as far as one can know, calls in flight do. */
+function refusesUntil(shortfall: Shortfall): number {
+  if (waitsForOthers(shortfall)) return 0;
+  return shortfall.limit === 0n ? Infinity : (shortfall.meter.endsAt ?? Infinity);
+}
+
+/**
+ * Whether only what calls in flight hold is in the way, of which they give something back when they end. Of a request that
+ * is held nothing is given back.
+ */
+export function waitsForOthers({ meter, amount, limit }: Shortfall): boolean {
+  const givesBack = meter.accumulates && meter.budget.unit !== 'requests';
+  return givesBack && limit > 0n && meter.posted + amount <= limit;
 }

@@ -4,14 +4,15 @@ import { instanceBeatMs } from '../base/limits.ts';
 import type { BudgetIndex } from '../budget/budget-index.ts';
 import { Instance, sweepHolds } from '../budget/instances.ts';
 import { Ledger } from '../budget/ledger.ts';
+import { TouchedCounters } from '../budget/touched-counters.ts';
 import { startJobs } from '../worker/ticker.ts';
 import type { Base } from './base.ts';
 import { type Store, openPool } from './database.ts';
 
 const ledgerGraceMs = 10_000;
 
-// One lane of holds, one of settlements: each has one transaction under way.
-const ledgerLanes = 2;
+// One lane, which has one transaction under way.
+const ledgerLanes = 1;
 
 /** The ledger of this process, and the jobs that keep it honest: the heartbeat, and posting what dead processes held. */
 export async function startLedger(
@@ -32,7 +33,8 @@ export async function startLedger(
   ];
   stops.add('jobs', startJobs(jobs, log));
   const lanes = openPool(base, 'ledger pool', { ...connection, max: ledgerLanes, plansByKey: true });
-  const ledger = new Ledger({ pool: lanes, instance, budgets, clock: systemClock, log });
+  const touched = new TouchedCounters();
+  const ledger = new Ledger({ pool: lanes, instance, budgets, touched, clock: systemClock, log });
   stops.add('ledger', () => ledger.stop(ledgerGraceMs));
   return { ledger, instance };
 }

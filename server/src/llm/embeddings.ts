@@ -33,6 +33,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     stream: false,
     // Nothing is generated.
     maxOutputTokens: 0,
+    thinkingTokens: 0,
     choices: 1,
     usageRequested: false,
     bodyBytes: body.length,

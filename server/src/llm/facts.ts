@@ -34,6 +34,8 @@ export interface RequestFacts {
   readonly stream: boolean;
   /** Null where the provider's own maximum for the model applies. */
   readonly maxOutputTokens: number | null;
+  /** Those of them that the request sets apart for thinking: the provider demands a larger limit. */
+  readonly thinkingTokens: number;
   /** Answers asked for, each up to `maxOutputTokens`. */
   readonly choices: number;
   /** The client asked for usage in a chat stream; Anthropic streams always have it. */

@@ -18,8 +18,10 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   runs: ended,
   budgets: ended,
   budget_counters: ended,
+  budget_notices: appendOnly,
   instances: ended,
-  holds: ended,
+  // A hold that ended is gone (decision 0014).
+  holds: passing,
   attempts: appendOnly,
   audit_entries: appendOnly,
   idempotency_keys: passing,

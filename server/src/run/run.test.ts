@@ -3,7 +3,8 @@ import { createTestDatabase, testBounds, type TestDatabase } from '../../../test
 import { systemClock } from '../base/clock.ts';
 import { runsRunningPerAgentMax } from '../base/limits.ts';
 import { createLogger } from '../base/log.ts';
-import { BudgetService, type NewBudget } from '../budget/budget-service.ts';
+import type { NewBudget } from '../budget/budget-input.ts';
+import { BudgetService } from '../budget/budget-service.ts';
 import type { Principal } from '../identity/model.ts';
 import { ControlFeed } from '../pg/control-feed.ts';
 import { controlWrite } from '../pg/tx.ts';

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { BudgetChange, NewBudget } from '../../budget/budget-service.ts';
+import type { NewBudget } from '../../budget/budget-input.ts';
+import type { BudgetChange } from '../../budget/budget-service.ts';
 import {
   type BudgetMode as Mode,
   budgetModes,

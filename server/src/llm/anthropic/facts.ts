@@ -51,6 +51,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     ...fields.model(),
     stream: fields.boolean('stream') ?? false,
     maxOutputTokens: fields.integer('max_tokens', 0),
+    thinkingTokens: thinkingTokens(fields),
     choices: 1,
     usageRequested: true,
     bodyBytes: body.length,
@@ -76,6 +77,13 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
 function mayReason(fields: BodyFields): boolean {
   const thinking = fields.json('thinking');
   return fields.has('thinking') && !(isJsonObject(thinking) && thinking['type'] === 'disabled');
+}
+
+function thinkingTokens(fields: BodyFields): number {
+  const thinking = fields.json('thinking');
+  const budget = isJsonObject(thinking) && thinking['type'] === 'enabled' ? thinking['budget_tokens'] : 0;
+  // What is no number of tokens is the provider's to refuse.
+  return Number.isSafeInteger(budget) ? Math.max(0, budget as number) : 0;
 }
 
 /** Settings that cost more than the model's list price says, or that make the provider do more than one call's work. */

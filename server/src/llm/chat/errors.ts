@@ -36,9 +36,14 @@ const types: Readonly<Record<ErrorCode, string>> = {
 export function errorBody(error: PortcullisError, requestId: string): string {
   const { param = null, ...details } = errorDetails(error);
   return JSON.stringify({
-    error: { message: error.message, type: types[error.code], param, code: error.code, request_id: requestId, details },
+    error: { message: error.message, type: typeOf(error), param, code: error.code, request_id: requestId, details },
     request_id: requestId,
   });
+}
+
+/** A budget of which some comes back soon is not spent. */
+function typeOf({ code, final }: PortcullisError): string {
+  return code === 'budget_exceeded' && !final ? types.rate_limited : types[code];
 }
 
 /** The event that ends a stream by an error; nothing may follow it, `[DONE]` neither. */

@@ -60,6 +60,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     ...fields.model(),
     stream: fields.boolean('stream') ?? false,
     maxOutputTokens: maxOutputTokens(fields),
+    thinkingTokens: 0,
     choices: fields.integer('n', 1) ?? 1,
     usageRequested: includeUsage,
     bodyBytes: body.length,

@@ -18,8 +18,10 @@ const codes: Readonly<Partial<Record<ErrorCode, string>>> = {
 };
 
 /** The `error` of a failed response. */
-export function responseError({ code, message }: PortcullisError): { code: string; message: string } {
-  return { code: codes[code] ?? 'server_error', message };
+export function responseError({ code, message, final }: PortcullisError): { code: string; message: string } {
+  // A budget of which some comes back soon is not spent.
+  const told = code === 'budget_exceeded' && !final ? 'rate_limited' : code;
+  return { code: codes[told] ?? 'server_error', message };
 }
 
 /** The event that ends a stream by an error of the gate's own: of the response that began, with the number that is next. */

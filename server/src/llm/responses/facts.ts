@@ -46,6 +46,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     ...fields.model(),
     stream: fields.boolean('stream') ?? false,
     maxOutputTokens: fields.integer('max_output_tokens', 1),
+    thinkingTokens: 0,
     choices: 1,
     usageRequested: true,
     bodyBytes: body.length,

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/budget.proto.
  */
 export const file_portcullis_v1_budget: GenFile = /*@__PURE__*/
-  fileDesc("Chpwb3J0Y3VsbGlzL3YxL2J1ZGdldC5wcm90bxINcG9ydGN1bGxpcy52MSLLAgoOQnVkZ2V0U2VsZWN0b3ISFgoJcGVyc29uX2lkGAEgASgJSACIAQESFQoIYWdlbnRfaWQYAiABKAlIAYgBARITCgZrZXlfaWQYAyABKAlIAogBARIVCgh3b3JrZmxvdxgEIAEoCUgDiAEBEhMKBnJ1bl9pZBgFIAEoCUgEiAEBEjcKDXByb3ZpZGVyX3R5cGUYBiABKA4yGy5wb3J0Y3VsbGlzLnYxLlByb3ZpZGVyVHlwZUgFiAEBEhUKCHByb3ZpZGVyGAcgASgJSAaIAQESEgoFbW9kZWwYCCABKAlIB4gBAUIMCgpfcGVyc29uX2lkQgsKCV9hZ2VudF9pZEIJCgdfa2V5X2lkQgsKCV93b3JrZmxvd0IJCgdfcnVuX2lkQhAKDl9wcm92aWRlcl90eXBlQgsKCV9wcm92aWRlckIICgZfbW9kZWwi6gIKBkJ1ZGdldBIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSLwoIc2VsZWN0b3IYBCABKAsyHS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFNlbGVjdG9yEicKBHVuaXQYBSABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFVuaXQSKwoGd2luZG93GAYgASgOMhsucG9ydGN1bGxpcy52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAcgASgJEhkKDGxpbWl0X2Ftb3VudBgIIAEoA0gAiAEBEicKBG1vZGUYCSABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGUSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNyZWF0ZWRfYnkYCyABKAlCDwoNX2xpbWl0X2Ftb3VudCK0AQoOQnVkZ2V0U3RhbmRpbmcSFQoNcG9zdGVkX2Ftb3VudBgBIAEoAxITCgtoZWxkX2Ftb3VudBgCIAEoAxIdChByZW1haW5pbmdfYW1vdW50GAMgASgDSACIAQESMwoKcmVzZXRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAYgBAUITChFfcmVtYWluaW5nX2Ftb3VudEINCgtfcmVzZXRfdGltZSK6AgoTQ3JlYXRlQnVkZ2V0UmVxdWVzdBIMCgRuYW1lGAEgASgJEi8KCHNlbGVjdG9yGAIgASgLMh0ucG9ydGN1bGxpcy52MS5CdWRnZXRTZWxlY3RvchInCgR1bml0GAMgASgOMhkucG9ydGN1bGxpcy52MS5CdWRnZXRVbml0EisKBndpbmRvdxgEIAEoDjIbLnBvcnRjdWxsaXMudjEuQnVkZ2V0V2luZG93EhEKCXRpbWVfem9uZRgFIAEoCRIZCgxsaW1pdF9hbW91bnQYBiABKANIAIgBARInCgRtb2RlGAcgASgOMhkucG9ydGN1bGxpcy52MS5CdWRnZXRNb2RlEhcKCnByb2plY3RfaWQYCCABKAlIAYgBAUIPCg1fbGltaXRfYW1vdW50Qg0KC19wcm9qZWN0X2lkIj0KFENyZWF0ZUJ1ZGdldFJlc3BvbnNlEiUKBmJ1ZGdldBgBIAEoCzIVLnBvcnRjdWxsaXMudjEuQnVkZ2V0IoACChNVcGRhdGVCdWRnZXRSZXF1ZXN0EhEKCWJ1ZGdldF9pZBgBIAEoCRIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSEQoEbmFtZRgDIAEoCUgAiAEBEhkKDGxpbWl0X2Ftb3VudBgEIAEoA0gBiAEBEiwKBG1vZGUYBSABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGVIAogBARIXCgpwcm9qZWN0X2lkGAYgASgJSAOIAQFCBwoFX25hbWVCDwoNX2xpbWl0X2Ftb3VudEIHCgVfbW9kZUINCgtfcHJvamVjdF9pZCI9ChRVcGRhdGVCdWRnZXRSZXNwb25zZRIlCgZidWRnZXQYASABKAsyFS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldCJQChNEZWxldGVCdWRnZXRSZXF1ZXN0EhEKCWJ1ZGdldF9pZBgBIAEoCRIXCgpwcm9qZWN0X2lkGAIgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiPQoURGVsZXRlQnVkZ2V0UmVzcG9uc2USJQoGYnVkZ2V0GAEgASgLMhUucG9ydGN1bGxpcy52MS5CdWRnZXQiYwoSTGlzdEJ1ZGdldHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJcChNMaXN0QnVkZ2V0c1Jlc3BvbnNlEiwKB2J1ZGdldHMYASADKAsyGy5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZgoMQnVkZ2V0U3RhdHVzEiUKBmJ1ZGdldBgBIAEoCzIVLnBvcnRjdWxsaXMudjEuQnVkZ2V0Ei8KCHN0YW5kaW5nGAIgASgLMh0ucG9ydGN1bGxpcy52MS5CdWRnZXRTdGFuZGluZypwCgpCdWRnZXRVbml0EhsKF0JVREdFVF9VTklUX1VOU1BFQ0lGSUVEEAASEwoPQlVER0VUX1VOSVRfVVNEEAESFgoSQlVER0VUX1VOSVRfVE9LRU5TEAISGAoUQlVER0VUX1VOSVRfUkVRVUVTVFMQAyrDAQoMQnVkZ2V0V2luZG93Eh0KGUJVREdFVF9XSU5ET1dfVU5TUEVDSUZJRUQQABIZChVCVURHRVRfV0lORE9XX0FUVEVNUFQQARIVChFCVURHRVRfV0lORE9XX1JVThACEhYKEkJVREdFVF9XSU5ET1dfSE9VUhADEhUKEUJVREdFVF9XSU5ET1dfREFZEAQSFwoTQlVER0VUX1dJTkRPV19NT05USBAFEhoKFkJVREdFVF9XSU5ET1dfTElGRVRJTUUQBipbCgpCdWRnZXRNb2RlEhsKF0JVREdFVF9NT0RFX1VOU1BFQ0lGSUVEEAASFwoTQlVER0VUX01PREVfRU5GT1JDRRABEhcKE0JVREdFVF9NT0RFX0RSWV9SVU4QAiqCAQoMUHJvdmlkZXJUeXBlEh0KGVBST1ZJREVSX1RZUEVfVU5TUEVDSUZJRUQQABIVChFQUk9WSURFUl9UWVBFX0FQSRABEh4KGlBST1ZJREVSX1RZUEVfU1VCU0NSSVBUSU9OEAISHAoYUFJPVklERVJfVFlQRV9PUEVOU09VUkNFEAMyxwMKDUJ1ZGdldFNlcnZpY2USbQoMQ3JlYXRlQnVkZ2V0EiIucG9ydGN1bGxpcy52MS5DcmVhdGVCdWRnZXRSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5DcmVhdGVCdWRnZXRSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSbQoMVXBkYXRlQnVkZ2V0EiIucG9ydGN1bGxpcy52MS5VcGRhdGVCdWRnZXRSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5VcGRhdGVCdWRnZXRSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSbQoMRGVsZXRlQnVkZ2V0EiIucG9ydGN1bGxpcy52MS5EZWxldGVCdWRnZXRSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5EZWxldGVCdWRnZXRSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSaQoLTGlzdEJ1ZGdldHMSIS5wb3J0Y3VsbGlzLnYxLkxpc3RCdWRnZXRzUmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuTGlzdEJ1ZGdldHNSZXNwb25zZSITiLUYApK1GAtwb2xpY3k6cmVhZGIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chpwb3J0Y3VsbGlzL3YxL2J1ZGdldC5wcm90bxINcG9ydGN1bGxpcy52MSLLAgoOQnVkZ2V0U2VsZWN0b3ISFgoJcGVyc29uX2lkGAEgASgJSACIAQESFQoIYWdlbnRfaWQYAiABKAlIAYgBARITCgZrZXlfaWQYAyABKAlIAogBARIVCgh3b3JrZmxvdxgEIAEoCUgDiAEBEhMKBnJ1bl9pZBgFIAEoCUgEiAEBEjcKDXByb3ZpZGVyX3R5cGUYBiABKA4yGy5wb3J0Y3VsbGlzLnYxLlByb3ZpZGVyVHlwZUgFiAEBEhUKCHByb3ZpZGVyGAcgASgJSAaIAQESEgoFbW9kZWwYCCABKAlIB4gBAUIMCgpfcGVyc29uX2lkQgsKCV9hZ2VudF9pZEIJCgdfa2V5X2lkQgsKCV93b3JrZmxvd0IJCgdfcnVuX2lkQhAKDl9wcm92aWRlcl90eXBlQgsKCV9wcm92aWRlckIICgZfbW9kZWwigwMKBkJ1ZGdldBIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSLwoIc2VsZWN0b3IYBCABKAsyHS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFNlbGVjdG9yEicKBHVuaXQYBSABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFVuaXQSKwoGd2luZG93GAYgASgOMhsucG9ydGN1bGxpcy52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAcgASgJEhkKDGxpbWl0X2Ftb3VudBgIIAEoA0gAiAEBEicKBG1vZGUYCSABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGUSLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNyZWF0ZWRfYnkYCyABKAkSFwoPbm90aWZ5X3BlcmNlbnRzGAwgAygFQg8KDV9saW1pdF9hbW91bnQiIgoOTm90aWZ5UGVyY2VudHMSEAoIcGVyY2VudHMYASADKAUitAEKDkJ1ZGdldFN0YW5kaW5nEhUKDXBvc3RlZF9hbW91bnQYASABKAMSEwoLaGVsZF9hbW91bnQYAiABKAMSHQoQcmVtYWluaW5nX2Ftb3VudBgDIAEoA0gAiAEBEjMKCnJlc2V0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAGIAQFCEwoRX3JlbWFpbmluZ19hbW91bnRCDQoLX3Jlc2V0X3RpbWUiiwMKE0NyZWF0ZUJ1ZGdldFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIvCghzZWxlY3RvchgCIAEoCzIdLnBvcnRjdWxsaXMudjEuQnVkZ2V0U2VsZWN0b3ISJwoEdW5pdBgDIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0VW5pdBIrCgZ3aW5kb3cYBCABKA4yGy5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFdpbmRvdxIRCgl0aW1lX3pvbmUYBSABKAkSGQoMbGltaXRfYW1vdW50GAYgASgDSACIAQESJwoEbW9kZRgHIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0TW9kZRIXCgpwcm9qZWN0X2lkGAggASgJSAGIAQESOwoPbm90aWZ5X3BlcmNlbnRzGAkgASgLMh0ucG9ydGN1bGxpcy52MS5Ob3RpZnlQZXJjZW50c0gCiAEBQg8KDV9saW1pdF9hbW91bnRCDQoLX3Byb2plY3RfaWRCEgoQX25vdGlmeV9wZXJjZW50cyI9ChRDcmVhdGVCdWRnZXRSZXNwb25zZRIlCgZidWRnZXQYASABKAsyFS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldCLRAgoTVXBkYXRlQnVkZ2V0UmVxdWVzdBIRCglidWRnZXRfaWQYASABKAkSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEhEKBG5hbWUYAyABKAlIAIgBARIZCgxsaW1pdF9hbW91bnQYBCABKANIAYgBARIsCgRtb2RlGAUgASgOMhkucG9ydGN1bGxpcy52MS5CdWRnZXRNb2RlSAKIAQESFwoKcHJvamVjdF9pZBgGIAEoCUgDiAEBEjsKD25vdGlmeV9wZXJjZW50cxgHIAEoCzIdLnBvcnRjdWxsaXMudjEuTm90aWZ5UGVyY2VudHNIBIgBAUIHCgVfbmFtZUIPCg1fbGltaXRfYW1vdW50QgcKBV9tb2RlQg0KC19wcm9qZWN0X2lkQhIKEF9ub3RpZnlfcGVyY2VudHMiPQoUVXBkYXRlQnVkZ2V0UmVzcG9uc2USJQoGYnVkZ2V0GAEgASgLMhUucG9ydGN1bGxpcy52MS5CdWRnZXQiUAoTRGVsZXRlQnVkZ2V0UmVxdWVzdBIRCglidWRnZXRfaWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIj0KFERlbGV0ZUJ1ZGdldFJlc3BvbnNlEiUKBmJ1ZGdldBgBIAEoCzIVLnBvcnRjdWxsaXMudjEuQnVkZ2V0ImkKEEdldEJ1ZGdldFJlcXVlc3QSEwoJYnVkZ2V0X2lkGAEgASgJSAASDgoEbmFtZRgCIAEoCUgAEhcKCnByb2plY3RfaWQYAyABKAlIAYgBAUIICgZidWRnZXRCDQoLX3Byb2plY3RfaWQiQAoRR2V0QnVkZ2V0UmVzcG9uc2USKwoGc3RhdHVzGAEgASgLMhsucG9ydGN1bGxpcy52MS5CdWRnZXRTdGF0dXMiYwoSTGlzdEJ1ZGdldHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJcChNMaXN0QnVkZ2V0c1Jlc3BvbnNlEiwKB2J1ZGdldHMYASADKAsyGy5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki4gEKDEJ1ZGdldFN0YXR1cxIlCgZidWRnZXQYASABKAsyFS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldBIvCghzdGFuZGluZxgCIAEoCzIdLnBvcnRjdWxsaXMudjEuQnVkZ2V0U3RhbmRpbmcSGAoLaWRsZV9yZWFzb24YAyABKAlIAIgBARIXCgphZ2VudF9uYW1lGAQgASgJSAGIAQESGAoLcGVyc29uX25hbWUYBSABKAlIAogBAUIOCgxfaWRsZV9yZWFzb25CDQoLX2FnZW50X25hbWVCDgoMX3BlcnNvbl9uYW1lIo8BChhMaXN0QnVkZ2V0Tm90aWNlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSFgoJYnVkZ2V0X2lkGAMgASgJSACIAQESFwoKcHJvamVjdF9pZBgEIAEoCUgBiAEBQgwKCl9idWRnZXRfaWRCDQoLX3Byb2plY3RfaWQiYgoZTGlzdEJ1ZGdldE5vdGljZXNSZXNwb25zZRIsCgdub3RpY2VzGAEgAygLMhsucG9ydGN1bGxpcy52MS5CdWRnZXROb3RpY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsQCCgxCdWRnZXROb3RpY2USCgoCaWQYASABKAkSEQoJYnVkZ2V0X2lkGAIgASgJEhMKC2J1ZGdldF9uYW1lGAMgASgJEicKBHVuaXQYBCABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFVuaXQSKwoGd2luZG93GAUgASgOMhsucG9ydGN1bGxpcy52MS5CdWRnZXRXaW5kb3cSEgoKd2luZG93X2tleRgGIAEoCRIPCgdwZXJjZW50GAcgASgFEhUKDXBvc3RlZF9hbW91bnQYCCABKAMSFAoMbGltaXRfYW1vdW50GAkgASgDEicKBG1vZGUYCiABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGUSLwoLbm90aWNlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKrEBCgpCdWRnZXRVbml0EhsKF0JVREdFVF9VTklUX1VOU1BFQ0lGSUVEEAASEwoPQlVER0VUX1VOSVRfVVNEEAESFgoSQlVER0VUX1VOSVRfVE9LRU5TEAISGAoUQlVER0VUX1VOSVRfUkVRVUVTVFMQAxIjCh9CVURHRVRfVU5JVF9DT05DVVJSRU5UX1JFUVVFU1RTEAQSGgoWQlVER0VUX1VOSVRfTEFURU5DWV9NUxAFKsMBCgxCdWRnZXRXaW5kb3cSHQoZQlVER0VUX1dJTkRPV19VTlNQRUNJRklFRBAAEhkKFUJVREdFVF9XSU5ET1dfQVRURU1QVBABEhUKEUJVREdFVF9XSU5ET1dfUlVOEAISFgoSQlVER0VUX1dJTkRPV19IT1VSEAMSFQoRQlVER0VUX1dJTkRPV19EQVkQBBIXChNCVURHRVRfV0lORE9XX01PTlRIEAUSGgoWQlVER0VUX1dJTkRPV19MSUZFVElNRRAGKlsKCkJ1ZGdldE1vZGUSGwoXQlVER0VUX01PREVfVU5TUEVDSUZJRUQQABIXChNCVURHRVRfTU9ERV9FTkZPUkNFEAESFwoTQlVER0VUX01PREVfRFJZX1JVThACKoIBCgxQcm92aWRlclR5cGUSHQoZUFJPVklERVJfVFlQRV9VTlNQRUNJRklFRBAAEhUKEVBST1ZJREVSX1RZUEVfQVBJEAESHgoaUFJPVklERVJfVFlQRV9TVUJTQ1JJUFRJT04QAhIcChhQUk9WSURFUl9UWVBFX09QRU5TT1VSQ0UQAzKpBQoNQnVkZ2V0U2VydmljZRJtCgxDcmVhdGVCdWRnZXQSIi5wb3J0Y3VsbGlzLnYxLkNyZWF0ZUJ1ZGdldFJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZUJ1ZGdldFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJtCgxVcGRhdGVCdWRnZXQSIi5wb3J0Y3VsbGlzLnYxLlVwZGF0ZUJ1ZGdldFJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLlVwZGF0ZUJ1ZGdldFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJtCgxEZWxldGVCdWRnZXQSIi5wb3J0Y3VsbGlzLnYxLkRlbGV0ZUJ1ZGdldFJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkRlbGV0ZUJ1ZGdldFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJjCglHZXRCdWRnZXQSHy5wb3J0Y3VsbGlzLnYxLkdldEJ1ZGdldFJlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLkdldEJ1ZGdldFJlc3BvbnNlIhOItRgCkrUYC3BvbGljeTpyZWFkEmkKC0xpc3RCdWRnZXRzEiEucG9ydGN1bGxpcy52MS5MaXN0QnVkZ2V0c1JlcXVlc3QaIi5wb3J0Y3VsbGlzLnYxLkxpc3RCdWRnZXRzUmVzcG9uc2UiE4i1GAKStRgLcG9saWN5OnJlYWQSewoRTGlzdEJ1ZGdldE5vdGljZXMSJy5wb3J0Y3VsbGlzLnYxLkxpc3RCdWRnZXROb3RpY2VzUmVxdWVzdBooLnBvcnRjdWxsaXMudjEuTGlzdEJ1ZGdldE5vdGljZXNSZXNwb25zZSITiLUYApK1GAtwb2xpY3k6cmVhZGIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portcullis_v1_options]);
 
 /**
  * Which calls a budget counts: every field that is set must match; none set is the whole project.
@@ -141,7 +141,7 @@ export type Budget = Message<"portcullis.v1.Budget"> & {
   timeZone: string;
 
   /**
-   * In nano-USD, tokens or requests, as the unit says. Absent is no limit: it only counts. 0 denies.
+   * In nano-USD, tokens, requests or milliseconds, as the unit says. Absent is no limit: it only counts. 0 denies.
    *
    * @generated from field: optional int64 limit_amount = 8;
    */
@@ -167,6 +167,13 @@ export type Budget = Message<"portcullis.v1.Budget"> & {
    * @generated from field: string created_by = 11;
    */
   createdBy: string;
+
+  /**
+   * A notice is given when what is spent reaches one of these percents of the limit, once in each window; rising.
+   *
+   * @generated from field: repeated int32 notify_percents = 12;
+   */
+  notifyPercents: number[];
 };
 
 /**
@@ -175,6 +182,27 @@ export type Budget = Message<"portcullis.v1.Budget"> & {
  */
 export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_budget, 1);
+
+/**
+ * Percents of a limit.
+ *
+ * @generated from message portcullis.v1.NotifyPercents
+ */
+export type NotifyPercents = Message<"portcullis.v1.NotifyPercents"> & {
+  /**
+   * 1 to 1000, rising, 10 at most. None: no notice is given.
+   *
+   * @generated from field: repeated int32 percents = 1;
+   */
+  percents: number[];
+};
+
+/**
+ * Describes the message portcullis.v1.NotifyPercents.
+ * Use `create(NotifyPercentsSchema)` to create a new message.
+ */
+export const NotifyPercentsSchema: GenMessage<NotifyPercents> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 2);
 
 /**
  * What a budget has used in its current window, in its unit.
@@ -216,7 +244,7 @@ export type BudgetStanding = Message<"portcullis.v1.BudgetStanding"> & {
  * Use `create(BudgetStandingSchema)` to create a new message.
  */
 export const BudgetStandingSchema: GenMessage<BudgetStanding> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 2);
+  messageDesc(file_portcullis_v1_budget, 3);
 
 /**
  * Request of CreateBudget.
@@ -260,7 +288,7 @@ export type CreateBudgetRequest = Message<"portcullis.v1.CreateBudgetRequest"> &
   timeZone: string;
 
   /**
-   * In nano-USD, tokens or requests, as the unit says. Absent is no limit: it only counts. 0 denies.
+   * In nano-USD, tokens, requests or milliseconds, as the unit says. Absent is no limit: it only counts. 0 denies.
    *
    * @generated from field: optional int64 limit_amount = 6;
    */
@@ -279,6 +307,13 @@ export type CreateBudgetRequest = Message<"portcullis.v1.CreateBudgetRequest"> &
    * @generated from field: optional string project_id = 8;
    */
   projectId?: string | undefined;
+
+  /**
+   * When notices shall be given. Absent: at 80 and 100 percent, where there is anything to spend.
+   *
+   * @generated from field: optional portcullis.v1.NotifyPercents notify_percents = 9;
+   */
+  notifyPercents?: NotifyPercents | undefined;
 };
 
 /**
@@ -286,7 +321,7 @@ export type CreateBudgetRequest = Message<"portcullis.v1.CreateBudgetRequest"> &
  * Use `create(CreateBudgetRequestSchema)` to create a new message.
  */
 export const CreateBudgetRequestSchema: GenMessage<CreateBudgetRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 3);
+  messageDesc(file_portcullis_v1_budget, 4);
 
 /**
  * Response of CreateBudget.
@@ -307,7 +342,7 @@ export type CreateBudgetResponse = Message<"portcullis.v1.CreateBudgetResponse">
  * Use `create(CreateBudgetResponseSchema)` to create a new message.
  */
 export const CreateBudgetResponseSchema: GenMessage<CreateBudgetResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 4);
+  messageDesc(file_portcullis_v1_budget, 5);
 
 /**
  * Request of UpdateBudget.
@@ -323,7 +358,7 @@ export type UpdateBudgetRequest = Message<"portcullis.v1.UpdateBudgetRequest"> &
   budgetId: string;
 
   /**
-   * What to change, of name, limit_amount and mode. A field below that is set must be named here.
+   * What to change, of name, limit_amount, mode and notify_percents. A field below that is set must be named here.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -356,6 +391,13 @@ export type UpdateBudgetRequest = Message<"portcullis.v1.UpdateBudgetRequest"> &
    * @generated from field: optional string project_id = 6;
    */
   projectId?: string | undefined;
+
+  /**
+   * When notices shall be given. A percent that was told of in this window is not told of again in it.
+   *
+   * @generated from field: optional portcullis.v1.NotifyPercents notify_percents = 7;
+   */
+  notifyPercents?: NotifyPercents | undefined;
 };
 
 /**
@@ -363,7 +405,7 @@ export type UpdateBudgetRequest = Message<"portcullis.v1.UpdateBudgetRequest"> &
  * Use `create(UpdateBudgetRequestSchema)` to create a new message.
  */
 export const UpdateBudgetRequestSchema: GenMessage<UpdateBudgetRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 5);
+  messageDesc(file_portcullis_v1_budget, 6);
 
 /**
  * Response of UpdateBudget.
@@ -384,7 +426,7 @@ export type UpdateBudgetResponse = Message<"portcullis.v1.UpdateBudgetResponse">
  * Use `create(UpdateBudgetResponseSchema)` to create a new message.
  */
 export const UpdateBudgetResponseSchema: GenMessage<UpdateBudgetResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 6);
+  messageDesc(file_portcullis_v1_budget, 7);
 
 /**
  * Request of DeleteBudget.
@@ -412,7 +454,7 @@ export type DeleteBudgetRequest = Message<"portcullis.v1.DeleteBudgetRequest"> &
  * Use `create(DeleteBudgetRequestSchema)` to create a new message.
  */
 export const DeleteBudgetRequestSchema: GenMessage<DeleteBudgetRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 7);
+  messageDesc(file_portcullis_v1_budget, 8);
 
 /**
  * Response of DeleteBudget.
@@ -433,7 +475,72 @@ export type DeleteBudgetResponse = Message<"portcullis.v1.DeleteBudgetResponse">
  * Use `create(DeleteBudgetResponseSchema)` to create a new message.
  */
 export const DeleteBudgetResponseSchema: GenMessage<DeleteBudgetResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 8);
+  messageDesc(file_portcullis_v1_budget, 9);
+
+/**
+ * Request of GetBudget.
+ *
+ * @generated from message portcullis.v1.GetBudgetRequest
+ */
+export type GetBudgetRequest = Message<"portcullis.v1.GetBudgetRequest"> & {
+  /**
+   * Which budget.
+   *
+   * @generated from oneof portcullis.v1.GetBudgetRequest.budget
+   */
+  budget: {
+    /**
+     * By its id.
+     *
+     * @generated from field: string budget_id = 1;
+     */
+    value: string;
+    case: "budgetId";
+  } | {
+    /**
+     * By its name.
+     *
+     * @generated from field: string name = 2;
+     */
+    value: string;
+    case: "name";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The project of the budget; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetBudgetRequest.
+ * Use `create(GetBudgetRequestSchema)` to create a new message.
+ */
+export const GetBudgetRequestSchema: GenMessage<GetBudgetRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 10);
+
+/**
+ * Response of GetBudget.
+ *
+ * @generated from message portcullis.v1.GetBudgetResponse
+ */
+export type GetBudgetResponse = Message<"portcullis.v1.GetBudgetResponse"> & {
+  /**
+   * The budget and what it has used.
+   *
+   * @generated from field: portcullis.v1.BudgetStatus status = 1;
+   */
+  status?: BudgetStatus | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetBudgetResponse.
+ * Use `create(GetBudgetResponseSchema)` to create a new message.
+ */
+export const GetBudgetResponseSchema: GenMessage<GetBudgetResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 11);
 
 /**
  * Request of ListBudgets.
@@ -468,7 +575,7 @@ export type ListBudgetsRequest = Message<"portcullis.v1.ListBudgetsRequest"> & {
  * Use `create(ListBudgetsRequestSchema)` to create a new message.
  */
 export const ListBudgetsRequestSchema: GenMessage<ListBudgetsRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 9);
+  messageDesc(file_portcullis_v1_budget, 12);
 
 /**
  * Response of ListBudgets.
@@ -496,7 +603,7 @@ export type ListBudgetsResponse = Message<"portcullis.v1.ListBudgetsResponse"> &
  * Use `create(ListBudgetsResponseSchema)` to create a new message.
  */
 export const ListBudgetsResponseSchema: GenMessage<ListBudgetsResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 10);
+  messageDesc(file_portcullis_v1_budget, 13);
 
 /**
  * A budget and what it has used.
@@ -517,6 +624,27 @@ export type BudgetStatus = Message<"portcullis.v1.BudgetStatus"> & {
    * @generated from field: portcullis.v1.BudgetStanding standing = 2;
    */
   standing?: BudgetStanding | undefined;
+
+  /**
+   * Why it counts no further call, such as that its run is over; absent while it may.
+   *
+   * @generated from field: optional string idle_reason = 3;
+   */
+  idleReason?: string | undefined;
+
+  /**
+   * The name of the agent that it is for.
+   *
+   * @generated from field: optional string agent_name = 4;
+   */
+  agentName?: string | undefined;
+
+  /**
+   * The name of the person that it is for.
+   *
+   * @generated from field: optional string person_name = 5;
+   */
+  personName?: string | undefined;
 };
 
 /**
@@ -524,7 +652,168 @@ export type BudgetStatus = Message<"portcullis.v1.BudgetStatus"> & {
  * Use `create(BudgetStatusSchema)` to create a new message.
  */
 export const BudgetStatusSchema: GenMessage<BudgetStatus> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_budget, 11);
+  messageDesc(file_portcullis_v1_budget, 14);
+
+/**
+ * Request of ListBudgetNotices.
+ *
+ * @generated from message portcullis.v1.ListBudgetNoticesRequest
+ */
+export type ListBudgetNoticesRequest = Message<"portcullis.v1.ListBudgetNoticesRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Of this budget alone, deleted or not.
+   *
+   * @generated from field: optional string budget_id = 3;
+   */
+  budgetId?: string | undefined;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListBudgetNoticesRequest.
+ * Use `create(ListBudgetNoticesRequestSchema)` to create a new message.
+ */
+export const ListBudgetNoticesRequestSchema: GenMessage<ListBudgetNoticesRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 15);
+
+/**
+ * Response of ListBudgetNotices.
+ *
+ * @generated from message portcullis.v1.ListBudgetNoticesResponse
+ */
+export type ListBudgetNoticesResponse = Message<"portcullis.v1.ListBudgetNoticesResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.BudgetNotice notices = 1;
+   */
+  notices: BudgetNotice[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListBudgetNoticesResponse.
+ * Use `create(ListBudgetNoticesResponseSchema)` to create a new message.
+ */
+export const ListBudgetNoticesResponseSchema: GenMessage<ListBudgetNoticesResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 16);
+
+/**
+ * What was spent of a budget reached a percent of its limit. There is one for each window and percent.
+ *
+ * @generated from message portcullis.v1.BudgetNotice
+ */
+export type BudgetNotice = Message<"portcullis.v1.BudgetNotice"> & {
+  /**
+   * Begins with "ntc_".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The budget.
+   *
+   * @generated from field: string budget_id = 2;
+   */
+  budgetId: string;
+
+  /**
+   * Its name as it is now.
+   *
+   * @generated from field: string budget_name = 3;
+   */
+  budgetName: string;
+
+  /**
+   * What it counts.
+   *
+   * @generated from field: portcullis.v1.BudgetUnit unit = 4;
+   */
+  unit: BudgetUnit;
+
+  /**
+   * Over what it counts.
+   *
+   * @generated from field: portcullis.v1.BudgetWindow window = 5;
+   */
+  window: BudgetWindow;
+
+  /**
+   * Which window it was: "2026-11-23", a run's id, "lifetime".
+   *
+   * @generated from field: string window_key = 6;
+   */
+  windowKey: string;
+
+  /**
+   * What was reached.
+   *
+   * @generated from field: int32 percent = 7;
+   */
+  percent: number;
+
+  /**
+   * What was spent when it was noticed, in the unit.
+   *
+   * @generated from field: int64 posted_amount = 8;
+   */
+  postedAmount: bigint;
+
+  /**
+   * The limit at that time, in the unit.
+   *
+   * @generated from field: int64 limit_amount = 9;
+   */
+  limitAmount: bigint;
+
+  /**
+   * The mode at that time: a dry-run budget refuses nothing at its limit.
+   *
+   * @generated from field: portcullis.v1.BudgetMode mode = 10;
+   */
+  mode: BudgetMode;
+
+  /**
+   * When it was noticed: about a second after it was reached, a minute after a crash.
+   *
+   * @generated from field: google.protobuf.Timestamp notice_time = 11;
+   */
+  noticeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.BudgetNotice.
+ * Use `create(BudgetNoticeSchema)` to create a new message.
+ */
+export const BudgetNoticeSchema: GenMessage<BudgetNotice> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_budget, 17);
 
 /**
  * What a budget counts.
@@ -554,11 +843,25 @@ export const BudgetUnit = {
   TOKENS: 2,
 
   /**
-   * Upstream attempts.
+   * Upstream attempts: retries and failovers count too.
    *
    * @generated from enum value: BUDGET_UNIT_REQUESTS = 3;
    */
   REQUESTS: 3,
+
+  /**
+   * Upstream attempts in flight: held while they run, never spent. For the windows run and lifetime.
+   *
+   * @generated from enum value: BUDGET_UNIT_CONCURRENT_REQUESTS = 4;
+   */
+  CONCURRENT_REQUESTS: 4,
+
+  /**
+   * The longest time of an upstream attempt, in milliseconds; it is ended when it takes longer. For the window attempt.
+   *
+   * @generated from enum value: BUDGET_UNIT_LATENCY_MS = 5;
+   */
+  LATENCY_MS: 5,
 } as const;
 
 /**
@@ -749,7 +1052,8 @@ export const BudgetService: GenService<{
     output: typeof CreateBudgetResponseSchema;
   },
   /**
-   * Changes name, limit or mode; the new limit decides from the next call on. What was spent stays.
+   * Changes name, limit, mode or notices; the new limit decides from the next call on. What was spent stays. All else is
+   * what the budget is, and cannot be changed: a budget in another time zone is another budget.
    *
    * @generated from rpc portcullis.v1.BudgetService.UpdateBudget
    */
@@ -769,6 +1073,16 @@ export const BudgetService: GenService<{
     output: typeof DeleteBudgetResponseSchema;
   },
   /**
+   * Reads a budget, by id or name, with what its window has used.
+   *
+   * @generated from rpc portcullis.v1.BudgetService.GetBudget
+   */
+  getBudget: {
+    methodKind: "unary";
+    input: typeof GetBudgetRequestSchema;
+    output: typeof GetBudgetResponseSchema;
+  },
+  /**
    * Lists the budgets of a project with what their windows have used, newest first.
    *
    * @generated from rpc portcullis.v1.BudgetService.ListBudgets
@@ -777,6 +1091,16 @@ export const BudgetService: GenService<{
     methodKind: "unary";
     input: typeof ListBudgetsRequestSchema;
     output: typeof ListBudgetsResponseSchema;
+  },
+  /**
+   * Lists notices of budgets that reached a percent of their limit, newest first.
+   *
+   * @generated from rpc portcullis.v1.BudgetService.ListBudgetNotices
+   */
+  listBudgetNotices: {
+    methodKind: "unary";
+    input: typeof ListBudgetNoticesRequestSchema;
+    output: typeof ListBudgetNoticesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_budget, 0);

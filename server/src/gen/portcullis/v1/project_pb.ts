@@ -4,8 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_portcullis_v1_options } from "./options_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/project.proto.
  */
 export const file_portcullis_v1_project: GenFile = /*@__PURE__*/
-  fileDesc("Chtwb3J0Y3VsbGlzL3YxL3Byb2plY3QucHJvdG8SDXBvcnRjdWxsaXMudjEiVAoHUHJvamVjdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKhAQoGUGVyc29uEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIpCgVzdGF0ZRgFIAEoDjIaLnBvcnRjdWxsaXMudjEuUGVyc29uU3RhdGUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiQKFENyZWF0ZVByb2plY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiQAoVQ3JlYXRlUHJvamVjdFJlc3BvbnNlEicKB3Byb2plY3QYASABKAsyFi5wb3J0Y3VsbGlzLnYxLlByb2plY3QiPAoTTGlzdFByb2plY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJZChRMaXN0UHJvamVjdHNSZXNwb25zZRIoCghwcm9qZWN0cxgBIAMoCzIWLnBvcnRjdWxsaXMudjEuUHJvamVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWgoTQ3JlYXRlUGVyc29uUmVxdWVzdBINCgVlbWFpbBgBIAEoCRIMCgRuYW1lGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCI9ChRDcmVhdGVQZXJzb25SZXNwb25zZRIlCgZwZXJzb24YASABKAsyFS5wb3J0Y3VsbGlzLnYxLlBlcnNvbiJiChFMaXN0UGVvcGxlUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIXCgpwcm9qZWN0X2lkGAMgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiVAoSTGlzdFBlb3BsZVJlc3BvbnNlEiUKBnBlb3BsZRgBIAMoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJRChREaXNhYmxlUGVyc29uUmVxdWVzdBIRCglwZXJzb25faWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIj4KFURpc2FibGVQZXJzb25SZXNwb25zZRIlCgZwZXJzb24YASABKAsyFS5wb3J0Y3VsbGlzLnYxLlBlcnNvbipfCgtQZXJzb25TdGF0ZRIcChhQRVJTT05fU1RBVEVfVU5TUEVDSUZJRUQQABIXChNQRVJTT05fU1RBVEVfQUNUSVZFEAESGQoVUEVSU09OX1NUQVRFX0RJU0FCTEVEEAIynQQKDlByb2plY3RTZXJ2aWNlEmkKDUNyZWF0ZVByb2plY3QSIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVByb2plY3RSZXF1ZXN0GiQucG9ydGN1bGxpcy52MS5DcmVhdGVQcm9qZWN0UmVzcG9uc2UiDYi1GAOStRgFYWRtaW4SZgoMTGlzdFByb2plY3RzEiIucG9ydGN1bGxpcy52MS5MaXN0UHJvamVjdHNSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5MaXN0UHJvamVjdHNSZXNwb25zZSINiLUYApK1GAVhZG1pbhJmCgxDcmVhdGVQZXJzb24SIi5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmUKCkxpc3RQZW9wbGUSIC5wb3J0Y3VsbGlzLnYxLkxpc3RQZW9wbGVSZXF1ZXN0GiEucG9ydGN1bGxpcy52MS5MaXN0UGVvcGxlUmVzcG9uc2UiEoi1GAKStRgKYWRtaW46cmVhZBJpCg1EaXNhYmxlUGVyc29uEiMucG9ydGN1bGxpcy52MS5EaXNhYmxlUGVyc29uUmVxdWVzdBokLnBvcnRjdWxsaXMudjEuRGlzYWJsZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluYgZwcm90bzM", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chtwb3J0Y3VsbGlzL3YxL3Byb2plY3QucHJvdG8SDXBvcnRjdWxsaXMudjEigwEKB1Byb2plY3QSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoKZHVyYWJpbGl0eRgEIAEoDjIZLnBvcnRjdWxsaXMudjEuRHVyYWJpbGl0eSKhAQoGUGVyc29uEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIpCgVzdGF0ZRgFIAEoDjIaLnBvcnRjdWxsaXMudjEuUGVyc29uU3RhdGUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiQKFENyZWF0ZVByb2plY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiQAoVQ3JlYXRlUHJvamVjdFJlc3BvbnNlEicKB3Byb2plY3QYASABKAsyFi5wb3J0Y3VsbGlzLnYxLlByb2plY3QiPAoTTGlzdFByb2plY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJZChRMaXN0UHJvamVjdHNSZXNwb25zZRIoCghwcm9qZWN0cxgBIAMoCzIWLnBvcnRjdWxsaXMudjEuUHJvamVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkizgEKFFVwZGF0ZVByb2plY3RSZXF1ZXN0EhcKCnByb2plY3RfaWQYASABKAlIAIgBARIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSEQoEbmFtZRgDIAEoCUgBiAEBEjIKCmR1cmFiaWxpdHkYBCABKA4yGS5wb3J0Y3VsbGlzLnYxLkR1cmFiaWxpdHlIAogBAUINCgtfcHJvamVjdF9pZEIHCgVfbmFtZUINCgtfZHVyYWJpbGl0eSJAChVVcGRhdGVQcm9qZWN0UmVzcG9uc2USJwoHcHJvamVjdBgBIAEoCzIWLnBvcnRjdWxsaXMudjEuUHJvamVjdCJaChNDcmVhdGVQZXJzb25SZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBG5hbWUYAiABKAkSFwoKcHJvamVjdF9pZBgDIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIj0KFENyZWF0ZVBlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uImIKEUxpc3RQZW9wbGVSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJUChJMaXN0UGVvcGxlUmVzcG9uc2USJQoGcGVvcGxlGAEgAygLMhUucG9ydGN1bGxpcy52MS5QZXJzb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlEKFERpc2FibGVQZXJzb25SZXF1ZXN0EhEKCXBlcnNvbl9pZBgBIAEoCRIXCgpwcm9qZWN0X2lkGAIgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiPgoVRGlzYWJsZVBlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uKlcKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhUKEURVUkFCSUxJVFlfU1RSSUNUEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAIqXwoLUGVyc29uU3RhdGUSHAoYUEVSU09OX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTUEVSU09OX1NUQVRFX0FDVElWRRABEhkKFVBFUlNPTl9TVEFURV9ESVNBQkxFRBACMogFCg5Qcm9qZWN0U2VydmljZRJpCg1DcmVhdGVQcm9qZWN0EiMucG9ydGN1bGxpcy52MS5DcmVhdGVQcm9qZWN0UmVxdWVzdBokLnBvcnRjdWxsaXMudjEuQ3JlYXRlUHJvamVjdFJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmYKDExpc3RQcm9qZWN0cxIiLnBvcnRjdWxsaXMudjEuTGlzdFByb2plY3RzUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuTGlzdFByb2plY3RzUmVzcG9uc2UiDYi1GAKStRgFYWRtaW4SaQoNVXBkYXRlUHJvamVjdBIjLnBvcnRjdWxsaXMudjEuVXBkYXRlUHJvamVjdFJlcXVlc3QaJC5wb3J0Y3VsbGlzLnYxLlVwZGF0ZVByb2plY3RSZXNwb25zZSINiLUYA5K1GAVhZG1pbhJmCgxDcmVhdGVQZXJzb24SIi5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmUKCkxpc3RQZW9wbGUSIC5wb3J0Y3VsbGlzLnYxLkxpc3RQZW9wbGVSZXF1ZXN0GiEucG9ydGN1bGxpcy52MS5MaXN0UGVvcGxlUmVzcG9uc2UiEoi1GAKStRgKYWRtaW46cmVhZBJpCg1EaXNhYmxlUGVyc29uEiMucG9ydGN1bGxpcy52MS5EaXNhYmxlUGVyc29uUmVxdWVzdBokLnBvcnRjdWxsaXMudjEuRGlzYWJsZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portcullis_v1_options]);
 
 /**
  * A tenant.
@@ -41,6 +41,13 @@ export type Project = Message<"portcullis.v1.Project"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 3;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * How its money is written down; strict unless somebody changed it.
+   *
+   * @generated from field: portcullis.v1.Durability durability = 4;
+   */
+  durability: Durability;
 };
 
 /**
@@ -205,6 +212,69 @@ export const ListProjectsResponseSchema: GenMessage<ListProjectsResponse> = /*@_
   messageDesc(file_portcullis_v1_project, 5);
 
 /**
+ * Request of UpdateProject.
+ *
+ * @generated from message portcullis.v1.UpdateProjectRequest
+ */
+export type UpdateProjectRequest = Message<"portcullis.v1.UpdateProjectRequest"> & {
+  /**
+   * The project to change; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 1;
+   */
+  projectId?: string | undefined;
+
+  /**
+   * What to change, of name and durability. A field below that is set must be named here.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * The new name, unique. Issuers in the configuration file name their project: change it there too.
+   *
+   * @generated from field: optional string name = 3;
+   */
+  name?: string | undefined;
+
+  /**
+   * How its money shall be written down; calls that begin from now on obey.
+   *
+   * @generated from field: optional portcullis.v1.Durability durability = 4;
+   */
+  durability?: Durability | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpdateProjectRequest.
+ * Use `create(UpdateProjectRequestSchema)` to create a new message.
+ */
+export const UpdateProjectRequestSchema: GenMessage<UpdateProjectRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 6);
+
+/**
+ * Response of UpdateProject.
+ *
+ * @generated from message portcullis.v1.UpdateProjectResponse
+ */
+export type UpdateProjectResponse = Message<"portcullis.v1.UpdateProjectResponse"> & {
+  /**
+   * The project as it is now.
+   *
+   * @generated from field: portcullis.v1.Project project = 1;
+   */
+  project?: Project | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpdateProjectResponse.
+ * Use `create(UpdateProjectResponseSchema)` to create a new message.
+ */
+export const UpdateProjectResponseSchema: GenMessage<UpdateProjectResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 7);
+
+/**
  * Request of CreatePerson.
  *
  * @generated from message portcullis.v1.CreatePersonRequest
@@ -237,7 +307,7 @@ export type CreatePersonRequest = Message<"portcullis.v1.CreatePersonRequest"> &
  * Use `create(CreatePersonRequestSchema)` to create a new message.
  */
 export const CreatePersonRequestSchema: GenMessage<CreatePersonRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 6);
+  messageDesc(file_portcullis_v1_project, 8);
 
 /**
  * Response of CreatePerson.
@@ -258,7 +328,7 @@ export type CreatePersonResponse = Message<"portcullis.v1.CreatePersonResponse">
  * Use `create(CreatePersonResponseSchema)` to create a new message.
  */
 export const CreatePersonResponseSchema: GenMessage<CreatePersonResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 7);
+  messageDesc(file_portcullis_v1_project, 9);
 
 /**
  * Request of ListPeople.
@@ -293,7 +363,7 @@ export type ListPeopleRequest = Message<"portcullis.v1.ListPeopleRequest"> & {
  * Use `create(ListPeopleRequestSchema)` to create a new message.
  */
 export const ListPeopleRequestSchema: GenMessage<ListPeopleRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 8);
+  messageDesc(file_portcullis_v1_project, 10);
 
 /**
  * Response of ListPeople.
@@ -321,7 +391,7 @@ export type ListPeopleResponse = Message<"portcullis.v1.ListPeopleResponse"> & {
  * Use `create(ListPeopleResponseSchema)` to create a new message.
  */
 export const ListPeopleResponseSchema: GenMessage<ListPeopleResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 9);
+  messageDesc(file_portcullis_v1_project, 11);
 
 /**
  * Request of DisablePerson.
@@ -349,7 +419,7 @@ export type DisablePersonRequest = Message<"portcullis.v1.DisablePersonRequest">
  * Use `create(DisablePersonRequestSchema)` to create a new message.
  */
 export const DisablePersonRequestSchema: GenMessage<DisablePersonRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 10);
+  messageDesc(file_portcullis_v1_project, 12);
 
 /**
  * Response of DisablePerson.
@@ -370,7 +440,49 @@ export type DisablePersonResponse = Message<"portcullis.v1.DisablePersonResponse
  * Use `create(DisablePersonResponseSchema)` to create a new message.
  */
 export const DisablePersonResponseSchema: GenMessage<DisablePersonResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 11);
+  messageDesc(file_portcullis_v1_project, 13);
+
+/**
+ * How the money of a project's calls is written down.
+ *
+ * @generated from enum portcullis.v1.Durability
+ */
+export const Durability = {
+  /**
+   * Not stated: refused.
+   *
+   * @generated from enum value: DURABILITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Each hold and each settlement is committed before the call goes on.
+   *
+   * @generated from enum value: DURABILITY_STRICT = 1;
+   */
+  STRICT: 1,
+
+  /**
+   * Calls spend from slices that a process leases, and what they used is committed a moment later. A process that is
+   * killed loses the ledger rows of that moment, and its slices count as spent until somebody knows better.
+   *
+   * @generated from enum value: DURABILITY_RELAXED = 2;
+   */
+  RELAXED: 2,
+} as const;
+
+/**
+ * How the money of a project's calls is written down.
+ *
+ * @generated from enum portcullis.v1.Durability
+ */
+export type Durability = (typeof Durability)[keyof typeof Durability] | UnknownEnum;
+
+/**
+ * Describes the enum portcullis.v1.Durability.
+ */
+export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
+  enumDesc(file_portcullis_v1_project, 0);
 
 /**
  * Whether a person may act.
@@ -411,7 +523,7 @@ export type PersonState = (typeof PersonState)[keyof typeof PersonState] | Unkno
  * Describes the enum portcullis.v1.PersonState.
  */
 export const PersonStateSchema: GenEnum<PersonState> = /*@__PURE__*/
-  enumDesc(file_portcullis_v1_project, 0);
+  enumDesc(file_portcullis_v1_project, 1);
 
 /**
  * Projects, and the people in them.
@@ -438,6 +550,16 @@ export const ProjectService: GenService<{
     methodKind: "unary";
     input: typeof ListProjectsRequestSchema;
     output: typeof ListProjectsResponseSchema;
+  },
+  /**
+   * Changes the name or the durability of a project. The same change twice changes nothing the second time.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.UpdateProject
+   */
+  updateProject: {
+    methodKind: "unary";
+    input: typeof UpdateProjectRequestSchema;
+    output: typeof UpdateProjectResponseSchema;
   },
   /**
    * Adds a person, who may then answer for agents and hold keys.

@@ -1,0 +1,89 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Pool } from 'pg';
+import { createPool } from '../../server/src/pg/pool.ts';
+import { type Child, startChild } from '../harness/children.ts';
+import { cpuUs } from '../harness/process-tree.ts';
+import type { Database } from './database/main.ts';
+import type { Command } from './worker/job.ts';
+import { processes } from './workloads.ts';
+
+/** PostgreSQL and the processes that share it. */
+export interface Cluster {
+  readonly pool: Pool;
+  /** Tells every worker, and waits for all answers. */
+  tell<T>(command: (worker: number) => Command): Promise<T[]>;
+  /** What was used so far. */
+  meter(): Promise<Reading>;
+  stop(): Promise<void>;
+}
+
+export interface Reading {
+  readonly atMs: number;
+  readonly processCpuUs: number;
+  readonly databaseCpuUs: number;
+  /** Transactions that wrote. */
+  readonly transactions: number;
+  readonly walBytes: number;
+}
+
+/** Starts the processes; `nodeOptions` go to the workers, for a profile. */
+export async function startCluster(directory: string, nodeOptions: readonly string[] = []): Promise<Cluster> {
+  const own = join(directory, 'money');
+  await mkdir(own);
+  const postgres = script('database', [own], join(directory, 'database.log'));
+  const { url, pid } = JSON.parse(await postgres.line()) as Database;
+  const workers: Child[] = [];
+  for (let number = 0; number < processes; number += 1) {
+    const worker = script('worker', [url], join(directory, `worker-${number}.log`), ['--expose-gc', ...nodeOptions]);
+    await worker.line();
+    workers.push(worker);
+  }
+  const pool = createPool({
+    connectionString: url,
+    statementMs: 120_000,
+    lockMs: 5_000,
+    connectMs: 5_000,
+    applicationName: 'bench',
+    max: 1,
+    idleMs: 0,
+    lifetimeMs: 0,
+    onError: () => {},
+  });
+  return {
+    pool,
+    tell: (command) =>
+      Promise.all(
+        workers.map(async (worker, number) => {
+          worker.send(JSON.stringify(command(number)));
+          return JSON.parse(await worker.line());
+        }),
+      ),
+    meter: async () => ({
+      ...(await written(pool)),
+      atMs: performance.now(),
+      processCpuUs: workers.reduce((sum, worker) => sum + cpuUs(worker.pid), 0),
+      databaseCpuUs: cpuUs(pid),
+    }),
+    stop: async () => {
+      await pool.end();
+      await Promise.all(workers.map((worker) => worker.stop()));
+      await postgres.stop();
+    },
+  };
+}
+
+function script(name: string, args: readonly string[], logFile: string, nodeOptions: readonly string[] = []): Child {
+  const path = fileURLToPath(new URL(`${name}/main.ts`, import.meta.url));
+  return startChild([process.execPath, ...nodeOptions, path, ...args], { name, side: 'all', logFile, talks: true });
+}
+
+/** By what the next transaction and the next record would be numbered: exact at once, which statistics are not. */
+async function written(pool: Pool): Promise<Pick<Reading, 'transactions' | 'walBytes'>> {
+  const { rows } = await pool.query<{ transactions: string; bytes: string }>(
+    `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS transactions,
+            (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS bytes`,
+  );
+  return { transactions: Number(rows[0]?.transactions), walBytes: Number(rows[0]?.bytes) };
+}

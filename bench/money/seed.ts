@@ -1,0 +1,106 @@
+import type { Pool } from 'pg';
+import { controlWrite, type Tx } from '../../server/src/pg/tx.ts';
+import { type BudgetPlan, idsOf, projectIdOf, shared, type Workload, worstAmount } from './workloads.ts';
+
+/** What never runs out in a benchmark. */
+const plenty = 10n ** 17n;
+
+/**
+ * Makes a workload's projects with their callers and budgets, as the control API would have.
+ * @returns the control version that has them
+ */
+export async function seed(pool: Pool, workload: Workload, set: string, durability: string): Promise<bigint> {
+  const { version } = await controlWrite(pool, async (tx, version) => {
+    for (let project = 0; project < workload.projects; project += 1) {
+      const projectId = projectIdOf(set, project);
+      await tx.query(`INSERT INTO projects (id, name, durability, control_version) VALUES ($1, $1, $2, $3)`, [
+        projectId,
+        durability,
+        version,
+      ]);
+      await insertCallers(tx, workload, projectId, version);
+    }
+  });
+  return version;
+}
+
+async function insertCallers(tx: Tx, workload: Workload, projectId: string, version: bigint): Promise<void> {
+  const { personId, agentId, keyId, runId } = idsOf(projectId, '');
+  const counted = 'generate_series(0, $1::int - 1) AS i';
+  const values = [workload.callersPerProject, projectId, version];
+  await tx.query(
+    `INSERT INTO people (id, project_id, email, name, control_version) VALUES ($1, $2, 'bench@example.com', 'Bench', $3)`,
+    [personId, projectId, version],
+  );
+  await tx.query(
+    `INSERT INTO agents (id, project_id, name, person_id, created_by, control_version)
+     SELECT $4 || i, $2, 'agent ' || i, $5, 'bench', $3 FROM ${counted}`,
+    [...values, agentId, personId],
+  );
+  await tx.query(
+    `INSERT INTO api_keys (id, project_id, agent_id, kind, name, secret_hash, created_by, control_version)
+     SELECT $4 || i, $2, $5 || i, 'agent', 'key ' || i, '', 'bench', $3 FROM ${counted}`,
+    [...values, keyId, agentId],
+  );
+  await tx.query(
+    `INSERT INTO runs (id, project_id, agent_id, workflow, control_version)
+     SELECT $4 || i, $2, $5 || i, $6, $3 FROM ${counted}`,
+    [...values, runId, agentId, shared.workflow],
+  );
+}
+
+/**
+ * Makes the budgets of a workload's projects; those of a lifetime as if each had been used before.
+ * @returns the control version that has them
+ */
+export async function seedBudgets(pool: Pool, workload: Workload, set: string, name: string): Promise<bigint> {
+  const { version } = await controlWrite(pool, async (tx, version) => {
+    for (let project = 0; project < workload.projects; project += 1) {
+      for (const [index, plan] of workload.budgets.entries()) {
+        await insertBudgets(tx, workload, plan, projectIdOf(set, project), `${name}_${index}`, version);
+      }
+    }
+    await tx.query(
+      `INSERT INTO budget_counters (budget_id, window_key)
+       SELECT id, 'lifetime' FROM budgets WHERE control_version = $1 AND "window" = 'lifetime'`,
+      [version],
+    );
+  });
+  return version;
+}
+
+async function insertBudgets(
+  tx: Tx,
+  { callersPerProject, limitCalls }: Workload,
+  { of, unit, window, by }: BudgetPlan,
+  projectId: string,
+  name: string,
+  version: bigint,
+): Promise<void> {
+  const { personId, agentId, keyId, runId } = idsOf(projectId, '');
+  const chosen = (member: BudgetPlan['by'][number], value: string) => (by.includes(member) ? value : null);
+  await tx.query(
+    `INSERT INTO budgets (id, project_id, name, unit, "window", limit_amount, created_by, control_version,
+       person_id, agent_id, key_id, run_id, workflow, provider_type, provider, model)
+     SELECT 'bud_' || $1 || '_' || $2 || '_' || i, $1, $2 || '_' || i, $3, $4, $5, 'bench', $6,
+       $7, $8 || i, $9 || i, $10 || i, $11, $12, $13, $14
+     FROM generate_series(0, $15::int - 1) AS i`,
+    [
+      projectId,
+      name,
+      unit,
+      window,
+      limitCalls === undefined ? plenty : BigInt(limitCalls) * worstAmount,
+      version,
+      chosen('personId', personId ?? ''),
+      chosen('agentId', agentId ?? ''),
+      chosen('keyId', keyId ?? ''),
+      chosen('runId', runId ?? ''),
+      chosen('workflow', shared.workflow),
+      chosen('providerType', shared.providerType),
+      chosen('provider', shared.provider),
+      chosen('model', shared.model),
+      of === 'caller' ? callersPerProject : 1,
+    ],
+  );
+}

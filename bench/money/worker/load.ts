@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PortcullisError } from '../../../server/src/base/errors.ts';
+import type { Ledger } from '../../../server/src/budget/ledger.ts';
+import { Histogram } from '../../harness/histogram.ts';
+import { trueAmount, worstAmount } from '../workloads.ts';
+import { Pair } from './caller.ts';
+import type { BurstResult, Load, LoadResult } from './job.ts';
+
+// What is refused must not be hammered.
+const pauseMs = 10;
+
+/** Callers that each make one pair after the other, until they are stopped; what is under way at a mark does not count. */
+export class ClosedLoop {
+  readonly #callers: readonly Promise<void>[];
+  #running = true;
+  #tally = newTally();
+
+  constructor(ledger: Ledger, load: Load) {
+    this.#callers = Array.from({ length: load.callers }, (_, index) =>
+      this.#call(ledger, load, load.firstCaller + index),
+    );
+  }
+
+  mark(): void {
+    this.#tally = newTally();
+  }
+
+  async stop(): Promise<LoadResult> {
+    const { hold, settle, ...tally } = this.#tally;
+    this.#running = false;
+    const result = { ...tally, hold: [...hold.counts], settle: [...settle.counts] };
+    await Promise.all(this.#callers);
+    return result;
+  }
+
+  async #call(ledger: Ledger, load: Load, caller: number): Promise<void> {
+    for (let call = 0; this.#running; call += 1) {
+      const pair = new Pair(ledger, load, caller, call);
+      const tally = this.#tally;
+      try {
+        const askedMs = performance.now();
+        await pair.reserve();
+        const heldMs = performance.now();
+        await pair.send();
+        const endedMs = performance.now();
+        await pair.settle(trueAmount);
+        if (this.#tally !== tally) continue;
+        tally.hold.add(heldMs - askedMs);
+        tally.settle.add(performance.now() - endedMs);
+        tally.pairs += 1;
+      } catch (error) {
+        tally.failed += 1;
+        tally.firstError ??= String(error);
+        await sleep(pauseMs);
+      }
+    }
+  }
+}
+
+function newTally() {
+  return { pairs: 0, failed: 0, firstError: null as string | null, hold: new Histogram(), settle: new Histogram() };
+}
+
+/** So many calls from each caller, whose costs are equal and known beforehand; those that a budget refuses are counted. */
+export async function burst(ledger: Ledger, load: Load, callsPerCaller: number): Promise<BurstResult> {
+  const admittedAskedUs: number[] = [];
+  const refusedUs: number[] = [];
+  let failed = 0;
+  let firstError: string | null = null;
+  async function caller(number: number): Promise<void> {
+    for (let call = 0; call < callsPerCaller; call += 1) {
+      const askedUs = nowUs();
+      const pair = new Pair(ledger, load, number, call);
+      try {
+        await pair.reserve();
+        await pair.send();
+        await pair.settle(worstAmount);
+        admittedAskedUs.push(askedUs);
+      } catch (error) {
+        if (error instanceof PortcullisError && error.code === 'budget_exceeded') refusedUs.push(nowUs());
+        else {
+          failed += 1;
+          firstError ??= String(error);
+        }
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: load.callers }, (_, index) => caller(load.firstCaller + index)));
+  return { admittedAskedUs, refusedUs, failed, firstError };
+}
+
+/** The clock that all processes of a machine share. */
+function nowUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
+}

@@ -1,0 +1,100 @@
+import { modelNameCharsMax, nameCharsMax, notifyPercentMax, notifyPercentsMax } from '../base/limits.ts';
+import { maxAmount } from '../base/money.ts';
+import { checkLine, checkName, invalid } from '../identity/input.ts';
+import { canonicalTimeZone } from './calendar.ts';
+import { type Budget, type BudgetSelector, type BudgetUnit, type BudgetWindow, budgetWindows } from './model.ts';
+
+export interface NewBudget extends Omit<Budget, 'id'> {
+  /** At what percents of the limit somebody is told; undefined is 80 and 100, where there is anything to tell of. */
+  readonly notifyPercents?: readonly number[] | undefined;
+}
+
+export type CheckedBudget = Omit<Budget, 'id'> & { readonly notifyPercents: readonly number[] };
+
+const notifyPercentsDefault = [80, 100];
+
+const windowsOfUnit: Readonly<Partial<Record<BudgetUnit, readonly BudgetWindow[]>>> = {
+  // One attempt is one request.
+  requests: budgetWindows.filter((window) => window !== 'attempt'),
+  concurrent_requests: ['run', 'lifetime'],
+  latency_ms: ['attempt'],
+};
+
+/** A budget as it is stored. @throws PortcullisError invalid_argument, by the name of the field */
+export function checkNewBudget(request: NewBudget): CheckedBudget {
+  const { unit, window } = request;
+  const windows = windowsOfUnit[unit] ?? budgetWindows;
+  if (!windows.includes(window)) {
+    throw invalid('window', `window must be ${windows.join(' or ')} for the unit ${unit}${becauseOf[unit] ?? ''}.`);
+  }
+  return {
+    ...request,
+    name: checkName(request.name),
+    limit: checkLimit(request.limit),
+    timeZone: checkTimeZone(request.timeZone),
+    selector: checkSelector(request.selector),
+    notifyPercents: checkNotifyPercents(request.notifyPercents ?? defaultOf(request), request),
+  };
+}
+
+const becauseOf: Readonly<Partial<Record<BudgetUnit, string>>> = {
+  requests: ': each attempt is one request',
+  concurrent_requests: ': it counts calls in flight, of which no calendar begins anew',
+  latency_ms: ': it is how long one attempt may take',
+};
+
+/** @throws PortcullisError invalid_argument */
+export function checkLimit(limit: bigint | null): bigint | null {
+  if (limit === null || (limit >= 0n && limit <= maxAmount)) return limit;
+  throw invalid(
+    'limit',
+    'limit must be 0 (which denies) or more, and less than the system can count; leave it out for no limit.',
+  );
+}
+
+/** @throws PortcullisError invalid_argument */
+export function checkNotifyPercents(
+  percents: readonly number[],
+  budget: Pick<Budget, 'unit' | 'window'>,
+): readonly number[] {
+  const rising = percents.every((percent, at) => percent > (percents[at - 1] ?? 0) && percent <= notifyPercentMax);
+  if (!rising || percents.length > notifyPercentsMax || !percents.every(Number.isInteger)) {
+    throw invalid(
+      'notify_percents',
+      `notify_percents must be rising whole numbers from 1 to ${notifyPercentMax}, ${notifyPercentsMax} at most.`,
+    );
+  }
+  if (percents.length > 0 && !isSpent(budget)) {
+    throw invalid(
+      'notify_percents',
+      'notify_percents must be empty here: nothing is ever spent of calls in flight, of an answer time or of a window of one attempt.',
+    );
+  }
+  return percents;
+}
+
+function defaultOf(budget: Pick<Budget, 'unit' | 'window'>): readonly number[] {
+  return isSpent(budget) ? notifyPercentsDefault : [];
+}
+
+/** Whether what is used adds up to anything. */
+function isSpent({ unit, window }: Pick<Budget, 'unit' | 'window'>): boolean {
+  return window !== 'attempt' && unit !== 'concurrent_requests';
+}
+
+function checkTimeZone(name: string): string {
+  const timeZone = canonicalTimeZone(name);
+  if (timeZone !== null) return timeZone;
+  throw invalid(
+    'time_zone',
+    `time_zone must be a name of the IANA database, like Europe/Berlin; "${name.slice(0, 100)}" is none.`,
+  );
+}
+
+function checkSelector(selector: BudgetSelector): BudgetSelector {
+  const { workflow, provider, model } = selector;
+  if (workflow !== null) checkLine('workflow', workflow, 1, nameCharsMax);
+  if (provider !== null) checkLine('provider', provider, 1, nameCharsMax);
+  if (model !== null) checkLine('model', model, 1, modelNameCharsMax);
+  return selector;
+}

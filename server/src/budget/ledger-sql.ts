@@ -1,0 +1,36 @@
+import { type LedgerColumn, ledgerColumns } from './ledger-row.ts';
+
+/** What an ended hold `e` posts on a counter of budget `b`, in its unit; what counts calls in flight is only ever held. */
+export const trueAmount = `CASE b.unit WHEN 'usd' THEN e.usd WHEN 'tokens' THEN e.tokens
+  WHEN 'concurrent_requests' THEN 0 ELSE e.requests END`;
+
+/**
+ * What follows a CTE `deltas (budget_id, window_key, held, posted)`: the counters, locked in the one order in which
+ * everybody locks them, then changed.
+ */
+export const applyDeltas = `
+  locked AS MATERIALIZED (
+    SELECT c.budget_id, c.window_key
+    FROM deltas d JOIN budget_counters c USING (budget_id, window_key)
+    ORDER BY c.budget_id, c.window_key
+    FOR UPDATE OF c
+  ), counted AS (
+    UPDATE budget_counters c SET held = c.held + d.held, posted = c.posted + d.posted
+    FROM locked l JOIN deltas d USING (budget_id, window_key)
+    WHERE c.budget_id = l.budget_id AND c.window_key = l.window_key
+  )`;
+
+export const columnList = ledgerColumns.join(', ');
+
+// A hold of an earlier release left a row without these.
+const laterColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>(['notional_nanousd', 'held_nanousd']);
+
+/** A column of the ledger out of record `r`. */
+export function read(column: LedgerColumn): string {
+  return laterColumns.has(column) ? `coalesce(r.${column}, 0)` : `r.${column}`;
+}
+
+/** The columns of the ledger out of record `r`, some of them replaced by expressions. */
+export function columnsOf(expressions: Partial<Record<LedgerColumn, string>> = {}): string {
+  return ledgerColumns.map((column) => expressions[column] ?? read(column)).join(', ');
+}

@@ -1,0 +1,102 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { TestGate, type GateOptions } from '../../support/gate.ts';
+
+/** One life of a gateway process. */
+export interface Life {
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  killedAt: number | null;
+}
+
+export type ReplicaState = 'starting' | 'serving' | 'paused' | 'ended';
+
+const preload = pathToFileURL(join(import.meta.dirname, 'clock-preload.ts')).href;
+
+/** A gateway that is killed, stopped and set wrong, and always comes back. */
+export class Replica {
+  readonly gate: TestGate;
+  readonly lives: Life[] = [];
+  state: ReplicaState = 'ended';
+  readonly #clockFile: string;
+  #returning: Promise<void> = Promise.resolve();
+  #stopping = false;
+
+  constructor(options: GateOptions & { readonly database: NonNullable<GateOptions['database']> }, adminKey: string) {
+    const env: Record<string, string> = { ...options.env, ADMIN_API_KEY: adminKey };
+    this.gate = new TestGate(options.database, { ...options, env });
+    this.#clockFile = join(this.gate.folder, 'clock');
+    const compiled = join(this.gate.folder, 'compiled');
+    mkdirSync(compiled);
+    Object.assign(env, {
+      NODE_OPTIONS: `--import=${preload}`,
+      NODE_COMPILE_CACHE: compiled,
+      CHAOS_CLOCK_FILE: this.#clockFile,
+    });
+  }
+
+  /** Starts it, again and again where the database is away; resolves when it serves. */
+  start(): Promise<void> {
+    this.#returning = this.#start();
+    return this.#returning;
+  }
+
+  /** `kill -9`, whatever it is doing; it comes back by itself. @returns what it was doing */
+  async kill(): Promise<ReplicaState> {
+    const was = this.state;
+    this.state = 'ended';
+    const life = this.lives.at(-1);
+    if (life) life.killedAt = Date.now();
+    await this.gate.end('SIGKILL');
+    // A start that was cut short begins again by itself.
+    if (was !== 'starting') void this.start();
+    return was;
+  }
+
+  /** SIGSTOP; SIGCONT after so long, unless it was killed. */
+  pause(ms: number): void {
+    if (this.state !== 'serving') return;
+    const { pid } = this.gate;
+    process.kill(pid, 'SIGSTOP');
+    this.state = 'paused';
+    setTimeout(() => {
+      if (this.state !== 'paused' || this.gate.pid !== pid) return;
+      process.kill(pid, 'SIGCONT');
+      this.state = 'serving';
+    }, ms);
+  }
+
+  /** Sets its wall clock. */
+  shift(offsetMs: number): void {
+    writeFileSync(this.#clockFile, String(offsetMs));
+  }
+
+  /** Resolves when it serves. */
+  async back(): Promise<void> {
+    while (this.state !== 'serving') {
+      await this.#returning;
+      await new Promise((later) => setTimeout(later, 50));
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    if (this.state === 'paused') process.kill(this.gate.pid, 'SIGCONT');
+    await this.gate.stop();
+  }
+
+  async #start(): Promise<void> {
+    while (!this.#stopping) {
+      this.state = 'starting';
+      this.lives.push({ startedAt: Date.now(), killedAt: null });
+      try {
+        await this.gate.start();
+        this.state = 'serving';
+        return;
+      } catch {
+        await new Promise((later) => setTimeout(later, 100));
+      }
+    }
+  }
+}
