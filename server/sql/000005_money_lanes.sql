@@ -11,3 +11,41 @@ DROP INDEX holds_open_by_instance;
 ALTER TABLE holds DROP CONSTRAINT holds_state_check;
 ALTER TABLE holds ADD CONSTRAINT holds_state_check CHECK (state IN ('held', 'posted', 'abandoned'));
 ALTER TABLE holds DROP COLUMN corrected_at;
+
+-- What of `held` is leased to processes as slices.
+ALTER TABLE budget_counters ADD COLUMN leased bigint NOT NULL DEFAULT 0 CHECK (leased >= 0);
+
+-- A slice of a counter that one process spends in memory. An epoch is never used twice, so that what a process says of a
+-- slice that was taken from it is not counted on its next one.
+CREATE TABLE leases (
+  instance_id text NOT NULL,
+  epoch bigint NOT NULL,
+  budget_id text NOT NULL,
+  window_key text NOT NULL,
+  -- What is left of it, spent by nobody that we know of.
+  granted bigint NOT NULL CHECK (granted >= 0),
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (instance_id, epoch)
+);
+CREATE INDEX leases_expiry ON leases (expires_at);
+
+-- Slices of processes that went silent, posted whole; a negative amount takes back what the process said of it later.
+-- Append only, like the ledger: posted of a counter = its attempts + its lease postings.
+CREATE TABLE lease_postings (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  project_id text NOT NULL,
+  budget_id text NOT NULL,
+  window_key text NOT NULL,
+  instance_id text NOT NULL,
+  epoch bigint NOT NULL,
+  amount bigint NOT NULL,
+  posted_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX lease_postings_epoch ON lease_postings (instance_id, epoch);
+CREATE INDEX lease_postings_list ON lease_postings (project_id, id DESC);
+
+-- The last flush of each process: one whose acknowledgement was lost is not applied twice.
+CREATE TABLE lease_flushes (
+  instance_id text PRIMARY KEY,
+  flush_no bigint NOT NULL
+);

@@ -2,40 +2,17 @@
 -- they ask for. Ids begin with the time they were made at (base/ids.ts), so a range of ids is a span of time, and one row an
 -- attempt stays what an index enforces.
 
--- What was the ledger becomes the partition of ids that no day was made for: clocks that were absurd, days not made in time.
-ALTER TABLE attempts RENAME TO attempts_default;
+ALTER TABLE attempts RENAME TO attempts_before;
 DROP INDEX attempts_id, attempts_list, attempts_started, attempts_by_run, attempts_by_agent;
-ALTER TABLE attempts_default DROP CONSTRAINT attempts_pkey;
-ALTER TABLE attempts_default ALTER COLUMN row_no DROP IDENTITY;
+ALTER TABLE attempts_before DROP CONSTRAINT attempts_pkey;
+ALTER TABLE attempts_before ALTER COLUMN row_no DROP IDENTITY;
 -- Byte order, in any database: ids are compared as their time is.
-ALTER TABLE attempts_default ALTER COLUMN id TYPE text COLLATE "C";
+ALTER TABLE attempts_before ALTER COLUMN id TYPE text COLLATE "C";
 
-CREATE TABLE attempts (LIKE attempts_default INCLUDING ALL) PARTITION BY RANGE (id);
+CREATE TABLE attempts (LIKE attempts_before INCLUDING ALL) PARTITION BY RANGE (id);
 ALTER TABLE attempts ALTER COLUMN row_no ADD GENERATED ALWAYS AS IDENTITY;
-SELECT setval(pg_get_serial_sequence('attempts', 'row_no'), coalesce(max(row_no), 0) + 1, false) FROM attempts_default;
-
--- One row an attempt; corrections stand apart.
-CREATE UNIQUE INDEX attempts_id ON attempts (id) WHERE corrects IS NULL;
-CREATE INDEX attempts_corrections ON attempts (id) WHERE corrects IS NOT NULL;
-CREATE INDEX attempts_list ON attempts (project_id, id, row_no);
-CREATE INDEX attempts_by_run ON attempts (run_id, id, row_no) WHERE run_id IS NOT NULL;
-CREATE INDEX attempts_by_agent ON attempts (agent_id, id, row_no) WHERE agent_id IS NOT NULL;
-
--- Replicas of the release before write on while they are replaced, so whoever could use the ledger can use this one.
-DO $$
-DECLARE given record;
-BEGIN
-  FOR given IN
-    SELECT a.grantee::regrole AS role, a.privilege_type AS privilege
-    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
-    WHERE c.oid = 'attempts_default'::regclass AND a.grantee NOT IN (0, c.relowner)
-  LOOP
-    EXECUTE format('GRANT %s ON attempts TO %s', given.privilege, given.role);
-    EXECUTE format('REVOKE %s ON attempts_default FROM %s', given.privilege, given.role);
-  END LOOP;
-END $$;
-
-ALTER TABLE attempts ATTACH PARTITION attempts_default DEFAULT;
+-- Ids of days that nobody made: of clocks that were absurd, or of a time when days were not made.
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
 -- The least id of a day: its first millisecond as ten characters of base32, as base/ids.ts writes it.
 CREATE FUNCTION ledger_day_start(day date) RETURNS text
@@ -48,15 +25,35 @@ RETURN (
 CREATE FUNCTION ledger_day_of(id text) RETURNS date
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN id COLLATE "C" ~ '^att_[0-7][0-9a-hjkmnp-tv-z]{25}$' THEN (
-  SELECT date '1970-01-01' + (sum((position(substr(id, 14 - n, 1) IN '0123456789abcdefghjkmnpqrstvwxyz') - 1)::bigint << (5 * n)) / 86400000)::int
+  SELECT date '1970-01-01'
+    + (sum((position(substr(id, 14 - n, 1) IN '0123456789abcdefghjkmnpqrstvwxyz') - 1)::bigint << (5 * n)) / 86400000)::int
   FROM generate_series(0, 9) AS n) END;
 
 CREATE FUNCTION ledger_day_table(day date) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 RETURN 'attempts_' || to_char(day, 'YYYYMMDD');
 
--- Makes the days from yesterday to so many ahead, and those of rows that came when their day had not been made (they move);
--- returns what it made. The application's role may do no DDL: it may call this, and `ledger_drop_day`.
+-- Makes one day, with its rows that lie in the default partition. Attached, not made as PARTITION OF, whose lock on the
+-- ledger would stop all inserts.
+CREATE FUNCTION ledger_add_day(day date) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  day_table constant text := public.ledger_day_table(day);
+  first_id constant text := public.ledger_day_start(day);
+  end_id constant text := public.ledger_day_start(day + 1);
+BEGIN
+  EXECUTE format(
+    'CREATE TABLE public.%I (LIKE public.attempts INCLUDING ALL EXCLUDING IDENTITY EXCLUDING INDEXES)', day_table);
+  EXECUTE format(
+    'WITH moved AS (DELETE FROM public.attempts_default WHERE id >= %L AND id < %L RETURNING *)
+     INSERT INTO public.%I SELECT * FROM moved',
+    first_id, end_id, day_table);
+  EXECUTE format(
+    'ALTER TABLE public.attempts ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)', day_table, first_id, end_id);
+END $$;
+
+-- Makes the days from yesterday to so many ahead, and those of rows that came when their day was not there; returns what it
+-- made. The application's role may do no DDL: it may call this, and `ledger_drop_day`.
 CREATE FUNCTION ledger_add_days(ahead int) RETURNS SETOF date
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
@@ -64,41 +61,35 @@ DECLARE
   last_day constant date := today + least(greatest(ahead, 1), 60);
   missing date[];
   day date;
-  range_start text;
-  range_end text;
 BEGIN
   IF NOT pg_try_advisory_xact_lock(7218430915720635) THEN RETURN; END IF;
-  -- The bound is for PostgreSQL's table of locks; what is left is for the next call.
   missing := ARRAY(
+    -- From the first id of a day to the first of the next that has any, by the index.
+    WITH RECURSIVE strays (id) AS (
+      SELECT min(id) FROM public.attempts_default WHERE corrects IS NULL
+      UNION ALL
+      SELECT (SELECT min(d.id) FROM public.attempts_default d
+              WHERE d.corrects IS NULL
+                AND d.id >= coalesce(public.ledger_day_start(public.ledger_day_of(s.id) + 1), s.id || '!'))
+      FROM strays s WHERE s.id < public.ledger_day_start(last_day + 1)
+    )
     SELECT d FROM (
       SELECT today + n FROM generate_series(-1, last_day - today) AS n
       UNION
-      SELECT public.ledger_day_of(id) FROM public.attempts_default
-      WHERE id >= 'att_0' AND id < public.ledger_day_start(last_day + 1)
+      SELECT public.ledger_day_of(id) FROM strays
     ) AS days (d)
-    WHERE to_regclass('public.' || public.ledger_day_table(d)) IS NULL
+    WHERE d <= last_day AND to_regclass('public.' || public.ledger_day_table(d)) IS NULL
+    -- PostgreSQL's table of locks has room for so many; what is left is for the next call.
     ORDER BY d DESC LIMIT 200);
   IF cardinality(missing) = 0 THEN RETURN; END IF;
-  -- An insert that has chosen the default partition while its day is being made would fail: where rows come that way now,
+  -- An insert that has chosen the default partition while its day is being made would fail: where rows came that way,
   -- inserts wait for us. Readers of the default partition do in any case, for a moment.
-  IF EXISTS (SELECT FROM public.attempts_default) THEN
+  IF EXISTS (SELECT FROM public.attempts_default WHERE public.ledger_day_of(id) = ANY (missing)) THEN
     LOCK TABLE ONLY public.attempts IN SHARE ROW EXCLUSIVE MODE;
   END IF;
   LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
   FOREACH day IN ARRAY missing LOOP
-    range_start := public.ledger_day_start(day);
-    range_end := public.ledger_day_start(day + 1);
-    EXECUTE format(
-      'CREATE TABLE public.%I (LIKE public.attempts INCLUDING ALL EXCLUDING IDENTITY EXCLUDING INDEXES)',
-      public.ledger_day_table(day));
-    EXECUTE format(
-      'WITH moved AS (DELETE FROM public.attempts_default WHERE id >= %L AND id < %L RETURNING *)
-       INSERT INTO public.%I SELECT * FROM moved',
-      range_start, range_end, public.ledger_day_table(day));
-    -- Not PARTITION OF, whose lock on the ledger would stop all inserts.
-    EXECUTE format(
-      'ALTER TABLE public.attempts ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-      public.ledger_day_table(day), range_start, range_end);
+    PERFORM public.ledger_add_day(day);
     RETURN NEXT day;
   END LOOP;
 END $$;
@@ -132,13 +123,37 @@ BEGIN
   RETURN NEXT;
 END $$;
 
-REVOKE ALL ON FUNCTION ledger_add_days(int), ledger_drop_day(date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger_add_day(date), ledger_add_days(int), ledger_drop_day(date) FROM PUBLIC;
 
--- Moves the rows that are there, and gives back the room they had.
-SELECT ledger_add_days(14);
-DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM attempts_default) THEN TRUNCATE attempts_default; END IF;
+-- The rows that are there, by the days they started on; what these days do not hold, `ledger_add_days` will find.
+SELECT ledger_add_day(day) FROM (
+  SELECT DISTINCT (started_at AT TIME ZONE 'UTC')::date AS day FROM attempts_before ORDER BY day DESC LIMIT 200
+) AS days;
+INSERT INTO attempts OVERRIDING SYSTEM VALUE SELECT * FROM attempts_before;
+SELECT setval(pg_get_serial_sequence('attempts', 'row_no'), coalesce(max(row_no), 0) + 1, false) FROM attempts_before;
+
+-- Replicas of the release before write on while they are replaced: whoever could use the ledger can use this one.
+DO $$
+DECLARE given record;
+BEGIN
+  FOR given IN
+    SELECT a.grantee::regrole AS role, a.privilege_type AS privilege
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+    WHERE c.oid = 'attempts_before'::regclass AND a.grantee NOT IN (0, c.relowner)
+  LOOP
+    EXECUTE format('GRANT %s ON attempts TO %s', given.privilege, given.role);
+  END LOOP;
 END $$;
+DROP TABLE attempts_before;
+
+-- One row an attempt; corrections stand apart.
+CREATE UNIQUE INDEX attempts_id ON attempts (id) WHERE corrects IS NULL;
+CREATE INDEX attempts_corrections ON attempts (id) WHERE corrects IS NOT NULL;
+CREATE INDEX attempts_list ON attempts (project_id, id, row_no);
+CREATE INDEX attempts_by_run ON attempts (run_id, id, row_no) WHERE run_id IS NOT NULL;
+CREATE INDEX attempts_by_agent ON attempts (agent_id, id, row_no) WHERE agent_id IS NOT NULL;
+
+SELECT ledger_add_days(14);
 
 -- Holds that ended and stay for a while (decision 0014), for whoever purges them.
 CREATE INDEX holds_ended ON holds (ended_at) WHERE state <> 'held';

@@ -47,7 +47,7 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const control = await startControl(base, store.connection);
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
-  const { ledger, instance } = await startLedger(base, store, control.budgets);
+  const { ledger, instance } = await startLedger(base, store, control);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });

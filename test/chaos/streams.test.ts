@@ -3,7 +3,7 @@ import { type TestGate, startGate } from '../support/gate.ts';
 import { campaign, chaosConfiguration, chaosEnvironment } from './campaign.ts';
 import { type ChaosUpstream, startChaosUpstream } from './upstream.ts';
 
-/** The smoke of the chaos proof; `node test/chaos/streams.ts --runs 10000` is all of it. */
+/** The smoke of the chaos proof; `npm run chaos -- streams --runs 10000` is all of it. */
 
 let gate: TestGate;
 let upstream: ChaosUpstream;

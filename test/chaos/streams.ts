@@ -7,26 +7,28 @@ import { type Report, campaign, chaosConfiguration, chaosEnvironment } from './c
 import { unproved } from './sides.ts';
 import { startChaosUpstream } from './upstream.ts';
 
-const usage = `Usage: node test/chaos/streams.ts [--runs 1000] [--seed N] [--run N] [--concurrency 32] [--json]
+const usage = `Usage: npm run chaos -- streams [--runs 1000] [--seed N] [--run N] [--concurrency 32] [--json]
 
 Streams through a real gate while everything fails that can, and a check of every byte and of the books.
 --seed N --run M makes one run again. The exit code is 1 where there was a violation.`;
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '1000' },
-    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
-    run: { type: 'string' },
-    concurrency: { type: 'string', default: '32' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
-
-if (values.help) console.log(usage);
-else process.exitCode = await prove();
-
-async function prove(): Promise<number> {
+/** @returns the exit code */
+export async function provesStreams(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      runs: { type: 'string', default: '1000' },
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+      run: { type: 'string' },
+      concurrency: { type: 'string', default: '32' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
   const seed = Number(values.seed);
   const one = values.run !== undefined;
   const startedMs = performance.now();

@@ -126,13 +126,14 @@ export class TestGate {
     return { agentId: agent.id, keyId: made.key.id, secret: made.secret };
   }
 
-  /** Makes a lifetime budget. @returns its id */
-  async budget({ name, unit, limit, selector = {}, mode = 'ENFORCE' }: NewBudget): Promise<string> {
+  /** Makes a budget. @returns its id */
+  async budget(made: NewBudget): Promise<string> {
+    const { name, unit, limit, window = 'LIFETIME', selector = {}, mode = 'ENFORCE' } = made;
     const { budget } = await this.api<{ budget: { id: string } }>('BudgetService/CreateBudget', {
       name,
       selector,
       unit: `BUDGET_UNIT_${unit}`,
-      window: 'BUDGET_WINDOW_LIFETIME',
+      window: `BUDGET_WINDOW_${window}`,
       timeZone: 'UTC',
       mode: `BUDGET_MODE_${mode}`,
       ...(limit !== null && { limitAmount: limit.toString() }),
@@ -206,12 +207,14 @@ export class TestGate {
   }
 }
 
-/** A budget as the control API makes it; amounts are nano-USD, tokens or requests. */
+/** A budget as the control API makes it; amounts are nano-USD, tokens, requests or milliseconds. */
 export interface NewBudget {
   readonly name: string;
-  readonly unit: 'USD' | 'TOKENS' | 'REQUESTS';
+  readonly unit: 'USD' | 'TOKENS' | 'REQUESTS' | 'CONCURRENT_REQUESTS' | 'LATENCY_MS';
   /** Null only counts. */
   readonly limit: bigint | null;
+  /** Without it: `LIFETIME`. */
+  readonly window?: 'ATTEMPT' | 'RUN' | 'HOUR' | 'DAY' | 'MONTH' | 'LIFETIME';
   readonly selector?: object;
   readonly mode?: 'ENFORCE' | 'DRY_RUN';
 }
@@ -249,7 +252,11 @@ export interface LedgerRow {
   readonly connectMs?: number;
   readonly overrun?: boolean;
   readonly corrects?: string;
-  readonly shadowVerdicts?: readonly { readonly budgetId: string; readonly limit: string }[];
+  readonly shadowVerdicts?: readonly {
+    readonly budgetId: string;
+    readonly limit: string;
+    readonly observed: string;
+  }[];
 }
 
 /** A started gate; the caller stops it. */

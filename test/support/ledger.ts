@@ -94,7 +94,11 @@ export interface Gate {
   reload(): Promise<void>;
 }
 
-export async function openGate(pool: Pool, clock: Clock = systemClock): Promise<Gate> {
+export async function openGate(
+  pool: Pool,
+  clock: Clock = systemClock,
+  durability: 'strict' | 'relaxed' = 'strict',
+): Promise<Gate> {
   const instance = new Instance(pool, clock);
   await instance.beat();
   const budgets = new BudgetIndex();

@@ -20,7 +20,7 @@ const reachMs = 60_000;
 
 const store = await openStore(base, await openDatabase(base));
 const control = await startControl(base, store.connection);
-const { ledger } = await startLedger(base, store, control.budgets);
+const { ledger } = await startLedger(base, store, control);
 let running: ClosedLoop | null = null;
 
 answer(null);

@@ -9,8 +9,10 @@ import {
   BudgetWindowSchema,
   ProviderTypeSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
+import { DurabilitySchema } from '../gen/portcullis/v1/project_pb.ts';
 import { KillScopeSchema } from '../gen/portcullis/v1/policy_pb.ts';
 import { RunStateSchema } from '../gen/portcullis/v1/run_pb.ts';
+import { durabilities } from '../identity/records.ts';
 import { killScopes } from '../policy/model.ts';
 import { runOutcomes } from '../run/model.ts';
 import { fromEnum, toEnum } from './enums.ts';
@@ -22,6 +24,7 @@ const pairs: readonly (readonly [DescEnum, readonly string[]])[] = [
   [BudgetModeSchema, budgetModes],
   [ProviderTypeSchema, providerTypes],
   [UsageGroupSchema, usageGroups],
+  [DurabilitySchema, durabilities],
   [RunStateSchema, ['running', ...runOutcomes]],
 ];
 

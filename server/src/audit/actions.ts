@@ -25,6 +25,9 @@ export const auditActions = {
   'kill.released': 'A kill switch was released.',
   'run.started': 'A run was started.',
   'run.finished': 'A run was finished.',
+  'bill.imported': "Figures of a provider's bill were imported. The payload has the digest of what was imported.",
+  'reconciliation.drifted':
+    "A provider's bill of a day differs from the ledger by more than is tolerated: for each day and matching that says so anew.",
   'config.loaded': 'The configuration file was read at start or reloaded. The payload has its digest.',
   'server.started': 'A gate process started.',
   'server.stopped': 'A gate process stopped cleanly.',

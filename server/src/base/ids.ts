@@ -9,7 +9,21 @@ const drawn = new Uint8Array(256 * randomPerId);
 let used = drawn.length;
 
 /** The kinds of identifier that this system issues; the prefix says which, wherever it is read. */
-export type IdPrefix = 'prj' | 'psn' | 'agt' | 'run' | 'req' | 'att' | 'bud' | 'ntc' | 'kil' | 'aud' | 'ins' | 'idk';
+export type IdPrefix =
+  | 'prj'
+  | 'psn'
+  | 'agt'
+  | 'run'
+  | 'req'
+  | 'att'
+  | 'bud'
+  | 'ntc'
+  | 'kil'
+  | 'aud'
+  | 'ins'
+  | 'idk'
+  | 'imp'
+  | 'prv';
 
 /**
  * A new identifier: prefix, 48 bits of milliseconds, 80 random bits, in base32. Identifiers of one kind sort by time

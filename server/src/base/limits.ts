@@ -122,8 +122,9 @@ export const embeddedLogBytesMax = 8 * 1024 * 1024;
 export const budgetsPerProjectMax = 100_000;
 export const notifyPercentsMax = 10;
 export const notifyPercentMax = 1_000;
-// Budgets that near their limit (budget/notices.ts): counters remembered between two looks, and notices of one transaction
+// Budgets that near their limit (budget/notices.ts): counters remembered between two looks, notices of a look, of a transaction
 export const touchedCountersMax = 20_000;
+export const noticesFoundMax = 10_000;
 export const noticesPerTransactionMax = 500;
 export const noticesEveryMs = 1_000;
 export const noticesSweepMs = 60_000;
@@ -136,6 +137,41 @@ export const settleWaitMs = 2_000;
 export const settleQueueMax = 20_000;
 export const countersKnownMax = 50_000;
 export const ledgerLabelCharsMax = 200;
+
+// Bills and what agents report themselves (reconciliation/)
+export const billDocumentBytesMax = 64 * 1024 * 1024;
+export const billDocumentsMax = 1_000;
+export const billFiguresMax = 3_000;
+export const billDaysMax = 400;
+// Both hide nothing real, and their sums stay within a bigint.
+export const billedNanousdMax = 1_000_000_000_000_000n;
+export const billedTokensMax = 1_000_000_000_000n;
+export const csvCellCharsMax = 2_000;
+export const csvColumnsMax = 100;
+export const driftToleranceBasisPoints = 100;
+export const driftToleranceNanousd = 5_000_000_000n;
+export const driftToleranceBasisPointsMax = 10_000;
+// So many days of attempts are summed by one statement.
+export const matchedDaysMax = 31;
+export const driftsToldMax = 500;
+export const provisionalPerAgentDayMax = 10_000;
+export const provisionalAgeMsMax = 30 * 86_400_000;
+export const provisionalSkewMs = 5 * 60_000;
+export const clientIdCharsMax = 200;
+
+// Leases (budget/leases): how long one stands without a flush, by the database's clock; when an unused one is given back
+export const leaseMs = 10_000;
+export const leaseIdleMs = 3_000;
+export const flushEveryMs = 50;
+export const flushRowsMax = 1_000;
+// More than this and calls take the strict path: a database that does not keep up must not fill the memory.
+export const unflushedRowsMax = 20_000;
+export const flushGraceMs = 2_000;
+
+// The file of prices (config/price-file.ts, budget/prices/price-file.ts)
+export const priceFileBytesMax = 16 * 1024 * 1024;
+export const priceFileModelsMax = 20_000;
+export const datedPricesMax = 32;
 
 // Gate processes (budget/instances.ts)
 export const instanceBeatMs = 5_000;

@@ -151,6 +151,12 @@ export function createMetrics() {
       labelNames: ['mode'],
       registers,
     }),
+    reconciledDays: new Counter({
+      name: 'reconciled_days_total',
+      help: "Models of a provider's day whose bill was matched with the ledger, by what came of it.",
+      labelNames: ['state'],
+      registers,
+    }),
     idempotentReplays: new Counter({
       name: 'idempotent_replays_total',
       help: 'Answers given again for an Idempotency-Key.',

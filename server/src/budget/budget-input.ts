@@ -3,6 +3,7 @@ import { maxAmount } from '../base/money.ts';
 import { checkLine, checkName, invalid } from '../identity/input.ts';
 import { canonicalTimeZone } from './calendar.ts';
 import { type Budget, type BudgetSelector, type BudgetUnit, type BudgetWindow, budgetWindows } from './model.ts';
+import type { SelectorFacts } from './selector-store.ts';
 
 export interface NewBudget extends Omit<Budget, 'id'> {
   /** At what percents of the limit somebody is told; undefined is 80 and 100, where there is anything to tell of. */
@@ -42,6 +43,28 @@ const becauseOf: Readonly<Partial<Record<BudgetUnit, string>>> = {
   concurrent_requests: ': it counts calls in flight, of which no calendar begins anew',
   latency_ms: ': it is how long one attempt may take',
 };
+
+/**
+ * Refuses a selector that no call can match, since what it names does not belong together.
+ * @throws PortcullisError invalid_argument
+ */
+export function checkConsistent(selector: BudgetSelector, facts: SelectorFacts): void {
+  const { personId, agentId, keyId, runId, workflow } = selector;
+  const apart = (one: string | null, other: string | null) => one !== null && other !== null && one !== other;
+  // What stands on the right of `??` is a key of nobody in particular, or an agent that nobody answers for.
+  const wrong = [
+    apart(agentId, keyId === null ? null : (facts.keyAgent ?? '')) && `the key ${keyId} is not of the agent ${agentId}`,
+    apart(agentId, facts.runAgent) && `the run ${runId} is not of the agent ${agentId}`,
+    apart(facts.keyAgent, facts.runAgent) && `the run ${runId} is not of the agent of the key ${keyId}`,
+    apart(facts.keyRun, runId) && `the key ${keyId} is bound to another run than ${runId}`,
+    apart(workflow, facts.runWorkflow) && `the run ${runId} is of another workflow`,
+    apart(personId, agentId === null ? null : (facts.agentPerson ?? '')) &&
+      `the person ${personId} does not answer for the agent ${agentId}`,
+    apart(personId, keyId === null ? null : (facts.keyPerson ?? '')) &&
+      `the key ${keyId} is not of the person ${personId}`,
+  ].find((reason) => reason !== false);
+  if (wrong !== undefined) throw invalid('selector', `selector can match no call: ${wrong}.`);
+}
 
 /** @throws PortcullisError invalid_argument */
 export function checkLimit(limit: bigint | null): bigint | null {

@@ -55,7 +55,7 @@ describe('a budget', () => {
     expect(changed).toEqual({ ...made, limit: 5_000_000_000n, mode: 'dry_run' });
     await service.update(operator, 'req_3', { ...change, id: made.id, limit: null });
     await service.delete(operator, 'req_4', { projectId, id: made.id });
-    await expect(service.get(projectId, made.id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(service.get(projectId, { id: made.id })).rejects.toMatchObject({ code: 'not_found' });
     expect(await auditOf(made.id)).toMatchObject([
       {
         action: 'budget.created',
@@ -79,7 +79,7 @@ describe('a budget', () => {
        VALUES ($1, '2026-11-22', 3000000000, 500000000), ($1, '2026-11-21', 9000000000, 0)`,
       [made.id],
     );
-    expect((await service.get(projectId, made.id)).standing).toEqual({
+    expect((await service.get(projectId, { id: made.id })).standing).toEqual({
       posted: 3_000_000_000n,
       held: 500_000_000n,
       remaining: 6_500_000_000n,
@@ -92,7 +92,7 @@ describe('a budget', () => {
     await db.pool.query(`INSERT INTO budget_counters (budget_id, window_key, posted) VALUES ($1, 'lifetime', 7)`, [
       made.id,
     ]);
-    expect((await service.get(projectId, made.id)).standing).toMatchObject({
+    expect((await service.get(projectId, { id: made.id })).standing).toMatchObject({
       posted: 7n,
       remaining: 0n,
       resetsAt: null,
@@ -151,7 +151,7 @@ describe('a budget is refused', () => {
 
   test('from another project', async () => {
     const { result: made } = await service.create(operator, 'req_1', draft);
-    await expect(service.get('prj_other', made.id)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(service.get('prj_other', { id: made.id })).rejects.toMatchObject({ code: 'not_found' });
     await expect(service.delete(operator, 'req_1', { projectId: 'prj_other', id: made.id })).rejects.toMatchObject({
       code: 'not_found',
     });
@@ -208,5 +208,9 @@ test('calls are counted by a budget that was made through the service, and shown
   const hold = await reserve(gate, { usd: 60n });
   await gate.ledger.settle(hold, used(hold, 20n));
   await reserve(gate, { usd: 30n });
-  expect((await real.get(projectId, made.id)).standing).toMatchObject({ posted: 20n, held: 30n, remaining: 50n });
+  expect((await real.get(projectId, { id: made.id })).standing).toMatchObject({
+    posted: 20n,
+    held: 30n,
+    remaining: 50n,
+  });
 });

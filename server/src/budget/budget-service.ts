@@ -10,12 +10,12 @@ import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireProject } from '../identity/references.ts';
 import { violates } from '../pg/errors.ts';
 import { controlWrite } from '../pg/tx.ts';
-import { checkLimit, checkNewBudget, checkNotifyPercents, type NewBudget } from './budget-input.ts';
+import { checkConsistent, checkLimit, checkNewBudget, checkNotifyPercents, type NewBudget } from './budget-input.ts';
 import {
   type BudgetRecord,
   countBudgets,
   findBudget,
-  findMissingReference,
+  findBudgetByName,
   insertBudget,
   markBudgetDeleted,
   readCounters,
@@ -25,7 +25,9 @@ import {
 } from './budget-store.ts';
 import { calendarWindow } from './calendar.ts';
 import type { Budget, BudgetMode } from './model.ts';
+import { type NoticeRecord, selectNotices } from './notices-store.ts';
 import { decimalText, remainingOf, runBudgetExceeded } from './refusal.ts';
+import { type BudgetSubject, findMissingReference, readSelectorFacts, readSubjects } from './selector-store.ts';
 
 export interface BudgetChange {
   readonly projectId: string;
@@ -52,7 +54,11 @@ export interface BudgetStatus {
   readonly budget: BudgetRecord;
   /** Null where there is no one window to speak of: each call, or each of many runs, has its own. */
   readonly standing: Standing | null;
+  readonly subject: BudgetSubject;
 }
+
+/** How a caller says which budget it means. */
+export type BudgetName = { readonly id: string } | { readonly name: string };
 
 /** Makes, changes and shows budgets. A change of limit or mode decides from the next hold on, in every process. */
 export class BudgetService {
@@ -79,6 +85,7 @@ export class BudgetService {
         const missing = await findMissingReference(tx, projectId, selector);
         if (missing)
           throw new PortcullisError('not_found', `There is no ${missing.kind} ${missing.id} in this project.`);
+        checkConsistent(selector, await readSelectorFacts(tx, selector));
         if ((await countBudgets(tx, projectId)) >= budgetsPerProjectMax) {
           throw new PortcullisError(
             'conflict',
@@ -163,11 +170,13 @@ export class BudgetService {
   }
 
   /** @throws PortcullisError not_found */
-  async get(projectId: string, id: string): Promise<BudgetStatus> {
-    const budget = await findBudget(this.#pool, projectId, id);
-    if (!budget) throw noBudget(id);
-    const [status] = await this.#withStanding([budget]);
-    if (!status) throw noBudget(id);
+  async get(projectId: string, named: BudgetName): Promise<BudgetStatus> {
+    const budget =
+      'id' in named
+        ? await findBudget(this.#pool, projectId, named.id)
+        : await findBudgetByName(this.#pool, projectId, named.name);
+    const [status] = budget ? await this.#status([budget]) : [];
+    if (!status) throw noBudget('id' in named ? named.id : `"${named.name.slice(0, 100)}"`);
     return status;
   }
 
@@ -176,7 +185,10 @@ export class BudgetService {
    * @throws PortcullisError budget_exceeded
    */
   async requireLeft(run: Parameters<typeof selectBudgetsOfRun>[1]): Promise<void> {
-    for (const { budget, standing } of await this.#withStanding(await selectBudgetsOfRun(this.#pool, run))) {
+    const budgets = await selectBudgetsOfRun(this.#pool, run);
+    const standings = await this.#standings(budgets);
+    for (const budget of budgets) {
+      const standing = standings.get(budget.id);
       if (budget.limit !== 0n && standing?.remaining !== 0n) continue;
       const { posted, held, resetsAt } = standing ?? { posted: 0n, held: 0n, resetsAt: null };
       throw runBudgetExceeded(budget, posted + held, resetsAt);
@@ -186,11 +198,35 @@ export class BudgetService {
   /** Budgets of a project with what their current windows have used, newest first. @throws PortcullisError invalid_argument */
   list(projectId: string, page: PageRequest): Promise<Page<BudgetStatus>> {
     return readPage(page, async (beforeId, limit) =>
-      this.#withStanding(await selectBudgets(this.#pool, projectId, beforeId, limit)),
+      this.#status(await selectBudgets(this.#pool, projectId, beforeId, limit)),
     );
   }
 
-  async #withStanding(budgets: readonly BudgetRecord[]): Promise<BudgetStatus[]> {
+  /**
+   * Notices of a project, or of one of its budgets, newest first.
+   * @param budgetId null for all budgets; a deleted one too
+   * @throws PortcullisError invalid_argument
+   */
+  notices(projectId: string, budgetId: string | null, page: PageRequest): Promise<Page<NoticeRecord>> {
+    return readPage(page, (beforeId, limit) => selectNotices(this.#pool, projectId, budgetId, beforeId, limit));
+  }
+
+  async #status(budgets: readonly BudgetRecord[]): Promise<BudgetStatus[]> {
+    const standings = await this.#standings(budgets);
+    const subjects = await readSubjects(
+      this.#pool,
+      budgets.map(({ id }) => id),
+    );
+    return budgets.map((budget) => ({
+      id: budget.id,
+      budget,
+      standing: standings.get(budget.id) ?? null,
+      subject: subjects.get(budget.id) ?? { agentName: null, personName: null, idleReason: null },
+    }));
+  }
+
+  /** By budget; absent where there is no one window to speak of. */
+  async #standings(budgets: readonly BudgetRecord[]): Promise<Map<string, Standing>> {
     const now = this.#databaseNow();
     const windows = new Map(budgets.map((budget) => [budget.id, currentWindow(budget, now)]));
     const keys = budgets.flatMap(({ id }) => {
@@ -198,13 +234,15 @@ export class BudgetService {
       return window ? [{ budgetId: id, windowKey: window.key }] : [];
     });
     const counters = await readCounters(this.#pool, keys);
-    return budgets.map((budget) => {
-      const window = windows.get(budget.id);
-      if (!window) return { id: budget.id, budget, standing: null };
-      const { posted, held } = counters.get(budget.id) ?? { posted: 0n, held: 0n };
-      const remaining = budget.limit === null ? null : remainingOf(budget.limit, posted + held);
-      return { id: budget.id, budget, standing: { posted, held, remaining, resetsAt: window.endsAt } };
-    });
+    return new Map(
+      budgets.flatMap(({ id, limit }) => {
+        const window = windows.get(id);
+        if (!window) return [];
+        const { posted, held } = counters.get(id) ?? { posted: 0n, held: 0n };
+        const remaining = limit === null ? null : remainingOf(limit, posted + held);
+        return [[id, { posted, held, remaining, resetsAt: window.endsAt }]];
+      }),
+    );
   }
 
   async #nameTaken<T>(name: string, write: () => Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { Budget, BudgetMode, BudgetSelector, BudgetUnit, BudgetWindow, ProviderType } from './model.ts';
+import type { Budget, BudgetMode, BudgetUnit, BudgetWindow, ProviderType } from './model.ts';
 
 /** A budget as it is stored. */
 export interface BudgetRecord extends Budget {
@@ -187,27 +187,6 @@ export async function selectBudgetsOfRun(
     [projectId, agentId, workflow],
   );
   return rows.map(fromRow);
-}
-
-/** Which of what a selector names is not there, or is of another project. */
-export async function findMissingReference(
-  db: Queryable,
-  projectId: string,
-  { personId, agentId, keyId, runId }: BudgetSelector,
-): Promise<{ readonly kind: string; readonly id: string } | null> {
-  const { rows } = await db.query<{ kind: string; id: string }>(
-    `SELECT w.kind, w.id
-     FROM (VALUES ('person', $2::text), ('agent', $3), ('key', $4), ('run', $5)) AS w (kind, id)
-     LEFT JOIN (
-       SELECT 'person' AS kind, id FROM people WHERE id = $2 AND project_id = $1
-       UNION ALL SELECT 'agent', id FROM agents WHERE id = $3 AND project_id = $1
-       UNION ALL SELECT 'key', id FROM api_keys WHERE id = $4 AND project_id = $1
-       UNION ALL SELECT 'run', id FROM runs WHERE id = $5 AND project_id = $1
-     ) AS f USING (kind, id)
-     WHERE w.id IS NOT NULL AND f.id IS NULL LIMIT 1`,
-    [projectId, personId, agentId, keyId, runId],
-  );
-  return rows[0] ?? null;
 }
 
 /** What the counters say, by budget and window; counters that do not exist yet are absent. */

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
 import { holdBatchMax, instanceDeadMs } from '../base/limits.ts';
+import { postDeadLeases } from './leases/lease-store.ts';
 import { postDeadHolds } from './late-holds-store.ts';
 import { beatInstance, stopInstance, stopOtherInstances } from './instance-store.ts';
 
@@ -65,5 +66,19 @@ export async function sweepHolds(pool: Pool): Promise<number> {
     const posted = await postDeadHolds(pool, instanceDeadMs, holdBatchMax);
     swept += posted.length;
     if (posted.length < holdBatchMax) return swept;
+  }
+}
+
+/**
+ * Posts whole, as estimated, the slices of processes that did not renew them in time or stopped. By the database's clock;
+ * any number of processes may sweep at once.
+ * @returns how many
+ */
+export async function sweepLeases(pool: Pool): Promise<number> {
+  let swept = 0;
+  for (;;) {
+    const posted = await postDeadLeases(pool, holdBatchMax);
+    swept += posted;
+    if (posted < holdBatchMax) return swept;
   }
 }

@@ -10,14 +10,13 @@ import { notSettled, unavailable } from './lane-errors.ts';
 import { type Granted, type QueuedEnding, type QueuedHold, queuedEnding, queuedHold } from './lane-queue.ts';
 import { abandonHolds, correctHolds } from './late-holds-store.ts';
 import type { HoldRequest } from './model.ts';
-import { Placement, counterKeys } from './placement.ts';
+import { type Placement, counterKeys } from './placement.ts';
 import { type Committed, type EndingRow, commitBatch, lockBudgets } from './store.ts';
 
 export interface LaneOptions {
   readonly pool: Pool;
   readonly instanceId: string;
-  /** Epoch milliseconds by the database's clock: windows change when it says so, for all processes alike. */
-  readonly databaseNow: () => number;
+  readonly placement: Placement;
   /** What gives back a hold that may stand although its caller was told that it does not. */
   readonly endingInDoubt: (request: HoldRequest) => EndingRow;
   readonly log: Logger;
@@ -46,7 +45,7 @@ export class MoneyLane {
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.#placement = new Placement(options.databaseNow);
+    this.#placement = options.placement;
   }
 
   /**

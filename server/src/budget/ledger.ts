@@ -7,9 +7,11 @@ import { noUsage } from '../llm/usage.ts';
 import type { BudgetIndex } from './budget-index.ts';
 import { totalTokens } from './prices/cost.ts';
 import type { Instance } from './instances.ts';
-import { ledgerRow } from './ledger-row.ts';
+import { type LedgerRow, ledgerRow } from './ledger-row.ts';
+import { LeaseBook, type LeasedHold } from './leases/lease-book.ts';
+import { LeaseKeeper } from './leases/lease-keeper.ts';
+import { Placement } from './placement.ts';
 import type { Attempt, ShadowVerdict, Spender, WorstCase } from './model.ts';
-import type { Granted } from './lane-queue.ts';
 import { MoneyLane } from './lane.ts';
 import type { CounterKey, EndingRow } from './store.ts';
 import type { TouchedCounters } from './touched-counters.ts';
@@ -18,6 +20,8 @@ export interface LedgerOptions {
   readonly pool: Pool;
   readonly instance: Instance;
   readonly budgets: BudgetIndex;
+  /** `relaxed` holds in memory on leased slices where it can (decision 0015). */
+  readonly durabilityOf: (projectId: string) => 'strict' | 'relaxed';
   /** Told of each counter on which something was posted. */
   readonly touched: TouchedCounters;
   readonly clock: Clock;
@@ -38,18 +42,24 @@ export class Hold {
   readonly id: string;
   readonly worst: WorstCase;
   readonly shadowVerdicts: readonly ShadowVerdict[];
-  /** What it stands on. */
-  readonly counters: readonly CounterKey[];
-  /** Monotonic milliseconds. */
-  readonly usableUntil: number;
+  /** Where it is held: as a row of the database, or in memory on slices that this process leased. */
+  readonly place: { readonly counters: readonly CounterKey[] } | { readonly leased: LeasedHold };
+  /** Monotonic milliseconds; a lease that is renewed moves it. */
+  readonly #usableUntil: () => number;
   readonly #clock: Clock;
 
-  constructor(reservation: Reservation, granted: Granted, usableUntil: number, clock: Clock) {
-    this.id = reservation.attempt.id;
-    this.worst = reservation.worst;
-    this.shadowVerdicts = granted.shadowVerdicts;
-    this.counters = granted.counters;
-    this.usableUntil = usableUntil;
+  constructor(
+    { attempt, worst }: Reservation,
+    place: Hold['place'],
+    shadowVerdicts: readonly ShadowVerdict[],
+    usableUntil: () => number,
+    clock: Clock,
+  ) {
+    this.id = attempt.id;
+    this.worst = worst;
+    this.place = place;
+    this.shadowVerdicts = shadowVerdicts;
+    this.#usableUntil = usableUntil;
     this.#clock = clock;
   }
 
@@ -58,7 +68,7 @@ export class Hold {
    * @throws PortcullisError unavailable
    */
   assertUsable(): void {
-    if (this.#clock.monotonic() < this.usableUntil) return;
+    if (this.#clock.monotonic() < this.#usableUntil()) return;
     throw new PortcullisError(
       'unavailable',
       'The reservation of this call is too old to be used: nothing was sent. Try again.',
@@ -70,17 +80,25 @@ export class Hold {
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #lane: MoneyLane;
+  readonly #book: LeaseBook;
+  readonly #keeper: LeaseKeeper;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
-    const { pool, instance, log } = options;
+    const { pool, instance, clock, touched, log } = options;
+    const placement = new Placement(() => instance.databaseNow());
+    const instanceId = instance.id;
     this.#lane = new MoneyLane({
       pool,
-      instanceId: instance.id,
-      databaseNow: () => instance.databaseNow(),
+      instanceId,
+      placement,
       endingInDoubt: ({ attempt }) => released(attempt, 0n, []),
       log,
     });
+    this.#book = new LeaseBook(clock, placement);
+    const writeAlone = (row: LedgerRow) => this.#lane.record({ holdId: null, usd: 0n, tokens: 0n, requests: 0, row });
+    this.#keeper = new LeaseKeeper({ pool, instanceId, book: this.#book, clock, touched, writeAlone, log });
+    this.#keeper.start();
   }
 
   /**
@@ -89,7 +107,7 @@ export class Ledger {
    * @throws PortcullisError budget_exceeded, unavailable, invalid_argument
    */
   async reserve(reservation: Reservation): Promise<Hold> {
-    const { budgets, clock, instance } = this.#options;
+    const { budgets, clock, instance, durabilityOf } = this.#options;
     const { attempt, spender, worst, deadlineMs } = reservation;
     if (worst.usd > maxAmount || worst.tokens > maxAmount) {
       throw new PortcullisError(
@@ -98,8 +116,16 @@ export class Ledger {
       );
     }
     const askedAt = clock.monotonic();
-    const granted = await this.#lane.hold({ attempt, worst, budgets: budgets.matching(spender), deadlineMs });
-    return new Hold(reservation, granted, Math.min(askedAt + deadlineMs, instance.aliveUntil), clock);
+    const until = askedAt + deadlineMs;
+    const request = { attempt, worst, budgets: budgets.matching(spender), deadlineMs };
+    if (durabilityOf(spender.projectId) === 'relaxed') {
+      const leased = this.#book.hold(request);
+      const usableUntil = (hold: LeasedHold) => Math.min(until, this.#book.usableUntil(hold));
+      if (leased) return new Hold(reservation, { leased }, [], () => usableUntil(leased), clock);
+    }
+    const { counters, shadowVerdicts } = await this.#lane.hold(request);
+    const aliveUntil = Math.min(until, instance.aliveUntil);
+    return new Hold(reservation, { counters }, shadowVerdicts, () => aliveUntil, clock);
   }
 
   /**
@@ -109,19 +135,13 @@ export class Ledger {
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
   async settle(hold: Hold, attempt: Attempt, shadows: readonly ShadowVerdict[] = []): Promise<void> {
-    const { worst, shadowVerdicts, counters } = hold;
+    const { worst, shadowVerdicts } = hold;
     const tokens = totalTokens(attempt.usage);
     const costUsd = attempt.costUsd + worst.feesUsd;
     const provenance = worst.feesUsd > 0n ? 'estimated' : attempt.provenance;
     const overrun = worst.bounded && (costUsd > worst.usd || tokens > worst.tokens);
-    await this.#lane.end({
-      holdId: hold.id,
-      usd: costUsd,
-      tokens,
-      requests: 1,
-      row: ledgerRow({ ...attempt, costUsd, provenance, overrun }, worst.usd, [...shadowVerdicts, ...shadows]),
-    });
-    for (const { budgetId, windowKey } of counters) this.#options.touched.note(budgetId, windowKey);
+    const row = ledgerRow({ ...attempt, costUsd, provenance, overrun }, worst.usd, [...shadowVerdicts, ...shadows]);
+    await this.#end(hold, { holdId: hold.id, usd: costUsd, tokens, requests: 1, row });
   }
 
   /**
@@ -129,7 +149,7 @@ export class Ledger {
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
   async release(hold: Hold, attempt: Attempt): Promise<void> {
-    await this.#lane.end({ ...released(attempt, hold.worst.usd, hold.shadowVerdicts), holdId: hold.id });
+    await this.#end(hold, { ...released(attempt, hold.worst.usd, hold.shadowVerdicts), holdId: hold.id });
   }
 
   /** Writes, soon, the ledger row of a call that was refused before it had a hold. */
@@ -137,9 +157,24 @@ export class Ledger {
     this.#lane.record({ ...released(attempt, 0n, []), holdId: null });
   }
 
-  /** Waits until everything under way is written, `graceMs` at most. */
-  stop(graceMs: number): Promise<void> {
-    return this.#lane.stop(graceMs);
+  /** Gives leases back, and waits until everything under way is written, `graceMs` at most for each of both. */
+  async stop(graceMs: number): Promise<void> {
+    await this.#keeper.stop(graceMs);
+    await this.#lane.stop(graceMs);
+  }
+
+  async #end({ place }: Hold, ending: EndingRow): Promise<void> {
+    if ('leased' in place) {
+      const { usd, tokens, requests, row } = ending;
+      this.#book.end(
+        place.leased,
+        { usd, tokens, requests: BigInt(requests), concurrent_requests: 0n, latency_ms: 0n },
+        row,
+      );
+      return;
+    }
+    await this.#lane.end(ending);
+    for (const { budgetId, windowKey } of place.counters) this.#options.touched.note(budgetId, windowKey);
   }
 }
 

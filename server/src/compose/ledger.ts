@@ -1,24 +1,24 @@
 /** The ledger of this process and its jobs. Part of the composition root: see main.ts. */
 import { systemClock } from '../base/clock.ts';
 import { instanceBeatMs } from '../base/limits.ts';
-import type { BudgetIndex } from '../budget/budget-index.ts';
-import { Instance, sweepHolds } from '../budget/instances.ts';
+import { Instance, sweepHolds, sweepLeases } from '../budget/instances.ts';
 import { Ledger } from '../budget/ledger.ts';
 import { TouchedCounters } from '../budget/touched-counters.ts';
 import { startJobs } from '../worker/ticker.ts';
 import type { Base } from './base.ts';
+import type { Control } from './control.ts';
 import { type Store, openPool } from './database.ts';
 
 const ledgerGraceMs = 10_000;
 
-// One lane, which has one transaction under way.
-const ledgerLanes = 1;
+// The lane and the flush of leases: each has one transaction under way.
+const ledgerLanes = 2;
 
 /** The ledger of this process, and the jobs that keep it honest: the heartbeat, and posting what dead processes held. */
 export async function startLedger(
   base: Base,
   { pool, connection }: Store,
-  budgets: BudgetIndex,
+  { budgets, identity }: Pick<Control, 'budgets' | 'identity'>,
 ): Promise<{ ledger: Ledger; instance: Instance }> {
   const { config, log, stops } = base;
   const instance = new Instance(pool, systemClock);
@@ -27,14 +27,17 @@ export async function startLedger(
   // The data folder is ours alone: whoever else held money on it is dead.
   if (config.embedded) await instance.buryOthers();
   await sweepHolds(pool);
+  await sweepLeases(pool);
   const jobs = [
     { name: 'heartbeat', everyMs: instanceBeatMs, run: () => instance.beat() },
     { name: 'sweep holds', everyMs: instanceBeatMs, run: () => sweepHolds(pool) },
+    { name: 'sweep leases', everyMs: instanceBeatMs, run: () => sweepLeases(pool) },
   ];
   stops.add('jobs', startJobs(jobs, log));
   const lanes = openPool(base, 'ledger pool', { ...connection, max: ledgerLanes, plansByKey: true });
   const touched = new TouchedCounters();
-  const ledger = new Ledger({ pool: lanes, instance, budgets, touched, clock: systemClock, log });
+  const durabilityOf = (projectId: string) => identity.durabilityOf(projectId);
+  const ledger = new Ledger({ pool: lanes, instance, budgets, durabilityOf, touched, clock: systemClock, log });
   stops.add('ledger', () => ledger.stop(ledgerGraceMs));
   return { ledger, instance };
 }

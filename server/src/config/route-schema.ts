@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { attemptsMax, cacheTtlMaxS } from '../base/limits.ts';
+import { attemptsMax, cacheTtlMaxS, clampedOutputTokensMin } from '../base/limits.ts';
 import { price, providerName } from './provider-schema.ts';
 
 const milliseconds = z.number().int().min(100).max(86_400_000);
@@ -144,6 +144,12 @@ export const route = z
       .default('refuse')
       .describe(
         'What becomes of a conversation that is too long for the `context` of its target. `refuse` answers 400 as the vendor would. `oldest_turns` takes out the oldest turns and says so in `portcullis-trimmed`: for clients that do not shorten by themselves.',
+      ),
+    max_tokens: z
+      .enum(['refuse', 'clamp'])
+      .default('refuse')
+      .describe(
+        `What becomes of a call that fits in its budgets only with a shorter answer. \`refuse\` answers 429 and says what is left. \`clamp\` lowers its output limit to what fits, to ${clampedOutputTokensMin} tokens at least (beside those that it sets apart for thinking), and says so in \`portcullis-max-tokens\`; an answer that comes to that end says so as one does that comes to the caller's own limit.`,
       ),
     on_failure: z
       .enum(['next', 'refuse'])

@@ -8,7 +8,7 @@ import { keysSince, type StoredKey } from './key-store.ts';
 import type { Principal, RefusalReason } from './model.ts';
 import { peopleSince } from './person-store.ts';
 import { projectsSince } from './project-store.ts';
-import type { AgentRecord, PersonRecord, ProjectRecord } from './records.ts';
+import type { AgentRecord, Durability, PersonRecord, ProjectRecord } from './records.ts';
 import { isScope, type Scope } from './scopes.ts';
 
 /** What the verification of a key needs of its row. */
@@ -63,6 +63,11 @@ export class IdentityIndex implements ControlPart {
   /** The project that configuration names. */
   projectByName(name: string): ProjectRecord | null {
     return this.#projects.values().find((project) => project.name === name) ?? null;
+  }
+
+  /** How the money of the project's calls is written down; a project that was never heard of is strict. */
+  durabilityOf(projectId: string): Durability {
+    return this.#projects.get(projectId)?.durability ?? 'strict';
   }
 
   /** Whether the key id was ever heard of. */

@@ -1,16 +1,17 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { ProjectRecord } from './records.ts';
+import type { Durability, ProjectRecord } from './records.ts';
 
 interface Row {
   readonly id: string;
   readonly name: string;
+  readonly durability: Durability;
   readonly created_at: Date;
 }
 
-const columns = 'id, name, created_at';
+const columns = 'id, name, durability, created_at';
 
 function fromRow(row: Row): ProjectRecord {
-  return { id: row.id, name: row.name, createdAt: row.created_at.getTime() };
+  return { id: row.id, name: row.name, durability: row.durability, createdAt: row.created_at.getTime() };
 }
 
 export async function insertProject(
@@ -25,6 +26,19 @@ export async function insertProject(
   const [row] = rows;
   if (!row) throw new Error('INSERT … RETURNING gave no row');
   return fromRow(row);
+}
+
+export async function updateProject(
+  tx: Tx,
+  version: bigint,
+  { id, name, durability }: Pick<ProjectRecord, 'id' | 'name' | 'durability'>,
+): Promise<void> {
+  await tx.query('UPDATE projects SET name = $2, durability = $3, control_version = $4 WHERE id = $1', [
+    id,
+    name,
+    durability,
+    version,
+  ]);
 }
 
 export async function findProjectByName(db: Queryable, name: string): Promise<ProjectRecord | null> {

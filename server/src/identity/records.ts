@@ -5,9 +5,14 @@ export type State = 'active' | 'disabled';
 
 // Times are epoch milliseconds.
 
+/** How the money of a project's calls is written down: before each call goes on, or from leased slices a moment later. */
+export const durabilities = ['strict', 'relaxed'] as const;
+export type Durability = (typeof durabilities)[number];
+
 export interface ProjectRecord {
   readonly id: string;
   readonly name: string;
+  readonly durability: Durability;
   readonly createdAt: number;
 }
 

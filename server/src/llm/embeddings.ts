@@ -44,6 +44,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     media: { images: 0, documents: 0, inlineBytes: 0 },
     serverTools: [],
     unbounded,
+    terms: [],
     longCacheTtl: false,
     mayReason: false,
   };

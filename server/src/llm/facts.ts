@@ -3,6 +3,7 @@ import { otherModelsMax } from '../base/limits.ts';
 import type { JsonObject } from './conversation.ts';
 import type { ByteRange } from './json-scan.ts';
 import { isJsonObject } from './object-reader.ts';
+import type { Term } from './terms.ts';
 
 /** A tool that the provider runs itself: each use has a fee, and its results are prompt to be paid for again. */
 export interface ServerTool {
@@ -49,6 +50,8 @@ export interface RequestFacts {
   readonly serverTools: readonly ServerTool[];
   /** Names the fields whose cost neither the body nor the price of `model` bounds; some, if there are very many. */
   readonly unbounded: readonly string[];
+  /** The terms of service that it asks for; whatever it does not say is as the account is set. */
+  readonly terms: readonly Term[];
   /** Cache entries may be written at a lifetime that is dearer than the usual one. */
   readonly longCacheTtl: boolean;
   /** The model may generate tokens that are paid for and not shown, so that the bytes of an answer do not bound them. */

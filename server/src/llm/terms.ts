@@ -7,9 +7,19 @@ export interface Term {
 
 export const listPrice = 'list price';
 
+/** What an answer says in a field of its own; null where that is no text. */
+export function statedTerm(json: unknown): string | null {
+  return typeof json === 'string' ? json : null;
+}
+
+/** On which terms an answer was served, to be spread into its usage: nothing where it does not say. */
+export function servedOn(terms: readonly Term[]): { readonly terms?: readonly Term[] } {
+  return terms.length === 0 ? {} : { terms: terms.filter(({ value }) => value !== listPrice) };
+}
+
 /**
  * OpenAI's `service_tier`: absent and `auto` leave it to the account's settings, and say nothing. `fast` is an older name of
- * `priority`, and answers say `priority` for both.
+ * `priority`, and answers say `priority` for both. What is served by `scale` was paid in advance, and counts at the list price.
  */
 export function serviceTier(value: string | null): Term[] {
   if (value === null || value === 'auto') return [];

@@ -1,6 +1,6 @@
 import type { JsonObject } from './conversation.ts';
 import { isJsonObject } from './object-reader.ts';
-import type { Usage } from './usage.ts';
+import { type Usage, tokenClasses } from './usage.ts';
 
 /** Reads along in a provider's stream, and parses only the events that can say something about its usage or its end. */
 export interface UsageWatcher {
@@ -29,7 +29,8 @@ export function countOf(json: unknown): number {
 
 /** `usage` if all its counts are counts: one that is not makes the others no more credible. */
 export function credible(usage: Usage): Usage | null {
-  return Object.values(usage).every(Number.isSafeInteger) ? usage : null;
+  const counts = [...tokenClasses.map((name) => usage[name]), usage.searches ?? 0];
+  return counts.every(Number.isSafeInteger) ? usage : null;
 }
 
 /** The data of an event; null where it is no JSON object, which must not end a stream that the client may understand. */

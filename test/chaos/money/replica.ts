@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { TestGate, type GateOptions } from '../../support/gate.ts';
@@ -23,16 +23,17 @@ export class Replica {
   #returning: Promise<void> = Promise.resolve();
   #stopping = false;
 
-  constructor(options: GateOptions & { readonly database: NonNullable<GateOptions['database']> }, adminKey: string) {
-    const env: Record<string, string> = { ...options.env, ADMIN_API_KEY: adminKey };
-    this.gate = new TestGate(options.database, { ...options, env });
-    this.#clockFile = join(this.gate.folder, 'clock');
-    const compiled = join(this.gate.folder, 'compiled');
-    mkdirSync(compiled);
-    Object.assign(env, {
-      NODE_OPTIONS: `--import=${preload}`,
-      NODE_COMPILE_CACHE: compiled,
-      CHAOS_CLOCK_FILE: this.#clockFile,
+  /** @param folder for what outlives a process: its clock, and its compiled code, so that it starts soon */
+  constructor(folder: string, options: GateOptions & { readonly database: NonNullable<GateOptions['database']> }) {
+    this.#clockFile = join(folder, 'clock');
+    this.gate = new TestGate(options.database, {
+      ...options,
+      env: {
+        ...options.env,
+        NODE_OPTIONS: `--import=${preload}`,
+        NODE_COMPILE_CACHE: join(folder, 'compiled'),
+        CHAOS_CLOCK_FILE: this.#clockFile,
+      },
     });
   }
 
@@ -45,6 +46,7 @@ export class Replica {
   /** `kill -9`, whatever it is doing; it comes back by itself. @returns what it was doing */
   async kill(): Promise<ReplicaState> {
     const was = this.state;
+    if (was === 'ended') return was;
     this.state = 'ended';
     const life = this.lives.at(-1);
     if (life) life.killedAt = Date.now();
@@ -89,9 +91,11 @@ export class Replica {
   async #start(): Promise<void> {
     while (!this.#stopping) {
       this.state = 'starting';
-      this.lives.push({ startedAt: Date.now(), killedAt: null });
+      const life: Life = { startedAt: Date.now(), killedAt: null };
+      this.lives.push(life);
       try {
         await this.gate.start();
+        if (life.killedAt !== null) continue;
         this.state = 'serving';
         return;
       } catch {

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { NewBudget } from '../../budget/budget-input.ts';
-import type { BudgetChange } from '../../budget/budget-service.ts';
+import type { BudgetChange, BudgetName } from '../../budget/budget-service.ts';
 import {
   type BudgetMode as Mode,
   budgetModes,
@@ -17,6 +17,7 @@ import {
   BudgetUnitSchema,
   BudgetWindowSchema,
   type CreateBudgetRequest,
+  type GetBudgetRequest,
   ProviderTypeSchema,
   type UpdateBudgetRequest,
 } from '../../gen/portcullis/v1/budget_pb.ts';
@@ -24,8 +25,9 @@ import { invalid } from '../../identity/input.ts';
 import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
 import { fromEnum } from '../enums.ts';
+import { changesIn } from '../update-mask.ts';
 import { visible } from '../visible.ts';
-import { budgetMessage, statusMessage } from './messages.ts';
+import { budgetMessage, noticeMessage, statusMessage } from './messages.ts';
 
 export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): ServiceImpl<typeof BudgetService> {
   return {
@@ -47,17 +49,29 @@ export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): Servi
       return { budget: budgetMessage(await visible(feed, deleted)) };
     },
 
+    async getBudget(request, context) {
+      const { projectId } = callerOf(context, request.projectId);
+      return { status: statusMessage(await budgets.get(projectId, budgetNamed(request))) };
+    },
+
     async listBudgets(request, context) {
       const { projectId } = callerOf(context, request.projectId);
       const list = { method: context.method, projectId };
       const page = await budgets.list(projectId, pageTokens.read(list, request));
       return { budgets: page.items.map(statusMessage), nextPageToken: pageTokens.next(list, page) };
     },
+
+    async listBudgetNotices(request, context) {
+      const { projectId } = callerOf(context, request.projectId);
+      const list = { method: context.method, projectId };
+      const page = await budgets.notices(projectId, request.budgetId ?? null, pageTokens.read(list, request));
+      return { notices: page.items.map(noticeMessage), nextPageToken: pageTokens.next(list, page) };
+    },
   };
 }
 
 function newBudget(request: CreateBudgetRequest, projectId: string): NewBudget {
-  const { name, selector, unit, window, timeZone, limitAmount, mode } = request;
+  const { name, selector, unit, window, timeZone, limitAmount, mode, notifyPercents } = request;
   return {
     projectId,
     name,
@@ -67,6 +81,7 @@ function newBudget(request: CreateBudgetRequest, projectId: string): NewBudget {
     timeZone: timeZone === '' ? 'UTC' : timeZone,
     limit: limitAmount ?? null,
     mode: mode === BudgetMode.UNSPECIFIED ? 'enforce' : budgetMode(mode),
+    notifyPercents: notifyPercents?.percents,
   };
 }
 
@@ -87,26 +102,23 @@ function newSelector(selector: SelectorMessage | undefined): BudgetSelector {
   };
 }
 
-const changeable = ['name', 'limit_amount', 'mode'];
-
 function budgetChange(request: UpdateBudgetRequest, projectId: string): BudgetChange {
-  const { budgetId: id, updateMask, name, limitAmount, mode } = request;
-  const changes = new Set(updateMask?.paths);
-  if (changes.size === 0 || ![...changes].every((path) => changeable.includes(path))) {
-    throw invalid('update_mask', `update_mask must name what to change, of ${changeable.join(', ')}.`);
-  }
-  for (const [path, value] of Object.entries({ name, limit_amount: limitAmount, mode })) {
-    if (value !== undefined && !changes.has(path)) {
-      throw invalid('update_mask', `${path} is given but not named in update_mask.`);
-    }
-  }
+  const { budgetId: id, updateMask, name, limitAmount, mode, notifyPercents } = request;
+  const changes = changesIn(updateMask, { name, limit_amount: limitAmount, mode, notify_percents: notifyPercents });
   return {
     projectId,
     id,
     name: changes.has('name') ? (name ?? '') : undefined,
     limit: changes.has('limit_amount') ? (limitAmount ?? null) : undefined,
     mode: changes.has('mode') ? budgetMode(mode ?? BudgetMode.UNSPECIFIED) : undefined,
+    notifyPercents: changes.has('notify_percents') ? (notifyPercents?.percents ?? []) : undefined,
   };
+}
+
+function budgetNamed({ budget }: GetBudgetRequest): BudgetName {
+  if (budget.case === 'budgetId') return { id: budget.value };
+  if (budget.case === 'name') return { name: budget.value };
+  throw invalid('budget_id', 'budget_id or name must say which budget.');
 }
 
 function budgetMode(mode: BudgetMode): Mode {

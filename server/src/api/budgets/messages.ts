@@ -2,8 +2,10 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { BudgetStatus } from '../../budget/budget-service.ts';
 import type { BudgetRecord } from '../../budget/budget-store.ts';
 import type { BudgetSelector } from '../../budget/model.ts';
+import type { NoticeRecord } from '../../budget/notices-store.ts';
 import {
   BudgetModeSchema,
+  type BudgetNoticeSchema,
   type BudgetSchema,
   type BudgetSelectorSchema,
   type BudgetStatusSchema,
@@ -27,6 +29,7 @@ export function budgetMessage(budget: BudgetRecord): MessageInitShape<typeof Bud
     mode: toEnum(BudgetModeSchema, budget.mode),
     createTime: toTimestamp(budget.createdAt),
     createdBy: budget.createdBy,
+    notifyPercents: [...budget.notifyPercents],
   };
 }
 
@@ -44,15 +47,36 @@ function selectorMessage(selector: BudgetSelector): MessageInitShape<typeof Budg
   };
 }
 
-export function statusMessage({ budget, standing }: BudgetStatus): MessageInitShape<typeof BudgetStatusSchema> {
-  if (!standing) return { budget: budgetMessage(budget) };
+export function statusMessage(status: BudgetStatus): MessageInitShape<typeof BudgetStatusSchema> {
+  const { budget, standing, subject } = status;
   return {
     budget: budgetMessage(budget),
-    standing: {
-      postedAmount: standing.posted,
-      heldAmount: standing.held,
-      remainingAmount: standing.remaining ?? undefined,
-      resetTime: toTimestamp(standing.resetsAt),
-    },
+    ...(standing && {
+      standing: {
+        postedAmount: standing.posted,
+        heldAmount: standing.held,
+        remainingAmount: standing.remaining ?? undefined,
+        resetTime: toTimestamp(standing.resetsAt),
+      },
+    }),
+    idleReason: subject.idleReason ?? undefined,
+    agentName: subject.agentName ?? undefined,
+    personName: subject.personName ?? undefined,
+  };
+}
+
+export function noticeMessage(notice: NoticeRecord): MessageInitShape<typeof BudgetNoticeSchema> {
+  return {
+    id: notice.id,
+    budgetId: notice.budgetId,
+    budgetName: notice.budgetName,
+    unit: toEnum(BudgetUnitSchema, notice.unit),
+    window: toEnum(BudgetWindowSchema, notice.window),
+    windowKey: notice.windowKey,
+    percent: notice.percent,
+    postedAmount: notice.posted,
+    limitAmount: notice.limit,
+    mode: toEnum(BudgetModeSchema, notice.mode),
+    noticeTime: toTimestamp(notice.at),
   };
 }

@@ -1,16 +1,21 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import {
+  Durability,
+  DurabilitySchema,
   type PersonSchema,
   PersonStateSchema,
   type ProjectSchema,
   type ProjectService,
+  type UpdateProjectRequest,
 } from '../../gen/portcullis/v1/project_pb.ts';
-import type { PersonRecord, ProjectRecord } from '../../identity/records.ts';
+import type { ProjectChange } from '../../identity/project-service.ts';
+import { durabilities, type PersonRecord, type ProjectRecord } from '../../identity/records.ts';
 import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
-import { toEnum } from '../enums.ts';
+import { fromEnum, toEnum } from '../enums.ts';
 import { toTimestamp } from '../time.ts';
+import { changesIn } from '../update-mask.ts';
 import { visible } from '../visible.ts';
 
 export function projectHandler({
@@ -30,6 +35,12 @@ export function projectHandler({
       const list = { method: context.method, projectId };
       const page = await projects.list(pageTokens.read(list, request));
       return { projects: page.items.map(projectMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+
+    async updateProject(request, context) {
+      const { principal, requestId, projectId } = callerOf(context, request.projectId);
+      const updated = projects.update(principal, requestId, projectChange(request, projectId));
+      return { project: projectMessage(await visible(feed, updated)) };
     },
 
     async createPerson(request, context) {
@@ -55,8 +66,19 @@ export function projectHandler({
   };
 }
 
-function projectMessage({ id, name, createdAt }: ProjectRecord): MessageInitShape<typeof ProjectSchema> {
-  return { id, name, createTime: toTimestamp(createdAt) };
+function projectChange({ updateMask, name, durability }: UpdateProjectRequest, id: string): ProjectChange {
+  const changes = changesIn(updateMask, { name, durability });
+  return {
+    id,
+    name: changes.has('name') ? (name ?? '') : undefined,
+    durability: changes.has('durability')
+      ? fromEnum(DurabilitySchema, durabilities, durability ?? Durability.UNSPECIFIED, 'durability')
+      : undefined,
+  };
+}
+
+function projectMessage({ id, name, durability, createdAt }: ProjectRecord): MessageInitShape<typeof ProjectSchema> {
+  return { id, name, durability: toEnum(DurabilitySchema, durability), createTime: toTimestamp(createdAt) };
 }
 
 function personMessage(person: PersonRecord): MessageInitShape<typeof PersonSchema> {

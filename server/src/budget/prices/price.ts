@@ -64,9 +64,13 @@ export function tokenPrices(of: (name: keyof TokenPrices) => NanoUsd): TokenPric
 
 /** The rates with every price multiplied by `factor` billionths, rounded up. */
 export function scaled({ base, tiers }: Rates, factor: bigint): Rates {
-  const times = (prices: TokenPrices) =>
-    tokenPrices((name) => (prices[name] * factor + nanoPerUsd - 1n) / nanoPerUsd);
+  const times = (prices: TokenPrices) => tokenPrices((name) => (prices[name] * factor + nanoPerUsd - 1n) / nanoPerUsd);
   return { base: times(base), tiers: tiers.map((tier) => ({ ...tier, prices: times(tier.prices) })) };
+}
+
+/** The dearer of the two in every class. */
+export function highestOf(one: TokenPrices, other: TokenPrices): TokenPrices {
+  return tokenPrices((name) => (one[name] > other[name] ? one[name] : other[name]));
 }
 
 /** The rates on these terms; null where the price does not say what one of them costs. */

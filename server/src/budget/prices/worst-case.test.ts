@@ -20,6 +20,7 @@ const facts: RequestFacts = {
   otherModels: [],
   stream: false,
   maxOutputTokens: 100,
+  thinkingTokens: 0,
   choices: 1,
   usageRequested: true,
   bodyBytes: 1_000,

@@ -1,10 +1,12 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { NanoUsd } from '../../base/money.ts';
 import type { RequestFacts, ServerTool } from '../../llm/facts.ts';
+import { type Term, listPrice } from '../../llm/terms.ts';
 import { noUsage, type Usage } from '../../llm/usage.ts';
-import { cost, totalTokens } from './cost.ts';
-import type { Budget, Price, TokenPrices, WorstCase } from '../model.ts';
-import type { ModelLimits } from './price-book.ts';
+import type { Budget, WorstCase } from '../model.ts';
+import { tokenCost, totalTokens } from './cost.ts';
+import type { ModelLimits } from './model-limits.ts';
+import { type Price, type Rates, type TokenPrices, highestOf, isFree, ratesOn } from './price.ts';
 
 /** Of a call that vendors do not bill, such as counting tokens. */
 export const freeOfCharge: WorstCase = { usd: 0n, feesUsd: 0n, tokens: 0n, usage: noUsage, bounded: false };
@@ -17,6 +19,8 @@ export interface PlannedCall {
   /** Null where nobody knows it: the call then counts in tokens and requests alone. */
   readonly price: Price | null;
   readonly limits: ModelLimits;
+  /** What the provider's account is set to serve on, where a request does not say. */
+  readonly standingTerms: readonly Term[];
   /** Those that count the call. */
   readonly budgets: readonly Pick<Budget, 'name' | 'unit'>[];
 }
@@ -41,8 +45,7 @@ const overheads: Readonly<Record<'anthropic' | 'other', Overhead>> = {
   other: { request: 256, message: 16, tools: 256, tool: 64, builtInTool: 4_096, rounds: 1 },
 };
 
-// Anthropic: $10 per 1,000 searches; $0.05 per hour of a container, which no single request outlives.
-const searchFeeUsd: NanoUsd = 10_000_000n;
+// Anthropic: $0.05 per hour of a container, which no single request outlives.
 const containerFeeUsd: NanoUsd = 50_000_000n;
 
 /**
@@ -64,9 +67,8 @@ export function worstCase(call: PlannedCall): WorstCase {
       param: 'max_tokens',
     });
   }
-  const feesUsd =
-    price === null || isFree(price) || kind !== 'anthropic' ? 0n : serverToolFees(facts.serverTools, overhead);
-  const { usd, usage } = dearest(price, input, output, facts.longCacheTtl);
+  const { usd, usage } = dearest(call, { ...noUsage, input, output, ...searchesOf(call, overhead) });
+  const feesUsd = price === null ? 0n : feesOf(call, price);
   return { usd: usd + feesUsd, feesUsd, tokens: totalTokens(usage), usage, bounded: needy !== undefined };
 }
 
@@ -76,7 +78,8 @@ function budgetInNeed({ budgets, price }: PlannedCall): PlannedCall['budgets'][n
   return budgets.find(({ unit }) => unit === 'tokens' || (unit === 'usd' && costs));
 }
 
-function refuseUnbounded(budget: { readonly name: string }, { facts, limits, kind }: PlannedCall): void {
+function refuseUnbounded(budget: PlannedCall['budgets'][number], call: PlannedCall): void {
+  const { facts, limits, kind, price } = call;
   const { unbounded, serverTools, media, maxOutputTokens } = facts;
   const refuse = (param: string, advice: string) => {
     const detail = `Budget "${budget.name}" counts this call, and nothing bounds what "${param}" can use: ${advice}.`;
@@ -84,9 +87,13 @@ function refuseUnbounded(budget: { readonly name: string }, { facts, limits, kin
   };
   const [field] = unbounded;
   if (field !== undefined) throw refuse(field, 'leave it out, or have an operator take the call out of that budget');
+  const term = budget.unit === 'usd' ? unpricedTerm(call) : undefined;
+  if (term) throw refuse(term.field, `nobody knows here what "${term.value.slice(0, 100)}" costs, so leave it out`);
   const tool = serverTools.find(({ maxUses }) => maxUses === null);
   if (tool && kind !== 'anthropic') throw refuse(tool.type, 'leave that tool out');
   if (tool && isSearch(tool)) throw refuse(`tools.${tool.type}.max_uses`, 'set it');
+  const search = budget.unit === 'usd' && price?.searchUsd === null ? serverTools.find(isSearch) : undefined;
+  if (search) throw refuse(search.type, 'nobody knows here what a search costs, so leave that tool out');
   const wholePrompt = media.documents > 0 ? 'document' : serverTools[0]?.type;
   if (wholePrompt !== undefined && limits.contextTokens === null)
     throw refuse(wholePrompt, "the model's context is unknown");
@@ -128,50 +135,83 @@ function outputTokens({ maxOutputTokens }: RequestFacts, limits: ModelLimits): n
   return Math.min(maxOutputTokens, limits.contextTokens ?? Infinity);
 }
 
-function serverToolFees(tools: readonly ServerTool[], { rounds }: Overhead): NanoUsd {
-  const searches = tools.filter(isSearch).reduce((sum, { maxUses }) => sum + (maxUses ?? rounds), 0);
-  const runsCode = tools.some(({ type }) => type.startsWith('code_execution'));
-  return BigInt(searches) * searchFeeUsd + (runsCode ? containerFeeUsd : 0n);
+function searchesOf({ facts, kind }: PlannedCall, { rounds }: Overhead): Pick<Usage, 'searches'> {
+  const tools = kind === 'anthropic' ? facts.serverTools.filter(isSearch) : [];
+  if (tools.length === 0) return {};
+  return { searches: tools.reduce((sum, { maxUses }) => sum + (maxUses ?? rounds), 0) };
+}
+
+/** What no usage reports. */
+function feesOf({ facts, kind }: PlannedCall, price: Price): NanoUsd {
+  const runsCode = kind === 'anthropic' && !isFree(price) && facts.serverTools.some(runsInContainer);
+  return BigInt(facts.media.images) * price.imageUsd + (runsCode ? containerFeeUsd : 0n);
+}
+
+function runsInContainer({ type }: ServerTool): boolean {
+  return type.startsWith('code_execution');
 }
 
 function isSearch({ type }: ServerTool): boolean {
   return type.startsWith('web_search');
 }
 
-/** All input in one class: at the prices of whichever length tier a prompt of up to `input` tokens makes dearest. */
-function dearest(
-  price: Price | null,
-  input: number,
-  output: number,
-  longCacheTtl: boolean,
-): { usd: NanoUsd; usage: Usage } {
-  const plain = { ...noUsage, input, output };
+/** Flex is documented to be never dearer than the list price, whatever exactly it costs. */
+const neverDearer: ReadonlySet<string> = new Set(['flex']);
+
+/** On which terms the call may be served: those that it asks for, else those that the account is set to. */
+function termsOf({ facts, standingTerms }: PlannedCall): Term[] {
+  const standing = standingTerms.filter(({ field }) => facts.terms.every((term) => term.field !== field));
+  return [...facts.terms, ...standing].filter(({ value }) => value !== listPrice);
+}
+
+function unpricedTerm(call: PlannedCall): Term | undefined {
+  const { price } = call;
+  if (price === null) return undefined;
+  const terms = termsOf(call);
+  const alone = terms.find((term) => !neverDearer.has(term.value) && ratesOn(price, [term]) === null);
+  return alone ?? (ratesOn(price, priced(price, terms)) === null ? terms[0] : undefined);
+}
+
+function priced(price: Price, terms: readonly Term[]): Term[] {
+  return terms.filter((term) => ratesOn(price, [term]) !== null);
+}
+
+/**
+ * All input in one class, at the prices of whichever length tier a prompt of up to `input` tokens makes dearest, on whichever
+ * of the possible terms are dearest: a provider may serve on less than was asked for.
+ */
+function dearest(call: PlannedCall, plain: Usage): { usd: NanoUsd; usage: Usage } {
+  const { price } = call;
   if (price === null) return { usd: 0n, usage: plain };
-  const usages = [plain, { ...noUsage, output, cacheRead: input }, { ...noUsage, output, cacheWrite5m: input }];
-  if (longCacheTtl) usages.push({ ...noUsage, output, cacheWrite1h: input });
-  const reachable = [
-    price.base,
-    ...price.tiers.filter((tier) => input > tier.aboveInputTokens).map((tier) => tier.prices),
-  ];
-  const highest = reachable.reduce(highestOf);
-  return usages
-    .map((usage) => ({ usage, usd: cost({ ...price, base: highest, tiers: [] }, usage) }))
-    .reduce((most, one) => (one.usd > most.usd ? one : most));
+  const { input, output } = plain;
+  const none = { ...plain, input: 0 };
+  const splits = [plain, { ...none, cacheRead: input }, { ...none, cacheWrite5m: input }];
+  if (call.facts.longCacheTtl) splits.push({ ...none, cacheWrite1h: input });
+  const usages = splits.flatMap((split) => [split, { ...split, reasoning: output }]);
+  const searchesUsd = BigInt(plain.searches ?? 0) * (price.searchUsd ?? 0n);
+  let most = { usd: -1n, usage: plain };
+  for (const terms of subsets(priced(price, termsOf(call)))) {
+    const rates = ratesOn(price, terms);
+    if (rates === null) continue;
+    const prices = highestReachable(rates, input);
+    for (const usage of usages) {
+      const usd = roundedUp(tokenCost(prices, usage)) + searchesUsd;
+      if (usd > most.usd) most = { usd, usage: terms.length > 0 ? { ...usage, terms } : usage };
+    }
+  }
+  return most;
 }
 
-function highestOf(one: TokenPrices, other: TokenPrices): TokenPrices {
-  const higher = (a: NanoUsd, b: NanoUsd) => (a > b ? a : b);
-  return {
-    input: higher(one.input, other.input),
-    output: higher(one.output, other.output),
-    cacheRead: higher(one.cacheRead, other.cacheRead),
-    cacheWrite5m: higher(one.cacheWrite5m, other.cacheWrite5m),
-    cacheWrite1h: higher(one.cacheWrite1h, other.cacheWrite1h),
-  };
+function highestReachable({ base, tiers }: Rates, input: number): TokenPrices {
+  return tiers
+    .filter((tier) => input > tier.aboveInputTokens)
+    .reduce((most, tier) => highestOf(most, tier.prices), base);
 }
 
-function isFree({ base, tiers }: Price): boolean {
-  return [base, ...tiers.map(({ prices }) => prices)].every((prices) =>
-    Object.values(prices).every((usd) => usd === 0n),
-  );
+function subsets<T>(items: readonly T[]): T[][] {
+  return items.reduce<T[][]>((sets, item) => [...sets, ...sets.map((set) => [...set, item])], [[]]);
+}
+
+function roundedUp(millionths: bigint): NanoUsd {
+  return (millionths + 999_999n) / 1_000_000n;
 }

@@ -5,11 +5,12 @@ import { AttemptOrder } from './attempt-order.ts';
 import { type CallPlan, countsTokens } from './authorize.ts';
 import type { Breaker, Leave } from './breaker.ts';
 import type { Call } from './call.ts';
+import { reserveAffordable } from './clamp.ts';
 import { ClientStream } from './client-stream.ts';
-import { type Delivery, type Forwarded, forward } from './forward.ts';
+import { type Forwarded, forward } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { changeHeaders } from './passing-headers.ts';
-import { type Quote, quote, reserve } from './reserve.ts';
+import { type Quote, quote } from './reserve.ts';
 import type { Target } from './routing.ts';
 import { settle } from './settle.ts';
 import type { AskedCall } from './whole-answer.ts';
@@ -22,6 +23,12 @@ interface Permitted {
   readonly leave: Leave | null;
 }
 
+/** An attempt that was made, and settled. */
+export interface Made extends Forwarded {
+  /** As it was made: at which target, and with which output limit. */
+  readonly plan: CallPlan;
+}
+
 /**
  * Calls providers until one answers or no other attempt may be made (decision 0009). Each attempt holds its own worst
  * case and has its own ledger row, and is settled before the next one holds anything. Once the client has some of an
@@ -30,13 +37,13 @@ interface Permitted {
  * @throws PortcullisError unavailable when no target may be called, what a reservation or a settlement was refused for,
  * or the reason why the call was ended between two attempts
  */
-export async function makeAttempts(gate: ModelGate, asked: AskedCall): Promise<Delivery> {
+export async function makeAttempts(gate: ModelGate, asked: AskedCall): Promise<Made> {
   const { call, plan: first } = asked;
-  const stream = first.streamed ? new ClientStream(call, gate.streamPingMs, changeHeaders(first)) : null;
+  const stream = first.streamed ? new ClientStream(call, gate.streamPingMs) : null;
   const attempts = new Attempts(gate, asked);
   first.route.retries.deposit();
   try {
-    let last: Forwarded | null = null;
+    let last: Made | null = null;
     for (;;) {
       const permitted = await attempts.next();
       if (permitted === null) return last ?? attempts.refuse();
@@ -81,21 +88,22 @@ class Attempts {
   }
 
   /** Holds, calls, settles. @throws PortcullisError what `reserve` and `settle` throw */
-  async make({ plan, quote: quoted, leave }: Permitted, stream: ClientStream | null): Promise<Forwarded> {
+  async make({ plan: asked, quote: quoted, leave }: Permitted, stream: ClientStream | null): Promise<Made> {
     const { call, flight } = this.#asked;
     const { clock } = this.#gate;
-    this.#order.tried(plan.target);
-    const { totalMs } = plan.target.deadlines;
+    this.#order.tried(asked.target);
+    const { totalMs } = asked.target.deadlines;
     // A pause may have lasted longer than it should.
     const spentMs = Math.min(this.#elapsedMs(), totalMs - attemptMsMin);
     this.#beganAt ??= clock.monotonic();
-    call.attempted(plan, clock);
+    call.attempted(asked, clock);
     try {
-      const reserved = await reserve(this.#gate, call, plan, quoted, totalMs - spentMs);
+      const { plan, reserved } = await reserveAffordable(this.#gate, call, asked, quoted, totalMs - spentMs);
+      if (stream) stream.earlyHeaders = changeHeaders(plan);
       const forwarded = await forward(this.#gate, { call, plan, reserved, flight, stream, leave, spentMs });
       this.#learn(plan, leave, forwarded);
       await settle(this.#gate, call, plan, reserved, forwarded);
-      return forwarded;
+      return { ...forwarded, plan };
     } finally {
       leave?.release();
     }

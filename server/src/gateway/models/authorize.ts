@@ -16,7 +16,7 @@ import { header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { requireScope } from './identify.ts';
 import { passingQuery } from './passing-query.ts';
-import { type Prepared, prepare } from './prepare.ts';
+import { type Clamp, type Prepared, prepare } from './prepare.ts';
 import { type Route, type Target, chooseTarget } from './routing.ts';
 import { wire } from './wire.ts';
 
@@ -45,8 +45,8 @@ export interface CallPlan extends Prepared {
   readonly query: string;
   /** The caller's own, where the provider is called with it. */
   readonly credential: Readonly<Record<string, string>> | null;
-  /** The same call at another target. @throws PortcullisError what that target cannot take */
-  readonly at: (target: Target) => Promise<CallPlan>;
+  /** The same call at another target, or with another output limit. @throws PortcullisError what that target cannot take */
+  readonly at: (target: Target, clamp?: Clamp) => Promise<CallPlan>;
 }
 
 /**
@@ -89,8 +89,9 @@ export async function authorize(
   });
   if (endpoint.operation === 'count_tokens' && !countsTokens(chosen, endpoint.dialect))
     return { kind: 'count_locally', target: chosen, ...servedBy(chosen) };
-  const at = (target: Target) => firstThatSaysIt(dialectsOf(target), (dialectOut) => inDialect(target, dialectOut));
-  const inDialect = async (target: Target, dialectOut: Dialect): Promise<CallPlan> => {
+  const at = (target: Target, clamp: Clamp | null = null) =>
+    firstThatSaysIt(dialectsOf(target), (dialectOut) => inDialect(target, dialectOut, clamp));
+  const inDialect = async (target: Target, dialectOut: Dialect, clamp: Clamp | null): Promise<CallPlan> => {
     const { provider } = target;
     const served = servedBy(target, dialectOut);
     const isSame = served.dialectOut === endpoint.dialect;
@@ -100,10 +101,10 @@ export async function authorize(
       route,
       target,
       ...served,
-      facts,
+      facts: clamp === null ? facts : { ...facts, maxOutputTokens: clamp.maxTokens },
       streamed,
       spender: spenderOf(principal, run, target, facts.model),
-      ...(await prepare({ ...request, ...served, body, scanned, facts, route, target, signal: call.signal })),
+      ...(await prepare({ ...request, ...served, body, scanned, facts, route, target, clamp, signal: call.signal })),
       query: isSame ? passingQuery(exchange) : '',
       credential: provider.credential === 'caller' ? callerCredential(gate, exchange, provider, isSame) : null,
       at,

@@ -1,6 +1,7 @@
 import { digestOf } from '../../base/digest.ts';
 import type { WholeAnswer } from '../../base/sealed-answer.ts';
 import { type CacheTerms, cacheTerms } from './cache-terms.ts';
+import type { Made } from './attempts.ts';
 import type { Delivery } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { type Answered, type AskedCall, answerKept, orNull, tellingHeaders } from './whole-answer.ts';
@@ -10,7 +11,7 @@ import { type Answered, type AskedCall, answerKept, orNull, tellingHeaders } fro
  * it is whole. The cache never makes a call fail: without it the call is made.
  * @throws PortcullisError invalid_argument (the header), and what `make` throws
  */
-export async function cached(gate: ModelGate, asked: AskedCall, make: () => Promise<Delivery>): Promise<Answered> {
+export async function cached(gate: ModelGate, asked: AskedCall, make: () => Promise<Made>): Promise<Answered> {
   const { call, plan } = asked;
   if (plan.streamed || call.endpoint.operation === 'count_tokens') return make();
   // What a caller's own account paid for is nobody else's.
@@ -63,14 +64,12 @@ async function keep(
   asked: AskedCall,
   key: Buffer,
   { ttlMs, store }: CacheTerms,
-  delivery: Delivery,
+  delivery: Made,
 ): Promise<boolean> {
   const { plan, call } = asked;
   const { answer } = delivery;
-  // What another target answered is not what this key stands for.
-  const { provider, modelServed } = call.attempt;
-  const asPlanned = provider === plan.target.provider.name && modelServed === plan.modelServed;
-  if (!store || !asPlanned || answer === null || !isWhole(delivery)) return false;
+  // What another target answered, or with a lower output limit, is not what this key stands for.
+  if (!store || delivery.plan !== plan || answer === null || !isWhole(delivery)) return false;
   return (await orNull(gate, call, gate.cache.keep(plan.spender.projectId, key, cacheable(answer), ttlMs))) ?? false;
 }
 

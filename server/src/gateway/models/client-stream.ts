@@ -22,17 +22,15 @@ const signsOfLife: Readonly<Partial<Record<Dialect, Buffer>>> = {
 export class ClientStream {
   readonly #call: Call;
   readonly #silence: SilenceWatch;
-  readonly #earlyHeaders: OutgoingHttpHeaders;
   /** Once the head is out: where events are written to, framed here; or null where they are not framed in chunks. */
   #socket: Socket | null = null;
 
-  /**
-   * Starts to watch the silence; `stop` must be called.
-   * @param earlyHeaders what the head adds where it must go out before there is an answer
-   */
-  constructor(call: Call, silenceMs: number, earlyHeaders: OutgoingHttpHeaders = {}) {
+  /** What the head adds where it must go out before there is an answer. */
+  earlyHeaders: OutgoingHttpHeaders = {};
+
+  /** Starts to watch the silence; `stop` must be called. */
+  constructor(call: Call, silenceMs: number) {
     this.#call = call;
-    this.#earlyHeaders = earlyHeaders;
     this.#silence = new SilenceWatch(silenceMs, () => this.#keepAlive());
   }
 
@@ -91,7 +89,7 @@ export class ClientStream {
     const { exchange, endpoint, signal } = this.#call;
     // Bytes that the client has not taken yet are sign enough.
     if (signal.aborted || exchange.response.destroyed || this.#isBehind()) return;
-    this.open(this.#earlyHeaders);
+    this.open(this.earlyHeaders);
     this.write([signsOfLife[endpoint.dialect] ?? comment]);
   }
 }

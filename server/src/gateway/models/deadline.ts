@@ -1,4 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { type LatencyCap, tookTooLong } from './latency-cap.ts';
 import type { Deadlines } from './routing.ts';
 import { SilenceWatch } from './silence-watch.ts';
 
@@ -14,14 +15,19 @@ export class CallDeadline {
   #idle: SilenceWatch | null = null;
   #waitingForClient = false;
 
-  /** `spentMs`: what earlier attempts took of the total. */
-  constructor(deadlines: Deadlines, abort: (error: PortcullisError) => void, spentMs = 0) {
+  /** `spentMs`: what earlier attempts took of the total; `cap` is for this attempt alone. */
+  constructor(
+    deadlines: Deadlines,
+    abort: (error: PortcullisError) => void,
+    { spentMs, cap }: { readonly spentMs: number; readonly cap: LatencyCap | null },
+  ) {
     this.#abort = abort;
     this.#deadlines = deadlines;
-    this.#total = setTimeout(
-      () => this.#pass('The call took longer in all than', deadlines.totalMs),
-      deadlines.totalMs - spentMs,
-    );
+    const leftMs = deadlines.totalMs - spentMs;
+    this.#total =
+      cap !== null && cap.ms < leftMs
+        ? setTimeout(() => this.#end(tookTooLong(cap)), cap.ms)
+        : setTimeout(() => this.#pass('The call took longer in all than', deadlines.totalMs), leftMs);
     this.#beginning = setTimeout(
       () => this.#pass('The provider did not begin its answer within', deadlines.firstByteMs),
       deadlines.firstByteMs,
@@ -55,7 +61,11 @@ export class CallDeadline {
   }
 
   #pass(what: string, ms: number): void {
+    this.#end(new PortcullisError('deadline_exceeded', `${what} ${ms / 1000} s.`));
+  }
+
+  #end(error: PortcullisError): void {
     this.stop();
-    this.#abort(new PortcullisError('deadline_exceeded', `${what} ${ms / 1000} s.`));
+    this.#abort(error);
   }
 }

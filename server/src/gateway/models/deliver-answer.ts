@@ -35,7 +35,7 @@ export async function deliverAnswer(context: DeliveryContext): Promise<Delivery>
     },
     body: translated ? Buffer.from(translated.body) : body,
   };
-  return { outcome: 'success', errorClass: null, progress, answer, finish: () => sendAnswer(call, answer) };
+  return { outcome: 'success', errorClass: null, rule: null, progress, answer, finish: () => sendAnswer(call, answer) };
 }
 
 function readUsage(operation: Operation, dialect: Dialect, json: unknown): Usage | null {
@@ -64,7 +64,7 @@ export async function deliverRefusal(context: DeliveryContext): Promise<Delivery
   const said = provider.refusal(upstream.status, raw);
   const { status } = said;
   const body = provider.scrub(said.body);
-  const failed = { outcome: 'failed', errorClass: `http_${status}`, progress } as const;
+  const failed = { outcome: 'failed', errorClass: `http_${status}`, rule: null, progress } as const;
   if (status === 401 && provider.credential === 'gate') {
     const error = new PortcullisError(
       'upstream_error',

@@ -7,7 +7,7 @@ import type { ClientStream } from './client-stream.ts';
 import { end } from './client-writer.ts';
 import type { Delivery, DeliveryContext } from './forward.ts';
 import { OverrunWatch } from './overrun.ts';
-import { changeHeaders, responseHeaders } from './passing-headers.ts';
+import { changeComments, changeHeaders, responseHeaders } from './passing-headers.ts';
 import type { Provider } from './provider.ts';
 import { type StreamRelay, passThrough, translated } from './relay.ts';
 
@@ -29,6 +29,7 @@ export async function deliverStream(context: DeliveryContext, stream: ClientStre
   return {
     outcome: relay.error ? 'failed' : 'success',
     errorClass: relay.error ? 'upstream_error' : null,
+    rule: null,
     progress,
     answer: null,
     finish: () => {
@@ -48,12 +49,7 @@ function createRelay({ call, plan }: DeliveryContext): StreamRelay {
 }
 
 function headersOf({ plan, upstream }: DeliveryContext): OutgoingHttpHeaders {
-  return plan.translation ? changeHeaders(plan) : responseHeaders(upstream.headers);
-}
-
-/** Says in band what the head may not say any more. Every reader of event streams passes comments over (WHATWG HTML). */
-function trimmedNote({ plan: { trimmed } }: DeliveryContext): Buffer[] {
-  return trimmed ? [Buffer.from(`: portcullis trimmed turns=${trimmed.turns} tokens=${trimmed.tokens}\n\n`)] : [];
+  return { ...(plan.translation ? {} : responseHeaders(upstream.headers)), ...changeHeaders(plan) };
 }
 
 /** One stream on its way from the provider to the client. */
@@ -159,7 +155,7 @@ class Passage {
     const { progress } = this.#context;
     if (!progress.begun) {
       this.#stream.open(headersOf(this.#context));
-      parts.unshift(...trimmedNote(this.#context));
+      parts.unshift(...changeComments(this.#context.plan));
     }
     progress.begun = true;
     return this.#stream.write(parts);

@@ -55,10 +55,12 @@ const toldInStreams: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['rate_limited'
  * @param streamed a stream begins early; a whole answer is as late as it is long
  */
 export function fault(
-  { code, final }: PortcullisError,
+  { code, final, members }: PortcullisError,
   { sent, streamed }: { readonly sent: boolean; readonly streamed: boolean },
 ): Failure {
   if (final || !(ofTheProvider.has(code) || (sent && toldInStreams.has(code)))) return ended;
+  // A budget that the target took too long for is its owner's, and says nothing of it to others.
+  if (code === 'deadline_exceeded' && members.rule !== undefined) return { ...ended, retriable: true };
   const isLate = code === 'deadline_exceeded' && sent && !streamed;
   return { ...ended, retriable: true, blame: { ...broken, doubtful: isLate || code === 'rate_limited' } };
 }

@@ -20,6 +20,8 @@ import type { Reserved } from './reserve.ts';
 export interface Delivery {
   readonly outcome: AttemptOutcome;
   readonly errorClass: string | null;
+  /** Names what ended it, where that is a rule or a budget. */
+  readonly rule: string | null;
   readonly progress: Readonly<Progress>;
   /** What the client gets, where that is a whole answer of the provider; null for streams and errors of ours. */
   readonly answer: WholeAnswer | null;
@@ -95,7 +97,7 @@ export async function forward(
   const endUpstream = () => upstreamCall.abort(call.signal.reason);
   // Until the client has some of the answer, what ends this attempt does not end the call.
   const abort = (error: PortcullisError) => (progress.begun ? call.abort(error) : upstreamCall.abort(error));
-  const deadline = new CallDeadline(deadlines, abort, spentMs);
+  const deadline = new CallDeadline(deadlines, abort, { spentMs, cap: reserved.latency.enforced });
   const connecting = setTimeout(() => abort(unreachable(provider.name)), deadlines.connectMs);
   const began = clock.monotonic();
   let written = began;
@@ -182,6 +184,7 @@ function failed(error: PortcullisError, progress: Progress): Delivery {
   return {
     outcome: outcomes[error.code] ?? 'failed',
     errorClass: error.code,
+    rule: error.members.rule ?? null,
     progress,
     answer: null,
     finish: () => {

@@ -45,6 +45,8 @@ export class OverrunWatch {
     const { worst } = hold;
     const { usage } = this.#consumption;
     if (!worst.bounded || usage === null) return false;
-    return totalTokens(usage) > worst.tokens || (price !== null && cost(price, usage) > worst.usd);
+    if (totalTokens(usage) > worst.tokens) return true;
+    // Fees are held and settled at their most, whatever the tokens are.
+    return price !== null && cost(price, usage) + worst.feesUsd > worst.usd;
   }
 }

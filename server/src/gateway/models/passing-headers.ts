@@ -81,15 +81,34 @@ export function retryHeaders(headers: UpstreamHeaders): Record<string, string> {
   return passing;
 }
 
-/** Tells what of a call did not reach the other side: what translations dropped, and what was trimmed. */
+/** Tells what of a call did not reach the other side: what translations dropped, what was trimmed, and a lowered limit. */
 export function changeHeaders(
-  { translation, trimmed }: Pick<Prepared, 'translation' | 'trimmed'>,
+  { translation, trimmed, clamp }: Pick<Prepared, 'translation' | 'trimmed' | 'clamp'>,
   droppedFromAnswer: readonly string[] = [],
 ): Record<string, string> {
   return {
     ...droppedHeader([...(translation?.dropped ?? []), ...droppedFromAnswer]),
     ...(trimmed && { 'portcullis-trimmed': `turns=${trimmed.turns}; tokens=${trimmed.tokens}` }),
+    ...(clamp && { 'portcullis-max-tokens': `${clamp.maxTokens}; budget=${fieldString(clamp.budget)}` }),
   };
+}
+
+/** The same in a stream, whose head may have gone out before. Every reader of event streams passes comments over (WHATWG HTML). */
+export function changeComments({ trimmed, clamp }: Pick<Prepared, 'trimmed' | 'clamp'>): Buffer[] {
+  return [
+    ...(trimmed ? [`: portcullis trimmed turns=${trimmed.turns} tokens=${trimmed.tokens}\n\n`] : []),
+    ...(clamp ? [`: portcullis max-tokens=${clamp.maxTokens} budget=${fieldString(clamp.budget)}\n\n`] : []),
+  ].map((comment) => Buffer.from(comment));
+}
+
+/** Text in a structured field: a String, or a Display String where it has more than ASCII (RFC 9651, 3.3.3 and 3.3.8). */
+function fieldString(text: string): string {
+  if (/^[ -~]*$/.test(text)) return `"${text.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
+  const bytes = [...Buffer.from(text)].map((byte) => {
+    const char = String.fromCharCode(byte);
+    return /[ !#$&-~]/.test(char) ? char : `%${byte.toString(16).padStart(2, '0')}`;
+  });
+  return `%"${bytes.join('')}"`;
 }
 
 /** Names what a translation dropped; nothing is dropped silently. */

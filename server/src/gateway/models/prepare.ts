@@ -7,10 +7,18 @@ import type { RequestFacts } from '../../llm/facts.ts';
 import { usageRequestEdit } from '../../llm/chat/facts.ts';
 import { type BodyEdit, type ScannedBody, editBody } from '../../llm/json-scan.ts';
 import { storeEdit } from '../../llm/responses/facts.ts';
+import { outputLimitEdits } from '../../llm/output-limit.ts';
 import { type Draft, type TranslatedRequest, draftRequest } from '../../llm/translate.ts';
 import type { Trimmed } from '../../llm/trim.ts';
 import type { Operation } from './endpoints.ts';
 import type { Route, Target } from './routing.ts';
+
+/** An output limit that was lowered, or set where there was none, so that the call fits in a budget. */
+export interface Clamp {
+  readonly maxTokens: number;
+  /** The name of the one that has room for no more. */
+  readonly budget: string;
+}
 
 export interface Prepared {
   readonly body: Buffer;
@@ -18,6 +26,8 @@ export interface Prepared {
   readonly translation: TranslatedRequest | null;
   /** What was taken out so that the rest fits in the target's window. */
   readonly trimmed: Trimmed | null;
+  /** Null where the output limit is what the client asked for. */
+  readonly clamp: Clamp | null;
   /** The gate asked for usage in the stream and the client did not. */
   readonly hideUsage: boolean;
 }
@@ -32,6 +42,7 @@ interface Request {
   readonly modelServed: string;
   readonly route: Route;
   readonly target: Target;
+  readonly clamp: Clamp | null;
   readonly signal: AbortSignal;
 }
 
@@ -49,12 +60,21 @@ export async function prepare(request: Request): Promise<Prepared> {
 
 async function translated(request: Request): Promise<Prepared> {
   const draft = draftFor(request, request.route.lossy);
-  return written(draft, await fitWindow(draft.conversation, windowRules(request)));
+  return written(request, draft, await fitWindow(draft.conversation, windowRules(request)));
 }
 
-function written(draft: Draft, { conversation, maxOutputTokens, trimmed }: InWindow): Prepared {
+function written({ clamp }: Request, draft: Draft, inWindow: InWindow): Prepared {
+  const { trimmed } = inWindow;
+  const { conversation, maxOutputTokens } = clamp === null ? inWindow : clamped(inWindow, clamp);
   const translation = draft.write(conversation, maxOutputTokens);
-  return { body: Buffer.from(translation.body), translation, trimmed, hideUsage: false };
+  return { body: Buffer.from(translation.body), translation, trimmed, clamp, hideUsage: false };
+}
+
+function clamped({ conversation, maxOutputTokens }: InWindow, { maxTokens }: Clamp): Omit<InWindow, 'trimmed'> {
+  return {
+    conversation: { ...conversation, maxOutputTokens: Math.min(conversation.maxOutputTokens ?? Infinity, maxTokens) },
+    maxOutputTokens: Math.min(maxOutputTokens ?? Infinity, maxTokens),
+  };
 }
 
 /** Null where bytes pass: the route trims nothing, the conversation fits, or it is malformed and the provider's to judge. */
@@ -70,7 +90,7 @@ async function trimmed(request: Request): Promise<Prepared | null> {
   if (draft === null) return null;
   const fitted = await fitWindow(draft.conversation, windowRules(request));
   if (fitted.trimmed === null) return null;
-  return exact === null ? translated(request) : written(exact, fitted);
+  return exact === null ? translated(request) : written(request, exact, fitted);
 }
 
 function draftOrNull(request: Request, lossy: Route['lossy']): Draft | null {
@@ -93,12 +113,16 @@ function draftFor({ from, to, body, modelServed, target }: Request, lossy: Route
       provider: target.provider.name,
       capabilities: target.capabilities,
       lossy,
-      // Local servers differ in which name of the limit they obey.
-      bothOutputLimits: target.provider.kind === 'openai-compatible',
+      bothOutputLimits: hasBothOutputLimits(target),
       commonFieldsOnly: target.provider.kind === 'gemini',
       fourStopsOnly: target.provider.kind === 'openai' || target.provider.kind === 'azure',
     },
   });
+}
+
+/** Local servers differ in which name of the limit they obey. */
+function hasBothOutputLimits({ provider }: Target): boolean {
+  return provider.kind === 'openai-compatible';
 }
 
 function windowRules({ from, target, route, facts, signal }: Request): WindowRules {
@@ -111,7 +135,7 @@ function windowRules({ from, target, route, facts, signal }: Request): WindowRul
   };
 }
 
-function passing({ to, body, scanned, facts, modelServed }: Request): Prepared {
+function passing({ to, body, scanned, facts, modelServed, target, clamp }: Request): Prepared {
   const edits: BodyEdit[] = [];
   if (facts.model !== modelServed) edits.push({ ...facts.modelRange, json: JSON.stringify(modelServed) });
   const asks = to === 'chat' && facts.stream && !facts.usageRequested ? usageRequestEdit(body, scanned) : null;
@@ -119,10 +143,15 @@ function passing({ to, body, scanned, facts, modelServed }: Request): Prepared {
   // The vendor stores answers unless told not to (decision 0011).
   const statelessly = to === 'responses' ? storeEdit(body, scanned) : null;
   if (statelessly) edits.push(statelessly);
+  if (clamp) {
+    const limit = { limit: clamp.maxTokens, byAllNames: hasBothOutputLimits(target) };
+    edits.push(...outputLimitEdits(body, scanned, to, limit));
+  }
   return {
     body: edits.length > 0 ? editBody(body, edits) : body,
     translation: null,
     trimmed: null,
+    clamp,
     hideUsage: asks !== null,
   };
 }

@@ -1,24 +1,33 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { clampedBodyBytesMore } from '../../base/limits.ts';
 import type { Hold } from '../../budget/ledger.ts';
 import type { Budget, Price, WorstCase } from '../../budget/model.ts';
 import { declaredPrice } from '../../budget/prices/price-book.ts';
 import { freeOfCharge, worstCase } from '../../budget/prices/worst-case.ts';
+import type { RequestFacts } from '../../llm/facts.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Operation } from './endpoints.ts';
 import type { ModelGate } from './gate.ts';
+import { type LatencyCaps, latencyCaps, requireTime } from './latency-cap.ts';
 
 /** What an attempt costs at most. */
 export interface Quote {
   readonly worst: WorstCase;
   /** Null where nobody knows it, which only calls without a money budget may be. */
   readonly price: Price | null;
+  /** The worst case with another output limit, which is written into the body. */
+  readonly worstAt: (maxOutputTokens: number) => WorstCase;
+  readonly latency: LatencyCaps;
 }
 
 /** What a call was admitted at. */
 export interface Reserved {
   readonly hold: Hold;
   readonly price: Price | null;
+  readonly latency: LatencyCaps;
+  /** Monotonic milliseconds at which the money was held: from then on the attempt takes time. */
+  readonly heldAt: number;
 }
 
 /**
@@ -30,7 +39,8 @@ export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Qu
   const { facts, modelServed, spender } = plan;
   const { provider, capabilities: declared } = plan.target;
   // A dry-run budget never decides: what it could not count is not refused for its sake.
-  const budgets = gate.budgets.matching(spender).filter(({ mode }) => mode === 'enforce');
+  const matching = gate.budgets.matching(spender);
+  const budgets = matching.filter(({ mode }) => mode === 'enforce');
   const price = priceOf(gate, plan);
   if (price === null) refuseUnknownPrice(budgets, plan);
   const known = gate.prices.limits(provider.kind, modelServed);
@@ -46,11 +56,16 @@ export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Qu
   const runsTools = plan.translation === null && provider.kind !== 'sim';
   const maxOutputTokens = plan.translation?.maxOutputTokens ?? facts.maxOutputTokens;
   const carried = { ...facts, bodyBytes, maxOutputTokens, ...(!runsTools && { serverTools: [], builtInTools: 0 }) };
-  const worst =
+  const worstOf = (known: RequestFacts) =>
     operation === 'count_tokens'
       ? freeOfCharge
-      : worstCase({ kind: provider.kind, facts: carried, price, limits, budgets });
-  return { worst, price };
+      : worstCase({ kind: provider.kind, facts: known, price, limits, budgets });
+  return {
+    worst: worstOf(carried),
+    price,
+    worstAt: (limit) => worstOf({ ...carried, bodyBytes: bodyBytes + clampedBodyBytesMore, maxOutputTokens: limit }),
+    latency: latencyCaps(matching),
+  };
 }
 
 /**
@@ -62,19 +77,15 @@ export async function reserve(
   gate: ModelGate,
   call: Call,
   { spender }: CallPlan,
-  { worst, price }: Quote,
+  { worst, price, latency }: Quote,
   deadlineMs: number,
 ): Promise<Reserved> {
   call.note({ priceVersion: price?.version ?? null });
-  try {
-    const { attempt } = call;
-    const hold = await gate.ledger.reserve({ attempt, spender, worst, deadlineMs });
-    call.held = true;
-    return { hold, price };
-  } catch (error) {
-    if (error instanceof PortcullisError && error.code === 'budget_exceeded') gate.metrics.budgetRefusals.inc();
-    throw error;
-  }
+  requireTime(latency);
+  const { attempt } = call;
+  const hold = await gate.ledger.reserve({ attempt, spender, worst, deadlineMs });
+  call.held = true;
+  return { hold, price, latency, heldAt: gate.clock.monotonic() };
 }
 
 /** Null where nobody knows it. What a caller's own account pays for is not billed here. */

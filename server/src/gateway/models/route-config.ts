@@ -60,6 +60,7 @@ export interface RouteConfig {
   readonly targets: readonly TargetConfig[];
   readonly lossy: 'refuse' | 'allow';
   readonly trim: 'refuse' | 'oldest_turns';
+  readonly max_tokens: 'refuse' | 'clamp';
   readonly on_failure: 'next' | 'refuse';
   readonly attempts_max: number;
   readonly cache_ttl_s?: number | undefined;
@@ -95,6 +96,7 @@ export function createRouting(config: RoutesConfig): Routing {
     name,
     lossy: route.lossy,
     trim: route.trim,
+    maxTokens: route.max_tokens,
     onFailure: route.on_failure,
     attemptsMax: route.attempts_max,
     retries: new RetryBudget(config.clock),
@@ -114,6 +116,7 @@ const simRoute: RouteConfig = {
   targets: [{ provider: 'sim', weight: 1 }],
   lossy: 'refuse',
   trim: 'refuse',
+  max_tokens: 'refuse',
   on_failure: 'refuse',
   // What it is told to play is meant for the client to see.
   attempts_max: 1,

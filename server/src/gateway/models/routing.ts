@@ -35,6 +35,8 @@ export interface Route {
   readonly lossy: 'refuse' | 'allow';
   /** What becomes of a conversation that is too long for its target. */
   readonly trim: 'refuse' | 'oldest_turns';
+  /** What becomes of a call that fits in its budgets only with a smaller output limit. */
+  readonly maxTokens: 'refuse' | 'clamp';
   /** Whether a call that its target failed may go to the others. */
   readonly onFailure: 'next' | 'refuse';
   /** Upstream attempts of one call, over all targets. */

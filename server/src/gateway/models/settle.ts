@@ -6,6 +6,7 @@ import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Delivery, Progress } from './forward.ts';
 import type { ModelGate } from './gate.ts';
+import { latencyShadows } from './latency-cap.ts';
 import { type Reserved, listPrice } from './reserve.ts';
 
 /**
@@ -17,13 +18,14 @@ export async function settle(
   gate: ModelGate,
   call: Call,
   plan: CallPlan,
-  { hold, price }: Reserved,
-  { outcome, errorClass, progress }: Delivery,
+  { hold, price, latency, heldAt }: Reserved,
+  { outcome, errorClass, rule, progress }: Delivery,
 ): Promise<void> {
   const billable = progress.connectMs !== null && !progress.refused;
   const { usage, provenance } = billable
     ? amounts(progress, hold.worst, (plan.translation ?? plan.facts).mayReason)
     : nothing;
+  const now = gate.clock.monotonic();
   call.note({
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
@@ -31,13 +33,15 @@ export async function settle(
     provenance,
     outcome,
     errorClass,
+    rule,
     connectMs: progress.connectMs,
     firstTokenMs: progress.firstTokenMs,
-    totalMs: gate.clock.monotonic() - call.attemptAt,
+    totalMs: now - call.attemptAt,
   });
   const { attempt } = call;
   count(gate, plan, attempt);
-  await (billable ? gate.ledger.settle(hold, attempt) : gate.ledger.release(hold, attempt));
+  const shadows = latencyShadows(latency, now - heldAt);
+  await (billable ? gate.ledger.settle(hold, attempt, shadows) : gate.ledger.release(hold, attempt));
 }
 
 /** What the caller's own account is charged, as far as the prices are known here. */

@@ -30,6 +30,7 @@ describe('plain facts', () => {
       otherModels: [],
       stream: true,
       maxOutputTokens: 1000,
+      thinkingTokens: 0,
       choices: 1,
       usageRequested: true,
       bodyBytes: body.length,

@@ -3,6 +3,7 @@ import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import type { ScannedBody } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
 import { refuseReferences, storedState } from '../stored-state.ts';
+import { speedAndGeography } from '../terms.ts';
 
 /** Content blocks whose bytes bound their tokens; what some of them hold (content, tools) is looked at too. */
 const textBlocks = nameSet(`
@@ -57,6 +58,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     bodyBytes: body.length,
     messageCount: fields.length('messages'),
     toolCount: fields.length('tools'),
+    terms: speedAndGeography(fields.string('speed'), fields.string('inference_geo')),
     longCacheTtl: hasLongTtl(scanned),
     mayReason: mayReason(fields),
   };
@@ -88,9 +90,8 @@ function thinkingTokens(fields: BodyFields): number {
 
 /** Settings that cost more than the model's list price says, or that make the provider do more than one call's work. */
 function readSettings(fields: BodyFields, costs: CostFacts): void {
+  // By `auto` calls are served from capacity that was paid in advance; they count at the list price all the same.
   if (!['auto', 'standard_only', null].includes(fields.string('service_tier'))) costs.addUnbounded('service_tier');
-  if (!['standard', null].includes(fields.string('speed'))) costs.addUnbounded('speed');
-  if (!['global', null].includes(fields.string('inference_geo'))) costs.addUnbounded('inference_geo');
   if (fields.has('compaction')) costs.addUnbounded('compaction');
   if (fields.length('mcp_servers') > 0) costs.addUnbounded('mcp_servers');
   if (fields.has('fallbacks')) {

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../conversation.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { servedOn, speedAndGeography, statedTerm } from '../terms.ts';
 import { type UsageWatcher, countOf, credible, parseEvent } from '../usage-watcher.ts';
 import type { Usage } from '../usage.ts';
 
@@ -16,7 +17,16 @@ export function usageOf(json: unknown): Usage | null {
   if (!isJsonObject(json) || (json['input_tokens'] ?? json['output_tokens'] ?? null) === null) return null;
   const iterations = Array.isArray(json['iterations']) ? json['iterations'].filter(isJsonObject) : [];
   const beside = iterations.filter(({ type }) => type === 'compaction' || type === 'advisor_message');
-  return credible(beside.map(tokensOf).reduce(sum, tokensOf(json)));
+  return credible({ ...beside.map(tokensOf).reduce(sum, tokensOf(json)), ...searchesOf(json), ...termsOf(json) });
+}
+
+function searchesOf({ server_tool_use: uses }: JsonObject): Pick<Usage, 'searches'> {
+  return isJsonObject(uses) ? { searches: countOf(uses['web_search_requests']) } : {};
+}
+
+/** Its `service_tier` says only whether capacity was paid in advance. */
+function termsOf({ speed, inference_geo: geography }: JsonObject): Pick<Usage, 'terms'> {
+  return servedOn(speedAndGeography(statedTerm(speed), statedTerm(geography)));
 }
 
 function tokensOf(json: JsonObject): Usage {

@@ -38,6 +38,7 @@ describe('plain facts', () => {
       modelRange: { start: 9, end: 22 },
       stream: true,
       maxOutputTokens: 50,
+      thinkingTokens: 0,
       choices: 3,
       usageRequested: true,
       messageCount: 1,

@@ -5,6 +5,7 @@ import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import { type BodyEdit, type ScannedBody, readBoolean, scanObject } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
 import { refuseReferences, storedState } from '../stored-state.ts';
+import { serviceTier } from '../terms.ts';
 
 /** Content parts whose bytes bound their tokens. */
 const textParts = nameSet('text refusal input_text output_text thinking reasoning');
@@ -66,6 +67,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     bodyBytes: body.length,
     messageCount: fields.length('messages'),
     toolCount: fields.length('tools') + fields.length('functions'),
+    terms: serviceTier(fields.string('service_tier')),
     longCacheTtl: hasLongTtl(scanned),
     // Most models reason unless told not to, and most servers hide it.
     mayReason: fields.string('reasoning_effort') !== 'none',
@@ -89,7 +91,6 @@ function maxOutputTokens(fields: BodyFields): number | null {
 }
 
 function readSettings(fields: BodyFields, costs: CostFacts): void {
-  if (!['auto', 'default', 'flex', null].includes(fields.string('service_tier'))) costs.addUnbounded('service_tier');
   if (fields.has('web_search_options')) costs.serverTools.push({ type: 'web_search', maxUses: null });
   const modalities = fields.json('modalities') ?? [];
   if (!Array.isArray(modalities)) throw wrongType('modalities', 'a list');

@@ -18,6 +18,7 @@ describe('the facts of a request', () => {
       model: 'm',
       stream: true,
       maxOutputTokens: 5,
+      thinkingTokens: 0,
       choices: 1,
       usageRequested: true,
       messageCount: 1,

@@ -4,6 +4,7 @@ import { CostFacts, eachObject, type RequestFacts } from '../facts.ts';
 import type { BodyEdit, Member, ScannedBody } from '../json-scan.ts';
 import { isJsonObject } from '../object-reader.ts';
 import { refuseReferences, storedState } from '../stored-state.ts';
+import { serviceTier } from '../terms.ts';
 
 /** Parts whose bytes bound their tokens. */
 const textParts = nameSet('input_text output_text refusal summary_text reasoning_text');
@@ -52,6 +53,7 @@ export function readFacts(body: Buffer, scanned: ScannedBody): RequestFacts {
     bodyBytes: body.length,
     messageCount: Array.isArray(input) ? input.length : 1,
     toolCount: fields.length('tools') + nested,
+    terms: serviceTier(fields.string('service_tier')),
     longCacheTtl: hasLongTtl(scanned),
     mayReason: mayReason(fields),
     builtInTools,
@@ -153,7 +155,6 @@ function isLocalShell(type: string, environment: unknown): boolean {
 
 /** Settings that cost more than the model's list price says, or that make the provider do more than one call's work. */
 function readSettings(fields: BodyFields, costs: CostFacts): void {
-  if (!['auto', 'default', 'flex', null].includes(fields.string('service_tier'))) costs.addUnbounded('service_tier');
   if (fields.length('context_management') > 0) costs.addUnbounded('context_management');
   const moderation = fields.json('moderation');
   if (isJsonObject(moderation)) costs.addOtherModel(moderation['model'], 'moderation.model');

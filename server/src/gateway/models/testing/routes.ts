@@ -36,6 +36,7 @@ export function testRoute(known: Partial<Route> = {}): Route {
     name: 'any',
     lossy: 'refuse',
     trim: 'refuse',
+    maxTokens: 'refuse',
     onFailure: 'next',
     attemptsMax: 3,
     retries: new RetryBudget(new ManualClock()),

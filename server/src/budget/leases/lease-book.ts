@@ -1,0 +1,159 @@
+import { leaseMs, unflushedRowsMax } from '../../base/limits.ts';
+import type { Clock } from '../../base/clock.ts';
+import { type Stand, amountOf } from '../admission.ts';
+import type { LedgerRow } from '../ledger-row.ts';
+import type { Budget, BudgetUnit, HoldRequest } from '../model.ts';
+import type { Placement } from '../placement.ts';
+import type { CounterKey } from '../store.ts';
+import { Slice, type SliceUse } from './slice.ts';
+
+/** What an ended call leaves on each of its budgets, by unit. */
+export type Spent = Readonly<Record<BudgetUnit, bigint>>;
+
+/** What a call holds in memory. */
+export interface LeasedHold {
+  readonly parts: readonly { readonly slice: Slice; readonly unit: BudgetUnit; readonly amount: bigint }[];
+  /** Counters without a limit: nothing is held on them, and what is spent is counted. */
+  readonly counted: readonly { readonly key: CounterKey; readonly unit: BudgetUnit }[];
+}
+
+/** What one flush says. */
+export interface Flush {
+  readonly no: bigint;
+  /** What each slice has to say, as it is now: a second try says the same. */
+  readonly reports: ReadonlyMap<Slice, SliceUse>;
+  readonly counted: readonly { readonly key: CounterKey; readonly amount: bigint }[];
+  readonly rows: readonly LedgerRow[];
+}
+
+/**
+ * The slices of one process, and what was spent since the last flush. Everything here happens in one turn of the event
+ * loop: a call is held on all its budgets or on none.
+ */
+export class LeaseBook {
+  readonly #clock: Clock;
+  readonly #placement: Placement;
+  readonly #slices = new Map<string, Slice>();
+  /** Slices that were lost or outlived, on which calls are still in flight. */
+  #former: Slice[] = [];
+  #counted = new Map<string, { readonly key: CounterKey; amount: bigint }>();
+  #rows: LedgerRow[] = [];
+  #epoch = 0n;
+  #flushNo = 0n;
+  /** False while the database is away: then nobody may spend what nobody could write down. */
+  isOpen = true;
+  #isClosed = false;
+
+  constructor(clock: Clock, placement: Placement) {
+    this.#clock = clock;
+    this.#placement = placement;
+  }
+
+  /** Ledger rows that wait for a flush. */
+  get unflushedRows(): number {
+    return this.#rows.length;
+  }
+
+  /**
+   * Holds a call in memory on all its budgets.
+   * @returns null where that is not possible: the strict path decides, and the next flush asks for what was missing
+   */
+  hold(request: HoldRequest): LeasedHold | null {
+    if (!this.isOpen || this.#isClosed || this.#rows.length >= unflushedRowsMax) return null;
+    const [placed] = this.#placement.place([request]);
+    const stands = placed?.stands ?? [];
+    if (stands.some((stand) => isForStrict(stand, request))) return null;
+    const now = this.#clock.monotonic();
+    const parts: { slice: Slice; unit: BudgetUnit; amount: bigint }[] = [];
+    const counted: { key: CounterKey; unit: BudgetUnit }[] = [];
+    for (const { budget, windowKey } of stands) {
+      if (windowKey === null) continue;
+      const key = { budgetId: budget.id, windowKey };
+      if (budget.limit === null) counted.push({ key, unit: budget.unit });
+      else
+        parts.push({
+          slice: this.#sliceOf(budget, key, now),
+          unit: budget.unit,
+          amount: amountOf(budget.unit, request.worst),
+        });
+    }
+    const fits = parts.every(({ slice, amount }) => slice.canHold(amount, now));
+    for (const { slice, amount } of parts) {
+      if (fits) slice.hold(amount, now);
+      else slice.wish(amount, now);
+    }
+    return fits ? { parts, counted } : null;
+  }
+
+  /** Monotonic milliseconds until which the hold may be used: as long as each of its slices. */
+  usableUntil({ parts }: LeasedHold): number {
+    if (!this.isOpen) return -Infinity;
+    return parts.reduce((until, { slice }) => Math.min(until, slice.usableUntil), Infinity);
+  }
+
+  /** Ends a call: what it held is free again, and what it spent waits for the next flush with its ledger row. */
+  end({ parts, counted }: LeasedHold, spent: Spent, row: LedgerRow): void {
+    for (const { slice, unit, amount } of parts) slice.end(amount, spent[unit]);
+    for (const { key, unit } of counted) this.#count(key, spent[unit]);
+    this.#rows.push(row);
+  }
+
+  /** From now on nothing is held, and all slices are given back as far as nothing is in flight on them. */
+  close(): void {
+    this.#isClosed = true;
+    for (const slice of this.#slices.values()) slice.close();
+  }
+
+  /** What there is to tell and to ask, or null; the rows and amounts are the flush's from now on. */
+  takeFlush(rowsMax: number): Flush | null {
+    const now = this.#clock.monotonic();
+    const renewBefore = now + leaseMs / 2;
+    const slices = [...this.#slices.values(), ...this.#former].filter((slice) => slice.isDirty(now, renewBefore));
+    const reports = new Map(slices.map((slice) => [slice, slice.report(now)]));
+    if (slices.length + this.#counted.size + this.#rows.length === 0) return null;
+    const rows = this.#rows.splice(0, rowsMax);
+    const counted = [...this.#counted.values()];
+    this.#counted = new Map();
+    this.#flushNo += 1n;
+    return { no: this.#flushNo, reports, counted, rows };
+  }
+
+  /** After a flush: what is over is forgotten. */
+  tidy(): void {
+    const now = this.#clock.monotonic();
+    for (const [name, slice] of this.#slices) {
+      if (slice.isLost && !slice.isDone(now)) this.#former.push(slice);
+      if (slice.isLost || slice.isDone(now)) this.#slices.delete(name);
+    }
+    this.#former = this.#former.filter((slice) => !slice.isDone(now));
+  }
+
+  /** A changed budget is another object: what it leased is given back, and what comes next is leased by what it is now. */
+  #sliceOf(budget: Budget, key: CounterKey, now: number): Slice {
+    const name = `${key.budgetId} ${key.windowKey}`;
+    const known = this.#slices.get(name);
+    if (known?.budget === budget) return known;
+    if (known) {
+      known.close();
+      this.#former.push(known);
+    }
+    this.#epoch += 1n;
+    const slice = new Slice(budget, key, this.#epoch, now);
+    this.#slices.set(name, slice);
+    return slice;
+  }
+
+  #count(key: CounterKey, amount: bigint): void {
+    const name = `${key.budgetId} ${key.windowKey}`;
+    const known = this.#counted.get(name);
+    if (known) known.amount += amount;
+    else this.#counted.set(name, { key, amount });
+  }
+}
+
+/** What cannot be told from memory: calls in flight of all processes, and what a budget refuses to each call by itself. */
+function isForStrict({ budget, windowKey }: Stand, { worst }: HoldRequest): boolean {
+  const { unit, limit } = budget;
+  if (limit === null) return false;
+  return unit === 'concurrent_requests' || limit === 0n || (windowKey === null && amountOf(unit, worst) > limit);
+}

@@ -1,0 +1,103 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import type { Clock } from '../../base/clock.ts';
+import { flushEveryMs, flushRowsMax, leaseMs } from '../../base/limits.ts';
+import type { Logger } from '../../base/log.ts';
+import { isUnavailable } from '../../pg/errors.ts';
+import type { LedgerRow } from '../ledger-row.ts';
+import type { TouchedCounters } from '../touched-counters.ts';
+import { commitFlush } from './flush.ts';
+import type { Flush, LeaseBook } from './lease-book.ts';
+
+export interface LeaseKeeperOptions {
+  readonly pool: Pool;
+  readonly instanceId: string;
+  readonly book: LeaseBook;
+  readonly clock: Clock;
+  readonly touched: TouchedCounters;
+  /** Takes a ledger row that the database refused among others. */
+  readonly writeAlone: (row: LedgerRow) => void;
+  readonly log: Logger;
+}
+
+/** Flushes the lease book again and again: what was spent is written, and slices are renewed, sized and given back. */
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  readonly #stop = new AbortController();
+  /** A flush that may or may not be committed: it is tried again before any other. */
+  #open: Flush | null = null;
+  #running: Promise<void> | undefined;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Gives all slices back, and writes what there is to write, for `graceMs` at most. */
+  async stop(graceMs: number): Promise<void> {
+    const { book, clock, log } = this.#options;
+    book.close();
+    this.#stop.abort();
+    await this.#running;
+    const until = clock.monotonic() + graceMs;
+    while ((await this.#flush()) && clock.monotonic() < until) {
+      if (this.#open) await sleep(flushEveryMs);
+    }
+    if (this.#open ?? book.takeFlush(flushRowsMax)) {
+      log.error(
+        'Calls of the last moment could not be written: what was leased for them is posted when its time is over.',
+      );
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await sleep(flushEveryMs, undefined, { signal }).catch(() => undefined);
+      await this.#flush();
+    }
+  }
+
+  /** @returns whether there was anything to do */
+  async #flush(): Promise<boolean> {
+    const { pool, instanceId, book, clock, touched } = this.#options;
+    const flush = this.#open ?? book.takeFlush(flushRowsMax);
+    if (flush === null) return false;
+    const askedAt = clock.monotonic();
+    try {
+      const left = await commitFlush(pool, instanceId, flush);
+      this.#open = null;
+      book.isOpen = true;
+      for (const [slice, { spent }] of flush.reports) {
+        slice.flushed(left.get(slice) ?? null, askedAt + leaseMs);
+        if (spent > 0n) touched.note(slice.key.budgetId, slice.key.windowKey);
+      }
+      for (const { key } of flush.counted) touched.note(key.budgetId, key.windowKey);
+      book.tidy();
+    } catch (error) {
+      if (!isUnavailable(error) && flush.rows.length > 0) this.#withoutRows(flush, error);
+      else this.#wait(flush, error);
+    }
+    return true;
+  }
+
+  /** Nobody may spend what nobody could write down. */
+  #wait(flush: Flush, error: unknown): void {
+    const { book, log } = this.#options;
+    this.#open = flush;
+    if (!book.isOpen) return;
+    book.isOpen = false;
+    log.warn({ err: error, rows: flush.rows.length }, 'Leases wait for the database: calls take the strict path.');
+  }
+
+  /** Something in one row offends the database: the money of its neighbours must not wait for it. */
+  #withoutRows(flush: Flush, error: unknown): void {
+    const { log, writeAlone } = this.#options;
+    log.error({ err: error, rows: flush.rows.length }, 'A flush of leases was refused by the database.');
+    for (const row of flush.rows) writeAlone(row);
+    this.#open = { ...flush, rows: [] };
+  }
+}

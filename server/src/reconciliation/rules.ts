@@ -1,0 +1,198 @@
+import type { NanoUsd } from '../base/money.ts';
+import type { BilledFigure, Booked, MatchedModel, MatchState, Tolerance } from './model.ts';
+
+/** A model's name without the date that vendors put behind it: -20250929, -2024-07-18, @20250929. */
+export function undated(model: string): string {
+  return model.replace(/[-@](?:20\d{6}|20\d\d-\d\d-\d\d)$/, '');
+}
+
+/** Names of a bill and of the ledger that are one model. */
+interface Names {
+  readonly billed: string[];
+  readonly booked: string[];
+}
+
+/**
+ * Which names of a day's bill and ledger are one model: equal ones, and of those that have no equal on the other side, ones
+ * that are equal when the date is taken off one of them. What has no counterpart stands by itself.
+ */
+export function groupModels(billed: readonly string[], booked: readonly string[]): Names[] {
+  const groups = new Map<string, Names>();
+  const groupOf = (side: keyof Names, model: string): Names => {
+    const key = `${side} ${model}`;
+    const known = groups.get(key);
+    if (known) return known;
+    const made: Names = { billed: [], booked: [] };
+    made[side].push(model);
+    groups.set(key, made);
+    return made;
+  };
+  const join = (one: string, other: string) => {
+    const [into, from] = [groupOf('billed', one), groupOf('booked', other)];
+    if (into === from) return;
+    for (const side of ['billed', 'booked'] as const) {
+      into[side].push(...from[side]);
+      for (const model of from[side]) groups.set(`${side} ${model}`, into);
+    }
+  };
+  for (const model of billed) groupOf('billed', model);
+  for (const model of booked) groupOf('booked', model);
+  const [inBill, inLedger] = [new Set(billed), new Set(booked)];
+  for (const one of billed) if (inLedger.has(one)) join(one, one);
+  for (const one of billed) {
+    for (const other of booked) {
+      const paired = inLedger.has(one) && inBill.has(other);
+      if (!paired && one !== other && (undated(one) === other || one === undated(other))) join(one, other);
+    }
+  }
+  return [...new Set(groups.values())];
+}
+
+/** Whether bill and ledger differ by more than is tolerated: by either bound. */
+export function isBeyond(drift: bigint, billed: bigint, { basisPoints, nanoUsd }: Tolerance): boolean {
+  return magnitude(drift) > nanoUsd || isBeyondShare(drift, billed, basisPoints);
+}
+
+function isBeyondShare(drift: bigint, billed: bigint, basisPoints: number): boolean {
+  return magnitude(drift) * 10_000n > billed * BigInt(basisPoints);
+}
+
+function magnitude(amount: bigint): bigint {
+  return amount < 0n ? -amount : amount;
+}
+
+/**
+ * Matches one day of one provider: each figure and each booked model is in exactly one row, and of each row with a bill
+ * `billed = booked + unexplained` where more was billed than booked. Rows without any amount are left out.
+ */
+export function matchDay(
+  figures: readonly BilledFigure[],
+  booked: readonly Booked[],
+  tolerance: Tolerance,
+): MatchedModel[] {
+  const names = groupModels(unique(figures.map(({ model }) => model)), unique(booked.map(({ model }) => model)));
+  const billKnown = figures.some(({ costUsd }) => costUsd !== null);
+  return names
+    .map((group) =>
+      matchModel(
+        group,
+        figures.filter(({ model }) => group.billed.includes(model)),
+        booked.filter(({ model }) => group.booked.includes(model)),
+        { tolerance, billKnown },
+      ),
+    )
+    .filter((row) => row !== null)
+    .toSorted((one, other) => (one.model < other.model ? -1 : 1));
+}
+
+function matchModel(
+  names: Names,
+  figures: readonly BilledFigure[],
+  booked: readonly Booked[],
+  { tolerance, billKnown }: { readonly tolerance: Tolerance; readonly billKnown: boolean },
+): MatchedModel | null {
+  const bookedUsd = sum(booked.map(({ costUsd }) => costUsd));
+  const bookedTokens = sum(booked.map(({ tokens }) => tokens));
+  const billedTokens = sumKnown(figures.map(({ tokensInput, tokensOutput }) => addKnown(tokensInput, tokensOutput)));
+  // On a day whose bill is known, a model that it does not name was not billed.
+  const billedUsd = sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (billKnown && billedTokens === null ? 0n : null);
+  if ([billedUsd, bookedUsd, billedTokens, bookedTokens].every((amount) => !amount)) return null;
+  const drift = billedUsd === null ? 0n : billedUsd - bookedUsd;
+  const all = [...names.billed, ...names.booked].toSorted();
+  return {
+    model: all.find((name) => undated(name) === name) ?? all[0] ?? '',
+    billedModels: names.billed.toSorted(),
+    bookedModels: names.booked.toSorted(),
+    state: stateOf({ billedUsd, drift, billedTokens, bookedTokens }, tolerance),
+    billedUsd,
+    bookedUsd,
+    estimatedUsd: sum(booked.map(({ estimatedUsd }) => estimatedUsd)),
+    unexplainedUsd: drift > 0n ? drift : 0n,
+    billedTokens,
+    bookedTokens,
+    bookedProjects: unique(booked.map(({ projectId }) => projectId)).toSorted(),
+  };
+}
+
+interface Amounts {
+  readonly billedUsd: NanoUsd | null;
+  readonly drift: NanoUsd;
+  readonly billedTokens: bigint | null;
+  readonly bookedTokens: bigint;
+}
+
+function stateOf({ billedUsd, drift, billedTokens, bookedTokens }: Amounts, tolerance: Tolerance): MatchState {
+  if (billedUsd !== null) return isBeyond(drift, billedUsd, tolerance) ? 'drifted' : 'reconciled';
+  const billed = billedTokens ?? 0n;
+  return isBeyondShare(billed - bookedTokens, billed, tolerance.basisPoints) ? 'drifted' : 'tokens_agree';
+}
+
+/** The project with the most attempts; of several the first by id. Null where there is none. */
+export function busiestProject(booked: readonly Booked[]): string | null {
+  const attempts = new Map<string, bigint>();
+  for (const { projectId, attempts: more } of booked) attempts.set(projectId, (attempts.get(projectId) ?? 0n) + more);
+  const ranked = [...attempts].filter(([, count]) => count > 0n);
+  const [first] = ranked.toSorted(([a, many], [b, more]) => (many === more ? (a < b ? -1 : 1) : many > more ? -1 : 1));
+  return first?.[0] ?? null;
+}
+
+/**
+ * What of an import says something new, as whole figures: what it does not say stays as it was, and what was billed on a
+ * day that it tells in full, and is not in it, becomes 0.
+ * @param known the figures in force of the days that the import is about
+ */
+export function changedFigures(
+  known: readonly BilledFigure[],
+  told: readonly BilledFigure[],
+  wholeDays: ReadonlySet<string>,
+): BilledFigure[] {
+  const before = new Map(known.map((figure) => [keyOf(figure), figure]));
+  const said = new Set(told.filter(({ costUsd }) => costUsd !== null).map(keyOf));
+  const gone = known.filter(
+    (figure) => (figure.costUsd ?? 0n) > 0n && wholeDays.has(dayKey(figure)) && !said.has(keyOf(figure)),
+  );
+  const next = new Map(told.map((figure) => [keyOf(figure), merged(before.get(keyOf(figure)), figure)]));
+  for (const figure of gone) next.set(keyOf(figure), { ...(next.get(keyOf(figure)) ?? figure), costUsd: 0n });
+  return [...next].filter(([key, figure]) => !isSame(before.get(key), figure)).map(([, figure]) => figure);
+}
+
+/** Names a provider's day in a set. */
+export function dayKey({ provider, day }: Pick<BilledFigure, 'provider' | 'day'>): string {
+  return JSON.stringify([provider, day]);
+}
+
+function keyOf({ provider, day, model }: BilledFigure): string {
+  return JSON.stringify([provider, day, model]);
+}
+
+function merged(before: BilledFigure | undefined, told: BilledFigure): BilledFigure {
+  if (before === undefined) return told;
+  const tokens = told.tokensInput === null ? before : told;
+  const { tokensInput, tokensOutput } = tokens;
+  return { ...told, costUsd: told.costUsd ?? before.costUsd, tokensInput, tokensOutput };
+}
+
+function isSame(before: BilledFigure | undefined, after: BilledFigure): boolean {
+  return (
+    before?.costUsd === after.costUsd &&
+    before.tokensInput === after.tokensInput &&
+    before.tokensOutput === after.tokensOutput
+  );
+}
+
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)];
+}
+
+function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((total, amount) => total + amount, 0n);
+}
+
+function sumKnown(amounts: readonly (bigint | null)[]): bigint | null {
+  const known = amounts.filter((amount) => amount !== null);
+  return known.length === 0 ? null : sum(known);
+}
+
+function addKnown(one: bigint | null, other: bigint | null): bigint | null {
+  return one === null || other === null ? null : one + other;
+}
