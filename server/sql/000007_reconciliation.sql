@@ -16,7 +16,8 @@ CREATE TABLE bill_imports (
   -- How many of them said something new.
   changed integer NOT NULL,
   imported_by text NOT NULL,
-  imported_at timestamptz NOT NULL DEFAULT now()
+  -- Later than that of an import that it waited for.
+  imported_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX bill_imports_by_digest ON bill_imports (digest);
 
@@ -36,11 +37,13 @@ CREATE TABLE billed_figures (
   CHECK ((tokens_input IS NULL) = (tokens_output IS NULL))
 );
 
--- The days whose bill an import knows, also where nothing was billed.
+-- The days that an import tells of, also where nothing was billed.
 CREATE TABLE billed_days (
   provider text NOT NULL,
   day date NOT NULL,
   import_id text NOT NULL REFERENCES bill_imports,
+  -- Whether it tells what they cost: then a model that it leaves out was not billed.
+  costs boolean NOT NULL,
   PRIMARY KEY (provider, day, import_id)
 );
 

@@ -106,6 +106,7 @@ export async function openGate(
     pool,
     instance,
     budgets,
+    durabilityOf: () => durability,
     touched: new TouchedCounters(),
     clock,
     log: createLogger('silent'),

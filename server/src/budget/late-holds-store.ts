@@ -76,7 +76,7 @@ const postDeadHoldsSql = `
   WITH dead AS MATERIALIZED (
     SELECT h.id
     FROM holds h LEFT JOIN instances i ON i.id = h.instance_id
-    WHERE h.state = 'held' AND (
+    WHERE h.ended_at IS NULL AND (
       h.deadline_at <= now()
       OR i.id IS NULL
       OR i.stopped_at IS NOT NULL

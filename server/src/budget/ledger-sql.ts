@@ -10,13 +10,13 @@ export const trueAmount = `CASE b.unit WHEN 'usd' THEN e.usd WHEN 'tokens' THEN 
  */
 export const applyDeltas = `
   locked AS MATERIALIZED (
-    SELECT c.budget_id, c.window_key
+    SELECT c.budget_id, c.window_key, d.held, d.posted
     FROM deltas d JOIN budget_counters c USING (budget_id, window_key)
     ORDER BY c.budget_id, c.window_key
     FOR UPDATE OF c
   ), counted AS (
-    UPDATE budget_counters c SET held = c.held + d.held, posted = c.posted + d.posted
-    FROM locked l JOIN deltas d USING (budget_id, window_key)
+    UPDATE budget_counters c SET held = c.held + l.held, posted = c.posted + l.posted
+    FROM locked l
     WHERE c.budget_id = l.budget_id AND c.window_key = l.window_key
   )`;
 

@@ -52,10 +52,12 @@ export class ThresholdNotices {
     const { keys, overflowed } = touched.take();
     const now = clock.monotonic();
     const sweep = overflowed || now >= this.#sweepAt;
+    const nextSweepAt = sweep ? now + noticesSweepMs : this.#sweepAt;
+    // Until this look has succeeded.
     this.#sweepAt = -Infinity;
     if (sweep) await this.#sweep();
     else if (keys.length > 0) await this.#tellAll((limit) => dueOnCounters(this.#options.pool, keys, limit));
-    this.#sweepAt = sweep ? now + noticesSweepMs : this.#sweepAt;
+    this.#sweepAt = nextSweepAt;
   }
 
   async #sweep(): Promise<void> {

@@ -61,13 +61,17 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
 
   function sentence(): string {
     if (limit === 0n) return `Budget "${name}" is 0 and denies this call; an operator can raise it.`;
+    if (unit === 'concurrent_requests') return `${inFlight()} Try again soon; an operator can raise it.`;
     const allows = `Budget "${name}" allows ${inWords(unit, limit)}${windowWords[window]}`;
-    if (unit === 'concurrent_requests')
-      return `${allows}, and ${inWords(unit, observed)} are in flight. Try again when one of them has ended; an operator can raise it.`;
     const asks = `this call may take up to ${inWords(unit, amount)}`;
     if (window === 'attempt') return `${allows}, and ${asks}; ask for less output, or have an operator raise it.`;
     const used = `${inWords(unit, meter.posted)} is spent and ${inWords(unit, held)} is held by calls in flight`;
     return `${allows}: ${used}, and ${asks}. ${help()}`;
+  }
+
+  function inFlight(): string {
+    const allows = `allows ${inWords(unit, limit)} at once${window === 'run' ? ' in a run' : ''}`;
+    return `Budget "${name}" ${allows}, and ${observed} ${observed === 1n ? 'is' : 'are'} in flight.`;
   }
 
   function help(): string {

@@ -8,7 +8,6 @@ import { bucketsMax } from '../base/limits.ts';
 import { withoutRedaction } from '../base/log.ts';
 import type { Instance } from '../budget/instances.ts';
 import type { Ledger } from '../budget/ledger.ts';
-import { PriceBook } from '../budget/prices/price-book.ts';
 import type { ModelGate } from '../gateway/models/gate.ts';
 import type { RoutingInForce } from '../gateway/models/routing-in-force.ts';
 import { registerApi } from '../http/api-routes.ts';
@@ -105,7 +104,6 @@ function modelGate({ config, log }: Base, parts: Parts, guard: GuardOptions): Mo
       tokenPerMinute: options.RATE_LIMIT_MODELS_TOKEN_PER_MINUTE,
     },
     routes: () => parts.routing.current.table,
-    prices: new PriceBook(),
     streamPingMs: options.STREAM_PING_MS,
     clock: systemClock,
     log,

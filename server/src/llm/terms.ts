@@ -7,6 +7,9 @@ export interface Term {
 
 export const listPrice = 'list price';
 
+/** OpenAI's name of the usual tier, Google's, and the one for tokens that were paid in advance. */
+const listTiers: ReadonlySet<string> = new Set(['default', 'standard', 'scale']);
+
 /** What an answer says in a field of its own; null where that is no text. */
 export function statedTerm(json: unknown): string | null {
   return typeof json === 'string' ? json : null;
@@ -19,12 +22,12 @@ export function servedOn(terms: readonly Term[]): { readonly terms?: readonly Te
 
 /**
  * OpenAI's `service_tier`: absent and `auto` leave it to the account's settings, and say nothing. `fast` is an older name of
- * `priority`, and answers say `priority` for both. What is served by `scale` was paid in advance, and counts at the list price.
+ * `priority`, and answers say `priority` for both.
  */
 export function serviceTier(value: string | null): Term[] {
   if (value === null || value === 'auto') return [];
   const field = 'service_tier';
-  if (value === 'default') return [{ field, value: listPrice }];
+  if (listTiers.has(value)) return [{ field, value: listPrice }];
   return [{ field, value: value === 'fast' ? 'priority' : value }];
 }
 

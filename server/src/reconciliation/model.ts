@@ -75,8 +75,6 @@ export interface MatchedModel {
 export interface ReconciledDay extends ProviderDay, MatchedModel {
   /** The project that unexplained spend is of. */
   readonly projectId: string;
-  /** Epoch milliseconds. */
-  readonly matchedAt: number;
 }
 
 export interface BillImport {

@@ -62,41 +62,45 @@ function magnitude(amount: bigint): bigint {
 }
 
 /**
- * Matches one day of one provider: each figure and each booked model is in exactly one row, and of each row with a bill
- * `billed = booked + unexplained` where more was billed than booked. Rows without any amount are left out.
+ * Matches one day of one provider: each figure and each booked model is in exactly one row, by model. Of each row with a bill
+ * `billed = booked + unexplained` where more was billed than booked.
+ * @param costsKnown whether a bill says what the day cost
  */
 export function matchDay(
   figures: readonly BilledFigure[],
   booked: readonly Booked[],
+  costsKnown: boolean,
   tolerance: Tolerance,
 ): MatchedModel[] {
   const names = groupModels(unique(figures.map(({ model }) => model)), unique(booked.map(({ model }) => model)));
-  const billKnown = figures.some(({ costUsd }) => costUsd !== null);
   return names
     .map((group) =>
       matchModel(
         group,
         figures.filter(({ model }) => group.billed.includes(model)),
         booked.filter(({ model }) => group.booked.includes(model)),
-        { tolerance, billKnown },
+        { tolerance, costsKnown },
       ),
     )
-    .filter((row) => row !== null)
-    .toSorted((one, other) => (one.model < other.model ? -1 : 1));
+    .toSorted(byModel);
+}
+
+/** The order of a day's rows. */
+export function byModel(one: { readonly model: string }, other: { readonly model: string }): number {
+  return one.model < other.model ? -1 : 1;
 }
 
 function matchModel(
   names: Names,
   figures: readonly BilledFigure[],
   booked: readonly Booked[],
-  { tolerance, billKnown }: { readonly tolerance: Tolerance; readonly billKnown: boolean },
-): MatchedModel | null {
+  { tolerance, costsKnown }: { readonly tolerance: Tolerance; readonly costsKnown: boolean },
+): MatchedModel {
   const bookedUsd = sum(booked.map(({ costUsd }) => costUsd));
   const bookedTokens = sum(booked.map(({ tokens }) => tokens));
   const billedTokens = sumKnown(figures.map(({ tokensInput, tokensOutput }) => addKnown(tokensInput, tokensOutput)));
   // On a day whose bill is known, a model that it does not name was not billed.
-  const billedUsd = sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (billKnown && billedTokens === null ? 0n : null);
-  if ([billedUsd, bookedUsd, billedTokens, bookedTokens].every((amount) => !amount)) return null;
+  const billedUsd = sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (costsKnown && billedTokens === null ? 0n : null);
   const drift = billedUsd === null ? 0n : billedUsd - bookedUsd;
   const all = [...names.billed, ...names.booked].toSorted();
   return {

@@ -72,6 +72,9 @@ export class ReconciliationService {
     const tolerance = checkTolerance(request.tolerance);
     const bill = checkBill(request, dayOf(this.#clock.now()));
     const days = daysOf(bill);
+    const withCosts = new Set(
+      [...bill.figures.filter(({ costUsd }) => costUsd !== null), ...bill.wholeDays].map(dayKey),
+    );
     const digest = digestOfBill(source, projectId, bill);
     const actor = actorOf(by);
     const answer = await inTransaction(this.#pool, async (tx) => {
@@ -102,7 +105,7 @@ export class ReconciliationService {
         }));
       if (before === null) {
         await insertFigures(tx, id, changed);
-        await insertBilledDays(tx, id, days);
+        await insertBilledDays(tx, id, days.map((day) => ({ ...day, costs: withCosts.has(dayKey(day)) })));
         await appendAudit(tx, {
           actor,
           action: 'bill.imported',

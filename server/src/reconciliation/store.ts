@@ -1,6 +1,14 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { BilledFigure, BillImport, BillSource, Booked, MatchState, ProviderDay, ReconciledDay } from './model.ts';
-import type { MatchedModel } from './model.ts';
+import type {
+  BilledFigure,
+  BillImport,
+  BillSource,
+  Booked,
+  MatchedModel,
+  MatchState,
+  ProviderDay,
+  ReconciledDay,
+} from './model.ts';
 
 /** Lets one import or matching at a time have a provider, until the transaction ends. Several are taken in one order by all. */
 export async function lockProviders(tx: Tx, providers: readonly string[]): Promise<void> {
@@ -52,12 +60,21 @@ export async function insertFigures(tx: Tx, importId: string, figures: readonly 
   );
 }
 
-/** Says which days' bills an import knows. */
-export async function insertBilledDays(tx: Tx, importId: string, days: readonly ProviderDay[]): Promise<void> {
+/** Says of which days an import tells something. */
+export async function insertBilledDays(
+  tx: Tx,
+  importId: string,
+  days: readonly (ProviderDay & { readonly costs: boolean })[],
+): Promise<void> {
   await tx.query(
-    `INSERT INTO billed_days (provider, day, import_id) SELECT provider, day, $3
-     FROM unnest($1::text[], $2::date[]) AS d (provider, day)`,
-    [days.map(({ provider }) => provider), days.map(({ day }) => day), importId],
+    `INSERT INTO billed_days (provider, day, import_id, costs) SELECT provider, day, $4, costs
+     FROM unnest($1::text[], $2::date[], $3::boolean[]) AS d (provider, day, costs)`,
+    [
+      days.map(({ provider }) => provider),
+      days.map(({ day }) => day),
+      days.map(({ costs }) => costs),
+      importId,
+    ],
   );
 }
 
@@ -76,19 +93,23 @@ export async function billedDays(
   return rows;
 }
 
-/** The project that the newest import of each day declared; days whose import declared none are absent. */
-export async function declaredProjects(
-  db: Queryable,
-  days: readonly ProviderDay[],
-): Promise<(ProviderDay & { readonly projectId: string })[]> {
-  const { rows } = await db.query<ProviderDay & { projectId: string | null }>(
-    `SELECT DISTINCT ON (b.provider, b.day) b.provider, b.day::text, i.project_id AS "projectId"
+/** What the imports of a day say of it as a whole. */
+export interface KnownBill extends ProviderDay {
+  /** Whether one told what the day cost. */
+  readonly costs: boolean;
+  /** The project that the newest one declared. */
+  readonly projectId: string | null;
+}
+
+export async function knownBills(db: Queryable, days: readonly ProviderDay[]): Promise<KnownBill[]> {
+  const { rows } = await db.query<KnownBill>(
+    `SELECT provider, day::text, bool_or(b.costs) AS costs,
+            (array_agg(i.project_id ORDER BY i.imported_at DESC, i.id DESC))[1] AS "projectId"
      FROM billed_days b JOIN unnest($1::text[], $2::date[]) AS wanted (provider, day) USING (provider, day)
-     JOIN bill_imports i ON i.id = b.import_id
-     ORDER BY b.provider, b.day, i.imported_at DESC, i.id DESC`,
+     JOIN bill_imports i ON i.id = b.import_id GROUP BY provider, b.day, day`,
     [days.map(({ provider }) => provider), days.map(({ day }) => day)],
   );
-  return rows.flatMap(({ projectId, ...day }) => (projectId === null ? [] : [{ ...day, projectId }]));
+  return rows;
 }
 
 /** What the ledger holds of a provider from a day to a day, both included: by day, model and project. */
@@ -199,11 +220,10 @@ interface ReconciledRow {
   readonly booked_tokens: bigint;
   readonly project_id: string;
   readonly booked_projects: readonly string[];
-  readonly matched_at: Date;
 }
 
 const reconciledColumns = `provider, day::text, model, billed_models, booked_models, state, billed_nanousd, booked_nanousd,
-  estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_projects, matched_at`;
+  estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_projects`;
 
 function reconciledOf(row: ReconciledRow): ReconciledDay {
   return {
@@ -221,7 +241,6 @@ function reconciledOf(row: ReconciledRow): ReconciledDay {
     bookedTokens: row.booked_tokens,
     projectId: row.project_id,
     bookedProjects: row.booked_projects,
-    matchedAt: row.matched_at.getTime(),
   };
 }
 

@@ -9,6 +9,8 @@ export interface Place {
   readonly kind: string;
   /** The provider's name in the configuration. */
   readonly provider: string;
+  /** As which model its models are priced: a name of the file, or `VENDOR/MODEL`. Null: under their own. */
+  readonly baseModel: string | null;
 }
 
 /** The libraries never change while a process runs. */
@@ -51,14 +53,21 @@ export class PriceBook {
     return { contextTokens, maxOutputTokens, imageTokens: imageTokensOf(kind, model) };
   }
 
-  #inFile({ kind, provider }: Place, model: string): FileModel | undefined {
+  #inFile({ kind, provider, baseModel }: Place, model: string): FileModel | undefined {
+    if (baseModel !== null) return this.#file?.models.get(baseModel);
     return anyName(kind, model, (name) => this.#file?.find(kind, provider, name) ?? undefined);
   }
 
-  #inLibrary({ kind }: Place, model: string): PublicModel | undefined {
-    const models = this.#public.get(kind);
-    return anyName(kind, model, (name) => models?.get(name));
+  #inLibrary({ kind, baseModel }: Place, model: string): PublicModel | undefined {
+    const [vendor, own] = baseModel === null ? [kind, model] : splitName(kind, baseModel);
+    const models = this.#public.get(vendor);
+    return anyName(vendor, own, (name) => models?.get(name));
   }
+}
+
+function splitName(kind: string, name: string): readonly [vendor: string, model: string] {
+  const slash = name.indexOf('/');
+  return slash < 0 ? [kind, name] : [name.slice(0, slash), name.slice(slash + 1)];
 }
 
 /** What `find` has under the model's name, else under its name without a date. */

@@ -4,7 +4,6 @@ import type { Logger } from '../../base/log.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import type { BudgetIndex } from '../../budget/budget-index.ts';
 import type { Ledger } from '../../budget/ledger.ts';
-import type { PriceBook } from '../../budget/prices/price-book.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Idempotency } from '../../idempotency/service.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';
@@ -25,7 +24,6 @@ export interface ModelGate {
   readonly routes: () => RouteTable;
   /** A streamed call hears something at least this often. */
   readonly streamPingMs: number;
-  readonly prices: PriceBook;
   readonly budgets: BudgetIndex;
   readonly ledger: Ledger;
   readonly runs: RunIndex;

@@ -1,10 +1,12 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { clampedBodyBytesMore } from '../../base/limits.ts';
 import type { Hold } from '../../budget/ledger.ts';
-import type { Budget, Price, WorstCase } from '../../budget/model.ts';
-import { declaredPrice } from '../../budget/prices/price-book.ts';
+import type { Budget, WorstCase } from '../../budget/model.ts';
+import { freePrice } from '../../budget/prices/declared-price.ts';
+import type { Price } from '../../budget/prices/price.ts';
 import { freeOfCharge, worstCase } from '../../budget/prices/worst-case.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
+import { listPrice as listPriceTerm } from '../../llm/terms.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Operation } from './endpoints.ts';
@@ -37,13 +39,13 @@ export interface Reserved {
  */
 export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Quote {
   const { facts, modelServed, spender } = plan;
-  const { provider, capabilities: declared } = plan.target;
+  const { provider, prices, capabilities: declared } = plan.target;
   // A dry-run budget never decides: what it could not count is not refused for its sake.
   const matching = gate.budgets.matching(spender);
   const budgets = matching.filter(({ mode }) => mode === 'enforce');
   const price = priceOf(gate, plan);
   if (price === null) refuseUnknownPrice(budgets, plan);
-  const known = gate.prices.limits(provider.kind, modelServed);
+  const known = prices.limitsOf(modelServed);
   const limits = {
     ...known,
     // Each text to embed has a context of its own.
@@ -55,11 +57,19 @@ export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Qu
   // What a provider runs itself has no counterpart in another dialect, and the simulated model runs nothing.
   const runsTools = plan.translation === null && provider.kind !== 'sim';
   const maxOutputTokens = plan.translation?.maxOutputTokens ?? facts.maxOutputTokens;
-  const carried = { ...facts, bodyBytes, maxOutputTokens, ...(!runsTools && { serverTools: [], builtInTools: 0 }) };
+  // A translation carries no terms but the usual ones.
+  const terms = plan.translation ? facts.terms.filter(({ value }) => value === listPriceTerm) : facts.terms;
+  const carried = {
+    ...facts,
+    bodyBytes,
+    maxOutputTokens,
+    terms,
+    ...(!runsTools && { serverTools: [], builtInTools: 0 }),
+  };
   const worstOf = (known: RequestFacts) =>
     operation === 'count_tokens'
       ? freeOfCharge
-      : worstCase({ kind: provider.kind, facts: known, price, limits, budgets });
+      : worstCase({ kind: provider.kind, facts: known, price, limits, budgets, standingTerms: prices.standingTerms });
   return {
     worst: worstOf(carried),
     price,
@@ -91,13 +101,13 @@ export async function reserve(
 /** Null where nobody knows it. What a caller's own account pays for is not billed here. */
 function priceOf(gate: ModelGate, plan: CallPlan): Price | null {
   const { provider } = plan.target;
-  if (provider.credential === 'caller') return { ...declaredPrice(provider.kind, 'free'), version: 'subscription' };
+  if (provider.credential === 'caller') return { ...freePrice, version: 'subscription' };
   return listPrice(gate, plan);
 }
 
 /** What the target costs whoever pays for it; null where nobody knows it. */
-export function listPrice({ prices, clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
-  return target.price ?? prices.price(target.provider.kind, modelServed, clock.now());
+export function listPrice({ clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
+  return target.prices.priceOf(modelServed, clock.now());
 }
 
 function refuseUnknownPrice(budgets: readonly Budget[], { modelServed, target }: CallPlan): void {
@@ -105,7 +115,7 @@ function refuseUnknownPrice(budgets: readonly Budget[], { modelServed, target }:
   if (!budget) return;
   throw new PortcullisError(
     'policy_denied',
-    `The price of "${modelServed.slice(0, 100)}" at provider ${target.provider.name} is unknown and budget "${budget.name}" counts money: an operator must declare a price in portcullis.yaml.`,
+    `The price of "${modelServed.slice(0, 100)}" at provider ${target.provider.name} is unknown and budget "${budget.name}" counts money: an operator must declare a price for it, or an unknown_price, in portcullis.yaml.`,
     { rule: 'unknown_price', param: 'model' },
   );
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import type { ProviderType } from '../../budget/model.ts';
-import { type DeclaredPrice, declaredPrice } from '../../budget/prices/price-book.ts';
+import type { PriceBook } from '../../budget/prices/price-book.ts';
 import { type Capabilities, fullCapabilities } from '../../llm/capabilities.ts';
 import { type Dialect, dialects } from '../../llm/dialect.ts';
 import { Breakers } from './breakers.ts';
@@ -12,9 +12,10 @@ import { adapters } from './providers/registry.ts';
 import { createSimProvider } from './providers/sim/provider.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { type Deadlines, type Route, RouteTable, type Target } from './routing.ts';
+import { type ProviderPriceConfig, type TargetPriceConfig, targetPrices } from './target-prices.ts';
 
 /** What the configuration says of a provider. */
-export interface ProviderConfig {
+export interface ProviderConfig extends ProviderPriceConfig {
   readonly kind: ProviderKind;
   readonly api_key?: string | undefined;
   readonly base_url?: string | undefined;
@@ -22,7 +23,6 @@ export interface ProviderConfig {
   readonly type?: ProviderType | undefined;
   readonly credential: 'gate' | 'caller';
   readonly dialects?: readonly string[] | undefined;
-  readonly price?: DeclaredPrice | undefined;
 }
 
 export interface CapabilitiesConfig {
@@ -39,13 +39,12 @@ export interface CapabilitiesConfig {
   readonly prompt_caching?: Capabilities['promptCaching'] | undefined;
 }
 
-export interface TargetConfig {
+export interface TargetConfig extends TargetPriceConfig {
   readonly provider: string;
   readonly model?: string | undefined;
   readonly weight: number;
   readonly max_output_tokens?: number | undefined;
   readonly capabilities?: CapabilitiesConfig | undefined;
-  readonly price?: DeclaredPrice | undefined;
   readonly timeouts?:
     | {
         readonly connect_ms?: number | undefined;
@@ -69,6 +68,7 @@ export interface RouteConfig {
 export interface RoutesConfig {
   readonly providers: Readonly<Record<string, ProviderConfig>>;
   readonly models: Readonly<Record<string, RouteConfig>>;
+  readonly priceBook: PriceBook;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
 }
@@ -157,14 +157,12 @@ function createTarget(
 ): Target {
   const provider = providers.get(target.provider);
   if (!provider) throw new Error(`"${target.provider}" is not a provider`);
-  const declared =
-    target.price ?? config.providers[target.provider]?.price ?? (provider.kind === 'sim' ? 'free' : undefined);
   const { timeouts } = target;
   return {
     provider,
     model: target.model ?? null,
     weight: target.weight,
-    price: declared === undefined ? null : declaredPrice(provider.kind, declared),
+    prices: targetPrices(config.priceBook, provider.name, config.providers[provider.name] ?? provider, target),
     capabilities: capabilitiesOf(provider.kind, target),
     deadlines: {
       connectMs: timeouts?.connect_ms ?? config.deadlines.connectMs,

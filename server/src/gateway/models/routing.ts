@@ -1,10 +1,10 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { matchesWildcard } from '../../base/wildcard.ts';
-import type { Price } from '../../budget/model.ts';
 import type { Capabilities } from '../../llm/capabilities.ts';
 import type { Breaker } from './breaker.ts';
 import type { Provider } from './provider.ts';
 import type { RetryBudget } from './retry-budget.ts';
+import type { TargetPrices } from './target-prices.ts';
 
 export interface Deadlines {
   readonly connectMs: number;
@@ -20,8 +20,7 @@ export interface Target {
   /** The provider's name of the model; null keeps the name that was asked for. */
   readonly model: string | null;
   readonly weight: number;
-  /** Declared price; null asks the price book. */
-  readonly price: Price | null;
+  readonly prices: TargetPrices;
   readonly capabilities: Capabilities;
   readonly deadlines: Deadlines;
   /** Whether a model is called here at all; `modelServed` is the provider's name of it. */

@@ -1,7 +1,7 @@
 import type { NanoUsd } from '../../base/money.ts';
-import { cost } from '../../budget/prices/cost.ts';
+import { cost, isPriced } from '../../budget/prices/cost.ts';
 import type { Attempt, WorstCase } from '../../budget/model.ts';
-import { type Usage, noUsage } from '../../llm/usage.ts';
+import { type Usage, noUsage, tokenClasses } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Delivery, Progress } from './forward.ts';
@@ -30,7 +30,7 @@ export async function settle(
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
     notionalUsd: notional(gate, plan, usage),
-    provenance,
+    provenance: price === null || isPriced(price, usage) ? provenance : 'estimated',
     outcome,
     errorClass,
     rule,
@@ -56,14 +56,24 @@ const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
 
 function amounts({ answer }: Progress, worst: WorstCase, mayReason: boolean): Amounts {
   if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
-  const { usage, complete, outputBytes } = answer;
+  const { complete, outputBytes } = answer;
+  const usage = answer.usage === null ? null : asServed(answer.usage, worst.usage);
   if (usage !== null && complete) return { usage, provenance: 'measured' };
   // A token is a byte at least, so no more can have been said than came through, but a model may think unseen. What the
   // provider told of an answer that it did not end is from before its end.
   const said = worst.bounded ? Math.min(worst.usage.output, outputBytes) : outputBytes;
   const most = mayReason ? Math.max(worst.usage.output, said) : said;
+  const known = usage ?? worst.usage;
   const output = Math.max(usage?.output ?? 0, most);
-  return { usage: { ...(usage ?? worst.usage), output }, provenance: 'estimated' };
+  const { searches = 0, reasoning } = worst.usage;
+  const rest = { output, ...(searches > 0 && { searches }) };
+  // Where reasoning is dearer than the rest, all that is not known counts as it.
+  return { usage: { ...known, ...rest, reasoning: reasoning > 0 ? output : known.reasoning }, provenance: 'estimated' };
+}
+
+/** An answer that does not say on which terms it was served was served on the dearest that were asked for. */
+function asServed(usage: Usage, { terms }: Usage): Usage {
+  return usage.terms !== undefined || terms === undefined ? usage : { ...usage, terms };
 }
 
 function count(
@@ -73,6 +83,6 @@ function count(
 ): void {
   metrics.upstreamAttempts.inc({ provider: target.provider.name, outcome });
   metrics.modelCost.inc({ provenance }, Number(costUsd));
-  for (const [name, tokens] of Object.entries(usage)) if (tokens > 0) metrics.modelTokens.inc({ class: name }, tokens);
+  for (const name of tokenClasses) if (usage[name] > 0) metrics.modelTokens.inc({ class: name }, usage[name]);
   if (firstTokenMs !== null) metrics.modelFirstToken.observe({ route: route ?? 'none' }, firstTokenMs / 1000);
 }

@@ -64,7 +64,7 @@ class Decoder implements DecoderCore {
       yield { type: 'start', id, model, usage: null };
     }
     // Usage comes in a chunk of its own after the reason; some servers add running totals to every chunk.
-    this.usage = usageOf(chunk.any('usage')) ?? this.usage;
+    this.usage = usageOf(chunk.any('usage'), chunk.any('service_tier')) ?? this.usage;
     for (const [i, choice] of choices.entries()) {
       yield* this.#choice(new ObjectReader(choice, `choices[${i}]`, this.#losses));
     }

@@ -1,20 +1,22 @@
 import type { JsonObject } from '../conversation.ts';
 import { backslash, closeBrace, openBrace, quote } from '../json-text.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { servedOn, serviceTier, statedTerm } from '../terms.ts';
 import { type UsageWatcher, countOf, credible, parseEvent } from '../usage-watcher.ts';
 import type { Usage } from '../usage.ts';
 
 /** The usage of a whole chat completion; null when it reports none, or none that is credible. */
 export function readUsage(answer: unknown): Usage | null {
-  return isJsonObject(answer) ? usageOf(answer['usage']) : null;
+  return isJsonObject(answer) ? usageOf(answer['usage'], answer['service_tier']) : null;
 }
 
 /**
- * Reads a `usage` object. `prompt_tokens` includes what was read from the cache and written to it; how long a written
- * entry lives is not said, so writes count as the usual lifetime. `completion_tokens` includes the reasoning, except at
- * servers whose total shows that it does not (xAI; Gemini, which tells nothing else of it).
+ * Reads a `usage` object, and the `service_tier` that stands beside it. `prompt_tokens` includes what was read from the
+ * cache and written to it; how long a written entry lives is not said, so writes count as the usual lifetime.
+ * `completion_tokens` includes the reasoning, except at servers whose total shows that it does not (xAI; Gemini, which
+ * tells nothing else of it).
  */
-export function usageOf(json: unknown): Usage | null {
+export function usageOf(json: unknown, tier?: unknown): Usage | null {
   if (!isJsonObject(json) || (json['prompt_tokens'] ?? json['completion_tokens'] ?? null) === null) return null;
   const promptDetails = isJsonObject(json['prompt_tokens_details']) ? json['prompt_tokens_details'] : {};
   const outputDetails = isJsonObject(json['completion_tokens_details']) ? json['completion_tokens_details'] : {};
@@ -34,6 +36,7 @@ export function usageOf(json: unknown): Usage | null {
     cacheWrite5m,
     cacheWrite1h: 0,
     reasoning: Math.min(output, reasoning),
+    ...servedOn(serviceTier(statedTerm(tier))),
   });
 }
 
@@ -54,6 +57,7 @@ class ChunkWatcher implements UsageWatcher {
   readonly #finished = new Set<unknown>();
   #done = false;
   #usage: unknown = null;
+  #tier: unknown = null;
 
   constructor(choices: number) {
     this.#choices = choices;
@@ -65,7 +69,7 @@ class ChunkWatcher implements UsageWatcher {
   }
 
   usage(): Usage | null {
-    return usageOf(this.#usage);
+    return usageOf(this.#usage, this.#tier);
   }
 
   event(name: string, data: string): void {
@@ -78,9 +82,10 @@ class ChunkWatcher implements UsageWatcher {
     if (telling.test(data)) this.#read(this.#parse(data));
   }
 
-  #read({ usage, choices, error }: JsonObject): void {
+  #read({ usage, choices, error, service_tier: tier }: JsonObject): void {
     // Totals of the whole call, also where a server sends them with every chunk.
     if (isJsonObject(usage)) this.#usage = usage;
+    this.#tier = tier ?? this.#tier;
     if (error) this.failed = true;
     for (const choice of Array.isArray(choices) ? choices : []) {
       if (!isJsonObject(choice) || typeof choice['finish_reason'] !== 'string') continue;

@@ -216,7 +216,7 @@ class Decoder implements DecoderCore {
 
   *#ended(event: ObjectReader, status: 'completed' | 'incomplete'): Iterable<StreamEvent> {
     const response = new ObjectReader(event.any('response'), 'response', this.#losses);
-    this.usage = usageOf(response.any('usage'));
+    this.usage = usageOf(response.any('usage'), response.any('service_tier'));
     // Some servers tell all that was said at the end only.
     if (!this.#started) {
       this.#readHead(event);

@@ -1,19 +1,32 @@
 import type { JsonObject } from '../conversation.ts';
 import { backslash, quote } from '../json-text.ts';
 import { isJsonObject } from '../object-reader.ts';
+import { servedOn, serviceTier, statedTerm } from '../terms.ts';
 import { type UsageWatcher, countOf, credible, parseEvent } from '../usage-watcher.ts';
 import type { Usage } from '../usage.ts';
 
 /** The usage of a whole response; null when it reports none, or none that is credible. */
 export function readUsage(answer: unknown): Usage | null {
-  return isJsonObject(answer) ? usageOf(answer['usage']) : null;
+  if (!isJsonObject(answer)) return null;
+  const usage = usageOf(answer['usage'], answer['service_tier']);
+  return usage && { ...usage, ...searchesIn(answer['output']) };
+}
+
+/** Usage does not count searches: each is an item of the answer. Opening a page and looking into it cost nothing. */
+function searchesIn(output: unknown): Pick<Usage, 'searches'> {
+  const items = Array.isArray(output) ? output.filter(isJsonObject) : [];
+  const searches = items.filter(
+    ({ type, action }) =>
+      type === 'web_search_call' && (!isJsonObject(action) || (action['type'] ?? 'search') === 'search'),
+  ).length;
+  return searches === 0 ? {} : { searches };
 }
 
 /**
- * Reads a `usage` object. `input_tokens` includes what was read from the cache and written to it. Of the written, those
- * with the longer lifetime are told apart where the provider does so.
+ * Reads a `usage` object, and the `service_tier` that stands beside it. `input_tokens` includes what was read from the
+ * cache and written to it. Of the written, those with the longer lifetime are told apart where the provider does so.
  */
-export function usageOf(json: unknown): Usage | null {
+export function usageOf(json: unknown, tier?: unknown): Usage | null {
   if (!isJsonObject(json) || (json['input_tokens'] ?? json['output_tokens'] ?? null) === null) return null;
   const inputDetails = objectOf(json['input_tokens_details']);
   const prompt = countOf(json['input_tokens']);
@@ -31,6 +44,7 @@ export function usageOf(json: unknown): Usage | null {
     cacheWrite5m: written - cacheWrite1h,
     cacheWrite1h,
     reasoning: Math.min(output, countOf(objectOf(json['output_tokens_details'])['reasoning_tokens'])),
+    ...servedOn(serviceTier(statedTerm(tier))),
   });
 }
 
@@ -54,7 +68,7 @@ class ResponseWatcher implements UsageWatcher {
   complete = false;
   #deltaBytes = 0;
   #itemBytes = 0;
-  #usage: unknown = null;
+  #response: unknown = null;
 
   /** By the deltas; by the whole items where a server sends no deltas of them. */
   get outputBytes(): number {
@@ -62,7 +76,7 @@ class ResponseWatcher implements UsageWatcher {
   }
 
   usage(): Usage | null {
-    return usageOf(this.#usage);
+    return readUsage(this.#response);
   }
 
   event(name: string, data: string): void {
@@ -79,7 +93,7 @@ class ResponseWatcher implements UsageWatcher {
       return;
     }
     const { type, response } = json;
-    if (isJsonObject(response)) this.#usage = response['usage'] ?? this.#usage;
+    if (isJsonObject(response)) this.#response = response;
     if (type === 'response.completed' || type === 'response.incomplete') this.complete = true;
     else if (type === 'response.failed' || type === 'error') this.failed = true;
   }

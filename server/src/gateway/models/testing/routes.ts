@@ -1,8 +1,10 @@
+import { PriceBook } from '../../../budget/prices/price-book.ts';
 import { fullCapabilities } from '../../../llm/capabilities.ts';
 import { Breaker } from '../breaker.ts';
 import { createSimProvider } from '../providers/sim/provider.ts';
 import { RetryBudget } from '../retry-budget.ts';
 import type { Route, Target } from '../routing.ts';
+import { targetPrices } from '../target-prices.ts';
 
 /** A clock that stands still until it is moved. */
 export class ManualClock {
@@ -23,7 +25,7 @@ export function testTarget(known: Partial<Target> = {}): Target {
     provider: createSimProvider('sim'),
     model: null,
     weight: 1,
-    price: null,
+    prices: targetPrices(new PriceBook(), 'sim', { kind: 'sim' }, {}),
     capabilities: fullCapabilities,
     deadlines: { connectMs: 1_000, firstByteMs: 1_000, idleMs: 1_000, totalMs: 1_000 },
     breaker: () => breaker,
