@@ -123,8 +123,8 @@ describe('a cap per attempt on', () => {
     const pairs = clients.flatMap((client) => ['claude', 'gpt', 'openai'].map((provider) => ({ client, provider })));
 
     test.each(pairs)('ends a stream of $provider to a $client client in its dialect', async ({ client, provider }) => {
-      const { headers } = await caller({ unit: 'LATENCY_MS', limit: 600n, window: 'ATTEMPT', name: `slow-${names++}` });
-      const name = `slow-${names - 2}`;
+      const name = `slow-${client}-${provider}`;
+      const { headers } = await caller({ unit: 'LATENCY_MS', limit: 600n, window: 'ATTEMPT', name });
       await mock.script({ tokens: 5_000, tokensPerSecond: 40 });
       const answer = await call(client, `${provider}-1`, headers, { stream: true });
       expect(answer.status).toBe(200);

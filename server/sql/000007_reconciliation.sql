@@ -97,7 +97,7 @@ CREATE TABLE provisional_attempts (
   tokens_cache_read bigint NOT NULL CHECK (tokens_cache_read >= 0),
   tokens_cache_write bigint NOT NULL CHECK (tokens_cache_write >= 0),
   cost_nanousd bigint NOT NULL CHECK (cost_nanousd >= 0),
-  outcome text NOT NULL CHECK (outcome IN ('success', 'failed', 'timeout', 'refused', 'killed', 'budget', 'client_closed')),
+  outcome text NOT NULL CHECK (outcome IN ('success', 'failed', 'timeout', 'client_closed')),
   started_at timestamptz NOT NULL,
   recorded_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (agent_id, client_id)

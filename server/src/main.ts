@@ -41,7 +41,7 @@ async function startGate(config: Config, context: CliContext, notice: (line: str
 async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const { config, log, stops } = base;
   // Before anything is started: a configuration of which nothing can be made is refused at once.
-  const firstRouting = createRouting(routesConfig(config, config.file));
+  const firstRouting = createRouting(routesConfig(config, config.file, context.cwd));
   const store = await openStore(base, await openDatabase(base));
   const { pool } = store;
   const control = await startControl(base, store.connection);

@@ -28,6 +28,8 @@ import { RefusalAudit } from '../../server/src/identity/refusal-audit.ts';
 import { ControlFeed } from '../../server/src/pg/control-feed.ts';
 import { KillIndex } from '../../server/src/policy/kill-index.ts';
 import { KillService } from '../../server/src/policy/kill-service.ts';
+import { ProvisionalService } from '../../server/src/reconciliation/provisional.ts';
+import { ReconciliationService } from '../../server/src/reconciliation/service.ts';
 import { RunIndex } from '../../server/src/run/run-index.ts';
 import { RunService } from '../../server/src/run/service.ts';
 import { createTestDatabase, testBounds, type TestDatabase } from './database.ts';
@@ -88,6 +90,8 @@ export async function startControlApi(
     budgets,
     kills: new KillService(pool, systemClock),
     runs: new RunService(pool, systemClock, runIndex, kills, budgets),
+    reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }),
+    provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
   });
   const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));

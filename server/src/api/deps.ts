@@ -13,6 +13,9 @@ import { KillService } from '../policy/kill-service.ts';
 import type { KillIndex } from '../policy/kill-index.ts';
 import type { RunIndex } from '../run/run-index.ts';
 import { RunService } from '../run/service.ts';
+import type { MatchState } from '../reconciliation/model.ts';
+import { ProvisionalService } from '../reconciliation/provisional.ts';
+import { ReconciliationService } from '../reconciliation/service.ts';
 import type { PageTokens } from './page-tokens.ts';
 
 /** What the control plane's services work with; made once by the composition root. */
@@ -30,6 +33,8 @@ export interface ServiceDeps {
   readonly budgets: BudgetService;
   readonly kills: KillService;
   readonly runs: RunService;
+  readonly reconciliation: ReconciliationService;
+  readonly provisional: ProvisionalService;
   readonly serverVersion: string;
 }
 
@@ -43,10 +48,12 @@ export interface ServiceParts extends Pick<
   readonly runs: RunIndex;
   /** Epoch milliseconds by the database's clock. */
   readonly databaseNow: () => number;
+  /** A model of a provider's day was matched with its bill. */
+  readonly onMatched: (state: MatchState) => void;
 }
 
-export function serviceDeps({ keyPepper, kills, runs, databaseNow, ...shared }: ServiceParts): ServiceDeps {
-  const { pool, clock } = shared;
+export function serviceDeps({ keyPepper, kills, runs, databaseNow, onMatched, ...shared }: ServiceParts): ServiceDeps {
+  const { pool, clock, log } = shared;
   const budgets = new BudgetService(pool, databaseNow);
   return {
     ...shared,
@@ -57,5 +64,7 @@ export function serviceDeps({ keyPepper, kills, runs, databaseNow, ...shared }: 
     budgets,
     kills: new KillService(pool, clock),
     runs: new RunService(pool, clock, runs, kills, budgets),
+    reconciliation: new ReconciliationService(pool, clock, { log, onMatched }),
+    provisional: new ProvisionalService(pool, clock),
   };
 }

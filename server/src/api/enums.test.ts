@@ -11,9 +11,11 @@ import {
 } from '../gen/portcullis/v1/budget_pb.ts';
 import { DurabilitySchema } from '../gen/portcullis/v1/project_pb.ts';
 import { KillScopeSchema } from '../gen/portcullis/v1/policy_pb.ts';
+import { BillSourceSchema, MatchStateSchema } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunStateSchema } from '../gen/portcullis/v1/run_pb.ts';
 import { durabilities } from '../identity/records.ts';
 import { killScopes } from '../policy/model.ts';
+import { billSources, matchStates } from '../reconciliation/model.ts';
 import { runOutcomes } from '../run/model.ts';
 import { fromEnum, toEnum } from './enums.ts';
 
@@ -25,6 +27,8 @@ const pairs: readonly (readonly [DescEnum, readonly string[]])[] = [
   [ProviderTypeSchema, providerTypes],
   [UsageGroupSchema, usageGroups],
   [DurabilitySchema, durabilities],
+  [BillSourceSchema, billSources],
+  [MatchStateSchema, matchStates],
   [RunStateSchema, ['running', ...runOutcomes]],
 ];
 

@@ -5,6 +5,7 @@ import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
 import { Access, access, scope } from '../gen/portcullis/v1/options_pb.ts';
 import { PolicyService } from '../gen/portcullis/v1/policy_pb.ts';
 import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
+import { ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunService } from '../gen/portcullis/v1/run_pb.ts';
 import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
@@ -59,6 +60,7 @@ export const services: readonly DescService[] = [
   PolicyService,
   RunService,
   AnalyticsService,
+  ReconciliationService,
   SystemService,
 ];
 

@@ -6,6 +6,7 @@ import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
 import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
 import { PolicyService } from '../gen/portcullis/v1/policy_pb.ts';
 import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
+import { ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunService } from '../gen/portcullis/v1/run_pb.ts';
 import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
 import { agentHandler } from './agents/handler.ts';
@@ -16,6 +17,7 @@ import { Refusals } from './errors.ts';
 import { policyHandler } from './kill/handler.ts';
 import { methodRule } from './methods.ts';
 import { projectHandler } from './projects/handler.ts';
+import { reconciliationHandler } from './reconciliation/handler.ts';
 import { runHandler } from './runs/handler.ts';
 import { systemHandler } from './system/handler.ts';
 import { analyticsHandler } from './usage/handler.ts';
@@ -33,6 +35,7 @@ export function registerServices(router: ConnectRouter, deps: ServiceDeps): void
   register(PolicyService, policyHandler(deps));
   register(RunService, runHandler(deps));
   register(AnalyticsService, analyticsHandler(deps));
+  register(ReconciliationService, reconciliationHandler(deps));
   register(SystemService, systemHandler(deps));
 }
 

@@ -9,11 +9,9 @@ import {
   reserve,
   runId,
   seedProject,
-  spender,
   used,
 } from '../../../test/support/ledger.ts';
 import { budgetsPerProjectMax } from '../base/limits.ts';
-import { BudgetIndex } from './budget-index.ts';
 import type { NewBudget } from './budget-input.ts';
 import { BudgetService } from './budget-service.ts';
 
@@ -25,7 +23,7 @@ beforeAll(async () => {
   db = await createTestDatabase();
   await seedProject(db.pool);
   service = new BudgetService(db.pool, () => Date.parse('2026-11-22T12:00:00Z'));
-  const { id: _, createdAt: __, createdBy: ___, ...rest } = await makeBudget(db.pool);
+  const { id: _, createdAt: __, createdBy: ___, notifyPercents: ____, ...rest } = await makeBudget(db.pool);
   draft = { ...rest, name: 'team', window: 'day', timeZone: 'Europe/Berlin', limit: 10_000_000_000n };
 });
 afterAll(() => db.drop());
@@ -112,7 +110,128 @@ describe('a budget', () => {
   });
 });
 
+describe('notices', () => {
+  test('are due at 80 and 100 percent unless somebody says otherwise, where there is anything to spend', async () => {
+    const percentsOf = async (budget: Partial<NewBudget>) => {
+      const made = await service.create(operator, 'req_1', { ...draft, name: crypto.randomUUID(), ...budget });
+      return made.result.notifyPercents;
+    };
+    expect(await percentsOf({})).toEqual([80, 100]);
+    expect(await percentsOf({ notifyPercents: [50, 1_000] })).toEqual([50, 1_000]);
+    expect(await percentsOf({ notifyPercents: [] })).toEqual([]);
+    expect(await percentsOf({ window: 'attempt' })).toEqual([]);
+    expect(await percentsOf({ unit: 'concurrent_requests', window: 'lifetime' })).toEqual([]);
+    expect(await percentsOf({ unit: 'latency_ms', window: 'attempt' })).toEqual([]);
+  });
+
+  test('can be changed and ended, which the audit log tells', async () => {
+    const { result: made } = await service.create(operator, 'req_1', draft);
+    const percents = { ...change, id: made.id, notifyPercents: [90] };
+    expect((await service.update(operator, 'req_2', percents)).result.notifyPercents).toEqual([90]);
+    await service.update(operator, 'req_3', { ...percents, notifyPercents: [] });
+    expect((await service.get(projectId, { name: 'team' })).budget.notifyPercents).toEqual([]);
+    expect(await auditOf(made.id)).toMatchObject([
+      { payload: { notify_percents: [80, 100] } },
+      { payload: { before: { notify_percents: [80, 100] }, after: { notify_percents: [90] } } },
+      { payload: { after: { notify_percents: [] } } },
+    ]);
+  });
+});
+
 describe('a budget is refused', () => {
+  test.each<[NewBudget['unit'], NewBudget['window'], string]>([
+    ['requests', 'attempt', 'window must be run or hour or day or month or lifetime for the unit requests: each'],
+    ['concurrent_requests', 'day', 'window must be run or lifetime for the unit concurrent_requests: it counts calls'],
+    ['concurrent_requests', 'attempt', 'window must be run or lifetime for the unit concurrent_requests'],
+    ['latency_ms', 'lifetime', 'window must be attempt for the unit latency_ms: it is how long one attempt may take'],
+  ])('of %s in the window %s', async (unit, window, message) => {
+    await expect(service.create(operator, 'req_1', { ...draft, unit, window })).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(message),
+      members: { param: 'window' },
+    });
+  });
+
+  test('by the database too, where the service is not asked', async () => {
+    const insert = (unit: string, window: string) =>
+      db.pool.query(
+        `INSERT INTO budgets (id, project_id, name, unit, "window", created_by, control_version)
+         VALUES ('bud_x', $1, 'x', $2, $3, 'test', 1)`,
+        [projectId, unit, window],
+      );
+    await expect(insert('concurrent_requests', 'hour')).rejects.toThrow(/budgets_unit_window/);
+    await expect(insert('latency_ms', 'run')).rejects.toThrow(/budgets_unit_window/);
+    await expect(insert('bytes', 'run')).rejects.toThrow(/budgets_unit_check/);
+  });
+
+  test.each<[string, Partial<NewBudget>]>([
+    ['that fall', { notifyPercents: [100, 80] }],
+    ['that repeat', { notifyPercents: [80, 80] }],
+    ['of nothing', { notifyPercents: [0] }],
+    ['beyond tenfold', { notifyPercents: [1_001] }],
+    ['in parts', { notifyPercents: [0.5] }],
+    ['that are too many', { notifyPercents: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] }],
+    ['of calls in flight', { unit: 'concurrent_requests', window: 'run', notifyPercents: [80] }],
+    ['of single attempts', { window: 'attempt', notifyPercents: [80] }],
+  ])('with percents %s', async (_, wrong) => {
+    await expect(service.create(operator, 'req_1', { ...draft, ...wrong })).rejects.toMatchObject({
+      code: 'invalid_argument',
+      members: { param: 'notify_percents' },
+    });
+  });
+
+  describe('for what does not belong together', () => {
+    beforeAll(async () => {
+      await db.pool.query(
+        `INSERT INTO people (id, project_id, email, name, control_version) VALUES ('psn_1', $1, 'a@b', 'Ann', 1)`,
+        [projectId],
+      );
+      await db.pool.query(
+        `INSERT INTO agents (id, project_id, name, person_id, created_by, control_version)
+         VALUES ('agt_other', $1, 'other', 'psn_1', 'test', 1)`,
+        [projectId],
+      );
+      await db.pool.query(
+        `INSERT INTO api_keys (id, project_id, agent_id, kind, name, secret_hash, run_id, created_by, control_version)
+         VALUES ('keyofother', $1, 'agt_other', 'agent', 'k', '', NULL, 'test', 1),
+                ('keyofrun', $1, $2, 'agent', 'k', '', 'run_test', 'test', 1),
+                ('keyofall', $1, NULL, 'service', 'k', '', NULL, 'test', 1)`,
+        [projectId, agentId],
+      );
+      await db.pool.query(
+        `INSERT INTO runs (id, project_id, agent_id, workflow, control_version) VALUES ('run_2', $1, $2, 'flow', 1)`,
+        [projectId, agentId],
+      );
+    });
+
+    test.each<[Partial<NewBudget['selector']>, string]>([
+      [{ agentId, keyId: 'keyofother' }, 'the key keyofother is not of the agent agt_test'],
+      [{ agentId, keyId: 'keyofall' }, 'the key keyofall is not of the agent agt_test'],
+      [{ agentId: 'agt_other', runId }, 'the run run_test is not of the agent agt_other'],
+      [{ keyId: 'keyofother', runId }, 'the run run_test is not of the agent of the key keyofother'],
+      [{ keyId: 'keyofrun', runId: 'run_2' }, 'the key keyofrun is bound to another run than run_2'],
+      [{ runId, workflow: 'other' }, 'the run run_test is of another workflow'],
+      [{ agentId, personId: 'psn_1' }, 'the person psn_1 does not answer for the agent agt_test'],
+      [{ keyId: 'keyofall', personId: 'psn_1' }, 'the key keyofall is not of the person psn_1'],
+    ])('%o', async (selected, message) => {
+      const request = { ...draft, selector: { ...draft.selector, ...selected } };
+      await expect(service.create(operator, 'req_1', request)).rejects.toMatchObject({
+        code: 'invalid_argument',
+        message: `selector can match no call: ${message}.`,
+      });
+    });
+
+    test.each<Partial<NewBudget['selector']>>([
+      { agentId: 'agt_other', keyId: 'keyofother', personId: 'psn_1' },
+      { agentId, keyId: 'keyofrun', runId, workflow: 'flow' },
+      { keyId: 'keyofall', runId },
+      { personId: 'psn_1', workflow: 'flow' },
+    ])('and not %o', async (selected) => {
+      const request = { ...draft, selector: { ...draft.selector, ...selected } };
+      await expect(service.create(operator, 'req_1', request)).resolves.toBeDefined();
+    });
+  });
+
   test.each<[string, Partial<NewBudget>, object]>([
     ['with a limit below nothing', { limit: -1n }, { code: 'invalid_argument', members: { param: 'limit' } }],
     ['with a limit that cannot be counted', { limit: 2n ** 63n }, { code: 'invalid_argument' }],
@@ -180,25 +299,54 @@ test('a page leads to the next, newest first', async () => {
   expect(second.nextCursor).toBeNull();
 });
 
-describe('the index in memory', () => {
-  test('follows the database and finds what counts a call, of its project only', async () => {
-    const index = new BudgetIndex();
-    const everyone = await makeBudget(db.pool);
-    const mine = await makeBudget(db.pool, { selector: { ...draft.selector, agentId } });
-    const models = await makeBudget(db.pool, { selector: { ...draft.selector, agentId, model: 'other-*' } });
-    (await index.load(db.pool, 0n))();
-    const found = () => index.matching(spender).map(({ id }) => id);
-    expect(new Set(found())).toEqual(new Set([everyone.id, mine.id]));
-    expect(index.matching({ ...spender, model: 'other-1' }).map(({ id }) => id)).toContain(models.id);
-    expect(index.matching({ ...spender, agentId: null }).map(({ id }) => id)).toEqual([everyone.id]);
-    expect(index.matching({ ...spender, projectId: 'prj_other' })).toEqual([]);
-
-    const { version } = await service.delete(operator, 'req_1', { projectId, id: everyone.id });
-    const apply = await index.load(db.pool, version - 1n);
-    expect(found()).toHaveLength(2);
-    apply();
-    expect(found()).toEqual([mine.id]);
+test('a budget tells whom it is for, and why it counts no further call', async () => {
+  await db.pool.query(
+    `INSERT INTO agents (id, project_id, name, state, created_by, control_version)
+     VALUES ('agt_off', $1, 'Old hand', 'disabled', 'test', 1)`,
+    [projectId],
+  );
+  await db.pool.query(
+    `INSERT INTO runs (id, project_id, agent_id, workflow, state, finished_at, control_version)
+     VALUES ('run_over', $1, $2, 'flow', 'failed', now(), 1)`,
+    [projectId, agentId],
+  );
+  await db.pool.query(
+    `INSERT INTO api_keys (id, project_id, kind, name, secret_hash, created_by, expires_at, revoked_at, control_version)
+     VALUES ('keyrevoked', $1, 'service', 'k', '', 'test', NULL, now(), 1),
+            ('keyexpired', $1, 'service', 'k', '', 'test', now(), NULL, 1)`,
+    [projectId],
+  );
+  const subjectOf = async (selected: Partial<NewBudget['selector']>) => {
+    const name = crypto.randomUUID();
+    await service.create(operator, 'req_1', { ...draft, name, selector: { ...draft.selector, ...selected } });
+    return (await service.get(projectId, { name })).subject;
+  };
+  expect(await subjectOf({})).toEqual({ agentName: null, personName: null, idleReason: null });
+  expect(await subjectOf({ agentId })).toMatchObject({ agentName: 'agent', idleReason: null });
+  expect(await subjectOf({ agentId: 'agt_off' })).toMatchObject({
+    agentName: 'Old hand',
+    idleReason: 'its agent is disabled',
   });
+  expect(await subjectOf({ runId: 'run_over' })).toMatchObject({ idleReason: 'its run is over' });
+  expect(await subjectOf({ keyId: 'keyrevoked' })).toMatchObject({ idleReason: 'its key is revoked' });
+  expect(await subjectOf({ keyId: 'keyexpired' })).toMatchObject({ idleReason: 'its key has expired' });
+});
+
+test('calls in flight stop no run from starting, unless there may be none', async () => {
+  const run = { projectId, agentId, workflow: 'flow' };
+  const { result: made } = await service.create(operator, 'req_1', {
+    ...draft,
+    unit: 'concurrent_requests',
+    window: 'lifetime',
+    limit: 2n,
+  });
+  await db.pool.query(`INSERT INTO budget_counters (budget_id, window_key, held) VALUES ($1, 'lifetime', 2)`, [
+    made.id,
+  ]);
+  expect((await service.get(projectId, { id: made.id })).standing).toMatchObject({ held: 2n, remaining: 0n });
+  await service.requireLeft(run);
+  await service.update(operator, 'req_2', { ...change, id: made.id, limit: 0n });
+  await expect(service.requireLeft(run)).rejects.toMatchObject({ code: 'budget_exceeded' });
 });
 
 test('calls are counted by a budget that was made through the service, and shown by it', async () => {

@@ -79,6 +79,108 @@ describe('calendarWindow', () => {
     );
   });
 
+  // Both hemispheres, offsets of 30 and 45 minutes, changes by half an hour and by two, at midnight, and at none.
+  const zones = fc.constantFrom(
+    'UTC',
+    'Europe/Berlin',
+    'Europe/Lisbon',
+    'America/New_York',
+    'America/St_Johns',
+    'America/Havana',
+    'America/Santiago',
+    'Africa/Cairo',
+    'Africa/Casablanca',
+    'Asia/Kolkata',
+    'Asia/Kathmandu',
+    'Asia/Beirut',
+    'Australia/Lord_Howe',
+    'Australia/Eucla',
+    'Pacific/Chatham',
+    'Pacific/Kiritimati',
+    'Antarctica/Troll',
+  );
+  const years = fc.integer({ min: 2024, max: 2034 });
+  const months = fc.integer({ min: 1, max: 12 });
+  const two = (number: number) => String(number).padStart(2, '0');
+  const noonUtc = (year: number, month: number, day: number) => Date.UTC(year, month - 1, day, 12);
+  const hourMs = 3_600_000;
+
+  /** All windows of a unit from the one around `from` to the one before `to`. */
+  function windowsBetween(unit: 'hour' | 'day', zone: string, from: number, to: number) {
+    const found = [];
+    for (let at = from; at < to; at = found.at(-1)!.endsAt) found.push(calendarWindow(unit, zone, at));
+    return found;
+  }
+
+  it('makes a month of exactly its days, leap days included, in every zone', () => {
+    fc.assert(
+      fc.property(zones, years, months, (zone, year, month) => {
+        const window = calendarWindow('month', zone, noonUtc(year, month, 15));
+        const days = windowsBetween('day', zone, window.from, window.endsAt);
+        const count = new Date(Date.UTC(year, month, 0)).getUTCDate();
+        const name = `${year}-${two(month)}`;
+        expect(window.key).toBe(name);
+        expect(days.map(({ key }) => key)).toEqual(
+          Array.from({ length: count }, (_, day) => `${name}-${two(day + 1)}`),
+        );
+        expect([days[0]?.from, days.at(-1)?.endsAt]).toEqual([window.from, window.endsAt]);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('makes a day of its hours, each of them its own though the clock shows it twice', () => {
+    fc.assert(
+      fc.property(zones, years, months, fc.integer({ min: 1, max: 28 }), (zone, year, month, day) => {
+        const window = calendarWindow('day', zone, noonUtc(year, month, day));
+        const hours = windowsBetween('hour', zone, window.from, window.endsAt);
+        expect([hours[0]?.from, hours.at(-1)?.endsAt]).toEqual([window.from, window.endsAt]);
+        expect(new Set(hours.map(({ key }) => key)).size).toBe(hours.length);
+        for (const hour of hours) {
+          expect(hour.key.startsWith(`${window.key}T`)).toBe(true);
+          expect(hour.endsAt - hour.from).toBeLessThanOrEqual(hourMs);
+        }
+        expect(window.endsAt - window.from).toBeGreaterThanOrEqual(21 * hourMs);
+        expect(window.endsAt - window.from).toBeLessThanOrEqual(27 * hourMs);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('counts 24 hours in a day, but where the clock changes one more or less, once each way in a year', () => {
+    const lengths = (zone: string, year: number) =>
+      windowsBetween('day', zone, calendarWindow('day', zone, noonUtc(year, 1, 1)).from, noonUtc(year, 12, 31))
+        .map(({ from, endsAt }) => (endsAt - from) / hourMs)
+        .filter((hours) => hours !== 24)
+        .sort();
+    expect(lengths('Europe/Berlin', 2028)).toEqual([23, 25]);
+    expect(lengths('America/New_York', 2027)).toEqual([23, 25]);
+    expect(lengths('Australia/Sydney', 2026)).toEqual([23, 25]);
+    expect(lengths('Australia/Lord_Howe', 2026)).toEqual([23.5, 24.5]);
+    expect(lengths('Asia/Kathmandu', 2028)).toEqual([]);
+  });
+
+  it('gives every instant between its ends the same key, and those just outside another', () => {
+    const instants = fc.integer({ min: Date.UTC(2024, 0, 1), max: Date.UTC(2034, 0, 1) });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...calendarUnits),
+        zones,
+        instants,
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), { minLength: 1, maxLength: 4 }),
+        (unit, zone, at, parts) => {
+          const window = calendarWindow(unit, zone, at);
+          const { key, from, endsAt } = window;
+          for (const part of parts) {
+            expect(calendarWindow(unit, zone, from + Math.floor((endsAt - from) * part))).toEqual(window);
+          }
+          expect([from - 1, endsAt].map((outside) => calendarWindow(unit, zone, outside).key)).not.toContain(key);
+        },
+      ),
+      { numRuns: 80 },
+    );
+  });
+
   it('is the same from a calendar that remembers, forwards and backwards', () => {
     const calendar = new Calendar();
     const start = Date.parse('2026-10-24T12:00:00Z');

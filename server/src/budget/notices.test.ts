@@ -57,7 +57,7 @@ async function post(budgetId: string, windowKey: string, posted: bigint): Promis
 
 async function noticesOf(budgetId: string): Promise<string[]> {
   const { items } = await service.notices(projectId, budgetId, { pageSize: 100, cursor: null });
-  return items.map(({ windowKey, percent }) => `${windowKey} ${percent}`).reverse();
+  return items.map(({ windowKey, percent }) => `${windowKey} ${percent}`).sort();
 }
 
 async function auditOf(budgetId: string): Promise<{ payload: Record<string, unknown> }[]> {
@@ -109,8 +109,8 @@ describe('a notice', () => {
       touched.note(id, window);
     }
     await notices.check();
-    expect(new Set(await noticesOf(id))).toEqual(
-      new Set(['11', '12'].flatMap((hour) => [1, 50, 100].map((percent) => `2026-11-23T${hour}+00:00 ${percent}`))),
+    expect(await noticesOf(id)).toEqual(
+      ['11', '12'].flatMap((hour) => [1, 100, 50].map((percent) => `2026-11-23T${hour}+00:00 ${percent}`)),
     );
   });
 
@@ -169,7 +169,7 @@ describe('a limit that changes', () => {
     await post(id, '2026-11-23', 1_000n);
     await post(id, '2026-11-24', 800n);
     await watch({ now: noon + 86_400_000 });
-    expect(await noticesOf(id)).toEqual(['2026-11-23 80', '2026-11-23 100', '2026-11-24 80']);
+    expect(await noticesOf(id)).toEqual(['2026-11-23 100', '2026-11-23 80', '2026-11-24 80']);
   });
 
   test('makes what is spent already due where it is lowered', async () => {

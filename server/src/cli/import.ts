@@ -39,7 +39,7 @@ function importFile(context: CliContext, file: string, write: boolean): void {
   const { outcome, providers, models } = importLiteLlm(
     readLiteLlmFile(readForeign(resolve(context.cwd, file))),
     providersIn(before),
-    (kind, model) => book.price(kind, model, Date.now()) !== null,
+    (kind, model) => book.price({ kind, provider: '', baseModel: null }, model, Date.now()) !== null,
   );
   printOutcome(context, outcome);
   const { text, kept } = addEntries(before, { providers, models });

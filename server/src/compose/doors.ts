@@ -89,6 +89,7 @@ export async function openDoors(
     keyPepper: keys.keyPepper,
     pageTokens: new PageTokens(keys.pageTokens),
     databaseNow: () => parts.instance.databaseNow(),
+    onMatched: (state) => metrics.reconciledDays.inc({ state }),
   });
   await registerApi(app, guard, { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE }, services);
   return app;

@@ -1,9 +1,12 @@
 /** The routes of the configuration file, as it changes. Part of the composition root: see main.ts. */
 import { auditSystem } from '../audit/system.ts';
 import { systemClock } from '../base/clock.ts';
+import { PriceBook } from '../budget/prices/price-book.ts';
+import { PriceFile } from '../budget/prices/price-file.ts';
 import type { CliContext } from '../cli/context.ts';
 import type { Config } from '../config/config.ts';
 import { type ConfigFile, configFileDigest } from '../config/file.ts';
+import { readPriceFile } from '../config/price-file.ts';
 import { watchConfigFile } from '../config/watch.ts';
 import { type RoutesConfig, type Routing, createRouting } from '../gateway/models/route-config.ts';
 import { RoutingInForce } from '../gateway/models/routing-in-force.ts';
@@ -31,7 +34,7 @@ export async function watchRoutes(
     environment: context.environment,
     cwd: context.cwd,
     use: (file) => {
-      routing.replace(createRouting(routesConfig(config, file)));
+      routing.replace(createRouting(routesConfig(config, file, context.cwd)));
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
       if (!isDeepStrictEqual(file.issuers, config.file.issuers)) {
         log.warn('the token issuers changed: start this process again to put them into force');
@@ -48,10 +51,14 @@ export async function watchRoutes(
   return routing;
 }
 
-export function routesConfig({ options }: Config, file: ConfigFile): RoutesConfig {
+/** @throws PortcullisError invalid_argument, for a file of prices that does not hold */
+export function routesConfig({ options }: Config, file: ConfigFile, cwd: string): RoutesConfig {
+  const configPath = resolve(cwd, options.CONFIG_FILE);
+  const prices = file.prices ? new PriceFile(readPriceFile(configPath, file.prices.file)) : null;
   return {
     providers: file.providers,
     models: file.models,
+    priceBook: new PriceBook(prices),
     clock: systemClock,
     deadlines: {
       connectMs: options.MODEL_CONNECT_MS,

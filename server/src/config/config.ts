@@ -4,6 +4,7 @@ import { type Findings, readOptions, withDotEnv } from './environment.ts';
 import { fileSchema } from './file-schema.ts';
 import { type ConfigFile, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
+import { readPriceFile } from './price-file.ts';
 import { isStrong, productionFileProblems, productionProblems } from './production.ts';
 
 /** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
@@ -70,7 +71,15 @@ function readFile(path: string, environment: Environment, findings: Findings): C
     findings.problems.push('CONFIG_FILE: the file cannot be read.');
     return null;
   }
-  return parseConfigFile(text, environment, findings);
+  const file = parseConfigFile(text, environment, findings);
+  if (file?.prices === undefined) return file;
+  try {
+    readPriceFile(path, file.prices.file);
+    return file;
+  } catch (error) {
+    findings.problems.push(`portcullis.yaml: prices.file: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
 }
 
 function issuerProblems(options: OptionValues): string[] {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { issuer } from './issuer-schema.ts';
+import { prices } from './price-schema.ts';
 import { provider, providerName } from './provider-schema.ts';
 import { route } from './route-schema.ts';
 
@@ -29,6 +30,9 @@ export const fileSchema = z
       .describe(
         'What callers may ask for, by the name that they use. One `*` in a name stands for any characters; an exact name goes before a pattern, and a longer pattern before a shorter one. `sim` and `sim-*` lead to the simulated model unless they are written here.',
       ),
+    prices: prices
+      .optional()
+      .describe('Prices of your own for many models. Without it: only those that are declared here, and public ones.'),
     issuers: z
       .array(issuer)
       .default([])

@@ -1,53 +1,10 @@
 import { z } from 'zod';
-import { parseUsd } from '../base/money.ts';
+import { price, unknownPrice } from './price-schema.ts';
 
 /** A name under `providers`. */
 export const providerName = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'names have letters, digits, dots, dashes and underscores, 64 at most');
-
-// YAML numbers are floats; their shortest decimal text is what the person wrote, and that is read exactly.
-const usdPerMillion = z.union([z.number().nonnegative(), z.string()]).transform((value, context) => {
-  try {
-    return parseUsd(String(value));
-  } catch {
-    context.addIssue({ code: 'custom', message: 'write USD per million tokens, like 0.25' });
-    return z.NEVER;
-  }
-});
-
-/** What a model costs; amounts become nano-USD per million tokens. */
-export const price = z
-  .union(
-    [
-      z.literal('free'),
-      z.strictObject({
-        input: usdPerMillion.describe('Tokens of the prompt.'),
-        output: usdPerMillion.describe('Tokens of the answer, reasoning included.'),
-        cache_read: usdPerMillion
-          .optional()
-          .describe('Tokens that the provider read from its prompt cache. Without it: as `input`.'),
-        cache_write_5m: usdPerMillion
-          .optional()
-          .describe(
-            'Tokens written to a prompt cache for five minutes. Without it: 1.25 times `input` for kind `anthropic`, as `input` elsewhere.',
-          ),
-        cache_write_1h: usdPerMillion
-          .optional()
-          .describe(
-            'Tokens written to a prompt cache for an hour. Without it: twice `input` for kind `anthropic`, as `cache_write_5m` elsewhere.',
-          ),
-      }),
-    ],
-    {
-      error: 'write `free`, or { input, output, cache_read, cache_write_5m, cache_write_1h } in USD per million tokens',
-    },
-  )
-  .meta({
-    id: 'price',
-    title: 'Price',
-    description: '`free`, or what the provider bills for each class of tokens, in USD per million tokens.',
-  });
 
 /** An entry of `providers`. */
 export const provider = z
@@ -99,8 +56,31 @@ export const provider = z
     price: price
       .optional()
       .describe(
-        'What all its models cost, unless a target says otherwise. Without it: public prices for `anthropic`, `openai` and `gemini`, free for `sim`. Where the price is unknown, a call under a money budget is refused.',
+        'What all its models cost, unless a target says otherwise. Without it: the file of `prices`, then public prices for `anthropic`, `openai` and `gemini`; free for `sim`. See `unknown_price` for what neither knows.',
       ),
+    unknown_price: unknownPrice
+      .optional()
+      .describe('What becomes of its models whose price nobody knows. Without it: `deny`.'),
+    account_terms: z
+      .strictObject({
+        service_tier: z
+          .string()
+          .regex(/^[a-z_]{1,40}$/, 'write it as the vendor does, like priority')
+          .optional()
+          .describe("OpenAI's project setting of the service tier, like `priority`. Without it: the usual one."),
+        inference_geo: z
+          .string()
+          .regex(/^[a-z_]{1,40}$/, 'write it as the vendor does, like us')
+          .optional()
+          .describe("The default of Anthropic's workspace, like `us`. Without it: `global`."),
+      })
+      .optional()
+      .meta({
+        id: 'account-terms',
+        title: 'Account terms',
+        description:
+          "What the vendor's account is set to for calls that do not say. Money is held by it; what is settled is what the answer says.",
+      }),
   })
   .superRefine((value, context) => {
     if ((value.kind === 'openai-compatible' || value.kind === 'azure') && value.base_url === undefined) {

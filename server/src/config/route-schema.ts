@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { attemptsMax, cacheTtlMaxS, clampedOutputTokensMin } from '../base/limits.ts';
-import { price, providerName } from './provider-schema.ts';
+import { price, unknownPrice } from './price-schema.ts';
+import { providerName } from './provider-schema.ts';
 
 const milliseconds = z.number().int().min(100).max(86_400_000);
 const tokens = z.number().int().min(1).max(10_000_000);
@@ -114,6 +115,17 @@ const target = z
     price: price
       .optional()
       .describe("What this model costs. Without it: the provider's `price`, else what is said there."),
+    base_model: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .describe(
+        'As which model it is priced and measured, where its own name does not say (a deployment at Azure, a fine-tuned model): a name of the file of `prices`, or `openai/gpt-5.4` for a public price. Without it: `model`.',
+      ),
+    unknown_price: unknownPrice
+      .optional()
+      .describe("What becomes of it where nobody knows its price. Without it: the provider's `unknown_price`."),
     timeouts: timeouts.optional().describe('How long calls here may take, where that differs from the options.'),
   })
   .refine(({ max_output_tokens, capabilities }) => max_output_tokens === undefined || !capabilities?.max_output, {

@@ -1,6 +1,5 @@
-import type { AttemptOutcome } from '../budget/model.ts';
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { ProvisionalAttempt } from './provisional.ts';
+import type { ProvisionalAttempt, ToldOutcome } from './model.ts';
 
 interface Row {
   readonly id: string;
@@ -17,7 +16,7 @@ interface Row {
   readonly tokens_cache_read: bigint;
   readonly tokens_cache_write: bigint;
   readonly cost_nanousd: bigint;
-  readonly outcome: AttemptOutcome;
+  readonly outcome: ToldOutcome;
   readonly started_at: Date;
   readonly recorded_at: Date;
 }
@@ -47,6 +46,11 @@ function fromRow(row: Row): ProvisionalAttempt {
   };
 }
 
+/** Lets an agent report one at a time, until the transaction ends: two of one id are one. */
+export async function lockReports(tx: Tx, agentId: string): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`provisional ${agentId}`]);
+}
+
 export async function findProvisional(
   db: Queryable,
   agentId: string,
@@ -59,17 +63,16 @@ export async function findProvisional(
   return rows[0] ? { ...fromRow(rows[0]), fingerprint: rows[0].fingerprint } : null;
 }
 
-/** @returns null where the agent's id of it is taken */
 export async function insertProvisional(
   tx: Tx,
   told: Omit<ProvisionalAttempt, 'recordedAt'>,
   fingerprint: Buffer,
-): Promise<ProvisionalAttempt | null> {
+): Promise<ProvisionalAttempt> {
   const { rows } = await tx.query<Row>(
     `INSERT INTO provisional_attempts (id, project_id, agent_id, client_id, person_id, key_id, run_id, provider, model,
        tokens_input, tokens_output, tokens_cache_read, tokens_cache_write, cost_nanousd, outcome, started_at, fingerprint)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-     ON CONFLICT (agent_id, client_id) DO NOTHING RETURNING ${columns}`,
+     RETURNING ${columns}`,
     [
       told.id,
       told.projectId,
@@ -90,7 +93,9 @@ export async function insertProvisional(
       fingerprint,
     ],
   );
-  return rows[0] ? fromRow(rows[0]) : null;
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
 }
 
 /** Counts one more for the agent on the day. @returns false when that would be more than `max` */

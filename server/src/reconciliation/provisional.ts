@@ -13,49 +13,21 @@ import {
   provisionalPerAgentDayMax,
   provisionalSkewMs,
 } from '../base/limits.ts';
-import type { NanoUsd } from '../base/money.ts';
-import type { AttemptOutcome } from '../budget/model.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { inTransaction, type Tx } from '../pg/tx.ts';
 import { dayOf } from './calendar-day.ts';
+import type { ProvisionalAttempt, ToldAttempt } from './model.ts';
 import {
   countProvisional,
   findProvisional,
   insertProvisional,
+  lockReports,
   type ProvisionalFilter,
   runExists,
   selectProvisional,
 } from './provisional-store.ts';
-
-/** What an agent tells of a call that could not pass the gate. */
-export interface ToldAttempt {
-  /** The agent's own id of it: told twice, it is one. */
-  readonly clientId: string;
-  readonly runId: string | null;
-  readonly provider: string;
-  readonly model: string;
-  readonly tokensInput: bigint;
-  readonly tokensOutput: bigint;
-  readonly tokensCacheRead: bigint;
-  readonly tokensCacheWrite: bigint;
-  readonly costUsd: NanoUsd;
-  readonly outcome: AttemptOutcome;
-  /** Epoch milliseconds. */
-  readonly startedAt: number;
-}
-
-/** What was told, as it is kept. Nothing here was seen by the gate, and nothing that counts counts it. */
-export interface ProvisionalAttempt extends ToldAttempt {
-  readonly id: string;
-  readonly projectId: string;
-  readonly agentId: string;
-  readonly personId: string | null;
-  readonly keyId: string | null;
-  /** Epoch milliseconds. */
-  readonly recordedAt: number;
-}
 
 /** What agents report of calls that could not pass the gate. */
 export class ProvisionalService {
@@ -88,6 +60,7 @@ export class ProvisionalService {
     const attempt = checkTold({ ...told, runId: told.runId ?? by.runId }, now);
     const fingerprint = fingerprintOf(attempt);
     return inTransaction(this.#pool, async (tx) => {
+      await lockReports(tx, agentId);
       const known = await findProvisional(tx, agentId, attempt.clientId);
       if (known) return sameAgain(known, fingerprint);
       const { runId } = attempt;
@@ -95,14 +68,11 @@ export class ProvisionalService {
         throw new PortcullisError('not_found', `There is no run "${runId.slice(0, 100)}" of yours.`, { param: 'run_id' });
       }
       await takePlace(tx, agentId, now);
-      const made = await insertProvisional(
+      return insertProvisional(
         tx,
         { ...attempt, id: newId('prv'), projectId, agentId, personId, keyId },
         fingerprint,
       );
-      if (made) return made;
-      // Told by two at once: the other one was first. What this one took of the day goes back with the transaction.
-      throw new PortcullisError('in_progress', 'This attempt is being recorded: ask again.', { retryAfterS: 1 });
     });
   }
 

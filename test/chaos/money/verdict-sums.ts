@@ -98,11 +98,12 @@ export function judgeCosts({ seen, accounts }: Evidence): Finding {
   const violations: string[] = [];
   let measured = 0;
   let unknown = 0;
-  for (const { attemptId, label, usd, tokens, isOverrun } of seen) {
+  for (const { attemptId, label, model, usd, tokens, isOverrun } of seen) {
     const account = accounts.get(attemptId);
     // In `relaxed` the row of a killed process is in a posting without rows: judged by the sums.
     if (!account) continue;
-    const booked = `${attemptId} (${label}) costs ${usd} and ${tokens} tokens at the provider, ${account.usd} and ${account.tokens} in the books`;
+    const { outcome, errorClass, provenance } = account.row;
+    const booked = `${attemptId} (${label}, ${model}, ${outcome} ${errorClass ?? ''}, ${provenance}) costs ${usd} and ${tokens} tokens at the provider, ${account.usd} and ${account.tokens} in the books`;
     if (account.measured) {
       measured++;
       if (account.usd !== usd || account.tokens !== tokens) violations.push(`${booked}, measured`);

@@ -2,14 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { noUsage, type Usage } from '../../llm/usage.ts';
 import { cost, totalTokens } from './cost.ts';
-import type { Price } from '../model.ts';
+import { freePrice } from './declared-price.ts';
+import { type Price, makePrice } from './price.ts';
 import { PriceBook } from './price-book.ts';
 
 const book = new PriceBook();
 const at = Date.parse('2026-11-01');
 
 function priceOf(vendor: string, model: string): Price {
-  const price = book.price(vendor, model, at);
+  const price = book.price({ kind: vendor, provider: vendor, baseModel: null }, model, at);
   if (!price) throw new Error(`${model} has no price`);
   return price;
 }
@@ -43,8 +44,8 @@ describe('cost', () => {
   });
 
   it('rounds up once, at the end: parts of a nano-USD add up before', () => {
-    const third = { input: 333_334n, output: 333_333n, cacheRead: 333_333n, cacheWrite5m: 0n, cacheWrite1h: 0n };
-    const price: Price = { version: 'test', base: third, tiers: [] };
+    const third = { ...freePrice.base, input: 333_334n, output: 333_333n, cacheRead: 333_333n };
+    const price = makePrice('test', { base: third, tiers: [] });
     expect(cost(price, { ...noUsage, input: 1, output: 1, cacheRead: 1 })).toBe(1n);
     expect(cost(price, { ...noUsage, output: 1 })).toBe(1n);
     expect(cost(price, noUsage)).toBe(0n);

@@ -16,11 +16,7 @@ export interface DeclaredClasses {
 /** A price from the configuration: free, one for good, or several by the time (epoch milliseconds) from which they hold. */
 export type DeclaredPrice = 'free' | DeclaredClasses | readonly (DeclaredClasses & { readonly from: number })[];
 
-export const freePrice: Price = makePrice(
-  'free',
-  { base: tokenPrices(() => 0n), tiers: [] },
-  { searchUsd: 0n },
-);
+export const freePrice: Price = makePrice('free', { base: tokenPrices(() => 0n), tiers: [] }, { searchUsd: 0n });
 
 /** A declared price as the book has it. Classes that it leaves out follow from the vendor's rules. */
 export function declaredSheets(vendor: string, declared: DeclaredPrice): readonly Sheet[] {

@@ -1,15 +1,27 @@
 import { describe, expect, it, test } from 'vitest';
 import { findProvider } from '@pydantic/genai-prices';
-import { declaredPrice, PriceBook } from './price-book.ts';
+import { type DeclaredPrice, declaredSheets } from './declared-price.ts';
+import type { Price } from './price.ts';
+import { PriceBook } from './price-book.ts';
 
 const book = new PriceBook();
 const now = Date.parse('2026-11-22');
 const usd = 1_000_000_000n;
 
+function at(kind: string): { kind: string; provider: string; baseModel: null } {
+  return { kind, provider: kind, baseModel: null };
+}
+
+function declaredPrice(kind: string, declared: DeclaredPrice): Price {
+  const [sheet] = declaredSheets(kind, declared);
+  if (!sheet) throw new Error('nothing is declared');
+  return sheet.price;
+}
+
 describe('a public price', () => {
   it('is exact where the vendor writes decimals', () => {
-    expect(book.price('openai', 'gpt-5.6-terra', Date.parse('2026-07-01'))?.base.cacheWrite5m).toBe(3_125_000_000n);
-    expect(book.price('openai', 'gpt-4.1-nano', now)?.base).toEqual({
+    expect(book.price(at('openai'), 'gpt-5.6-terra', Date.parse('2026-07-01'))?.base.cacheWrite5m).toBe(3_125_000_000n);
+    expect(book.price(at('openai'), 'gpt-4.1-nano', now)?.base).toEqual({
       input: 100_000_000n,
       output: 400_000_000n,
       cacheRead: 25_000_000n,
@@ -20,19 +32,19 @@ describe('a public price', () => {
   });
 
   it('names the library and its version', () => {
-    expect(book.price('anthropic', 'claude-haiku-4-5', now)?.version).toMatch(/^genai-prices \d+\.\d+\.\d+$/);
+    expect(book.price(at('anthropic'), 'claude-haiku-4-5', now)?.version).toMatch(/^genai-prices \d+\.\d+\.\d+$/);
   });
 
   it('is the one of its day', () => {
-    expect(book.price('openai', 'o3', Date.parse('2025-06-09'))?.base.input).toBe(10n * usd);
-    expect(book.price('openai', 'o3', Date.parse('2025-06-10'))).toMatchObject({
+    expect(book.price(at('openai'), 'o3', Date.parse('2025-06-09'))?.base.input).toBe(10n * usd);
+    expect(book.price(at('openai'), 'o3', Date.parse('2025-06-10'))).toMatchObject({
       base: { input: 2n * usd },
       version: expect.stringMatching(/ of 2025-06-10$/),
     });
-    expect(book.price('anthropic', 'claude-opus-4-6', Date.parse('2026-03-01'))?.tiers).toMatchObject([
+    expect(book.price(at('anthropic'), 'claude-opus-4-6', Date.parse('2026-03-01'))?.tiers).toMatchObject([
       { aboveInputTokens: 200_000, prices: { input: 10n * usd, output: 37_500_000_000n, cacheWrite1h: 20n * usd } },
     ]);
-    expect(book.price('anthropic', 'claude-opus-4-6', now)?.tiers).toEqual([]);
+    expect(book.price(at('anthropic'), 'claude-opus-4-6', now)?.tiers).toEqual([]);
   });
 
   it.each([
@@ -47,7 +59,7 @@ describe('a public price', () => {
     ['gemini', 'gemini-3-pro-preview'],
     ['gemini', 'gemini-embedding-001'],
   ])('is found for %s %s', (vendor, model) => {
-    expect(book.price(vendor, model, now)).not.toBeNull();
+    expect(book.price(at(vendor), model, now)).not.toBeNull();
   });
 
   it.each([
@@ -75,16 +87,16 @@ describe('a public price', () => {
     ['sim', 'sim-1'],
     ['openai', '__proto__'],
   ])('is unknown, never free, for %s %s', (vendor, model) => {
-    expect(book.price(vendor, model, now)).toBeNull();
+    expect(book.price(at(vendor), model, now)).toBeNull();
   });
 
   it('tells a dated model of its own from the family', () => {
-    expect(book.price('openai', 'gpt-4o-2024-05-13', now)?.base.input).toBe(5n * usd);
-    expect(book.price('openai', 'gpt-4o-2024-11-20', now)?.base.input).toBe(2_500_000_000n);
+    expect(book.price(at('openai'), 'gpt-4o-2024-05-13', now)?.base.input).toBe(5n * usd);
+    expect(book.price(at('openai'), 'gpt-4o-2024-11-20', now)?.base.input).toBe(2_500_000_000n);
   });
 
   it('knows that Anthropic bills a one-hour cache write twice the input where the sheet does not say', () => {
-    expect(book.price('anthropic', 'claude-2', now)?.base).toEqual({
+    expect(book.price(at('anthropic'), 'claude-2', now)?.base).toEqual({
       input: 8n * usd,
       output: 24n * usd,
       cacheRead: 8n * usd,
@@ -104,10 +116,10 @@ test('every model that the libraries carry for the vendors can be read, and no n
     expect(models.length).toBeGreaterThan(20);
     const ids = models.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
-    const priced = ids.filter((id) => book.price(vendor, id, now) !== null);
+    const priced = ids.filter((id) => book.price(at(vendor), id, now) !== null);
     expect(priced.length).toBeGreaterThan(20);
     for (const id of priced) {
-      const price = book.price(vendor, id, now);
+      const price = book.price(at(vendor), id, now);
       // What a worst case relies on: a dearer tier is dearer in every class.
       for (const { prices } of price?.tiers ?? []) {
         expect(prices.input).toBeGreaterThanOrEqual(price?.base.input ?? 0n);
@@ -165,6 +177,6 @@ describe('limits of a model', () => {
     ['openai-compatible', 'qwen3:8b', null, null],
     ['sim', 'sim-1', 100_000, null],
   ])('%s %s writes at most %s of %s tokens', (vendor, model, maxOutputTokens, contextTokens) => {
-    expect(book.limits(vendor, model)).toMatchObject({ maxOutputTokens, contextTokens });
+    expect(book.limits(at(vendor), model)).toMatchObject({ maxOutputTokens, contextTokens });
   });
 });

@@ -4,8 +4,10 @@ import { describe, expect, it, test } from 'vitest';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { noUsage, type Usage } from '../../llm/usage.ts';
 import { cost, totalTokens } from './cost.ts';
-import type { Price } from '../model.ts';
-import { declaredPrice, type ModelLimits, PriceBook } from './price-book.ts';
+import { type DeclaredPrice, declaredSheets } from './declared-price.ts';
+import type { ModelLimits } from './model-limits.ts';
+import type { Price } from './price.ts';
+import { PriceBook } from './price-book.ts';
 import { type PlannedCall, worstCase } from './worst-case.ts';
 
 const book = new PriceBook();
@@ -13,6 +15,16 @@ const now = Date.parse('2026-11-22');
 const money = { name: 'team', unit: 'usd' } as const;
 const tokens = { name: 'tokens', unit: 'tokens' } as const;
 const requests = { name: 'requests', unit: 'requests' } as const;
+
+function at(kind: string): { kind: string; provider: string; baseModel: null } {
+  return { kind, provider: kind, baseModel: null };
+}
+
+function declaredPrice(kind: string, declared: DeclaredPrice): Price {
+  const [sheet] = declaredSheets(kind, declared);
+  if (!sheet) throw new Error('nothing is declared');
+  return sheet.price;
+}
 
 const facts: RequestFacts = {
   model: 'm',
@@ -30,6 +42,7 @@ const facts: RequestFacts = {
   media: { images: 0, documents: 0, inlineBytes: 0 },
   serverTools: [],
   unbounded: [],
+  terms: [],
   longCacheTtl: false,
   mayReason: false,
 };
@@ -43,8 +56,9 @@ function planned(
   return {
     kind,
     facts: { ...facts, ...known },
-    price: book.price(kind, model, now),
-    limits: book.limits(kind, model),
+    price: book.price(at(kind), model, now),
+    limits: book.limits(at(kind), model),
+    standingTerms: [],
     budgets: [money],
     ...rest,
   };
@@ -167,7 +181,7 @@ describe('what nothing bounds is refused by name', () => {
       'openai',
       'gpt-4o',
       { maxOutputTokens: Number.MAX_SAFE_INTEGER, choices: 128 },
-      { limits: book.limits('none', '') },
+      { limits: book.limits(at('none'), '') },
     );
     expect(() => worstCase(call)).toThrow('max_tokens times n');
   });
