@@ -94,7 +94,9 @@ describe('a cap per run on', () => {
       const refused = await call('chat', 'gpt-1', inRun, { max_tokens: 500 });
       expect(refused.status).toBe(429);
       expect(refused.headers).not.toHaveProperty('retry-after');
-      expect(refused.body.toString()).toMatch(/allows .* a run: .* is spent and .* An operator can raise it\./);
+      expect(refused.body.toString()).toMatch(
+        /allows .* a run: .* spent, .* held by calls in flight, .* An operator can raise it\./,
+      );
       expect(await rowOf(refused)).toMatchObject({ outcome: 'ATTEMPT_OUTCOME_BUDGET', errorClass: 'budget_exceeded' });
     }
     // Outside of a run there is nothing that it counts.

@@ -14,7 +14,7 @@ let mock: MockUpstream;
 beforeAll(async () => {
   mock = await startMockUpstream();
   const yaml = JSON.parse(mockConfiguration(mock)) as { providers: { gpt: object }; models: object };
-  const openai = { ...yaml.providers.gpt, kind: 'openai', dialects: ['responses'] };
+  const openai = { ...yaml.providers.gpt, dialects: ['responses'] };
   gate = await startGate({
     yaml: JSON.stringify({
       providers: { ...yaml.providers, openai },
@@ -156,7 +156,6 @@ async function stream(client: Client, provider: keyof typeof scripts, chunks: re
       : ask(model, { max_tokens: heldOutput, stream: true });
   const headers = { authorization: `Bearer ${secret}` };
   const answer = await post(gate, paths[client], body, headers);
-  if (answer.status !== 200) console.log(answer.body.toString(), gate.output.slice(0,500));
   const again = () => post(gate, paths[client], body, headers);
   return {
     answer,

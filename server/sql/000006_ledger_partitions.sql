@@ -53,7 +53,8 @@ BEGIN
 END $$;
 
 -- Makes the days from yesterday to so many ahead, and those of rows that came when their day was not there; returns what it
--- made. The application's role may do no DDL: it may call this, and `ledger_drop_day`.
+-- made. The application's role may do no DDL: it may call this, and `ledger_drop_day`. Neither waits long for a lock, since
+-- others wait behind it: then it fails (55P03), and is called again.
 CREATE FUNCTION ledger_add_days(ahead int) RETURNS SETOF date
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
@@ -62,7 +63,7 @@ DECLARE
   missing date[];
   day date;
 BEGIN
-  IF NOT pg_try_advisory_xact_lock(7218430915720635) THEN RETURN; END IF;
+  PERFORM pg_advisory_xact_lock(7218430915720635);
   missing := ARRAY(
     -- From the first id of a day to the first of the next that has any, by the index.
     WITH RECURSIVE strays (id) AS (
@@ -94,8 +95,8 @@ BEGIN
   END LOOP;
 END $$;
 
--- Drops one day and tells what it held; no row when there is no such day, or somebody else is at it. Whoever calls, a day
--- that is younger than a week, or has a row written within a week, stays.
+-- Drops one day and tells what it held; no row when there is no such day, or it has rows written within a week: those of an
+-- absurd clock. Whoever calls, what is younger than a week stays.
 CREATE FUNCTION ledger_drop_day(day date) RETURNS TABLE (attempt_rows bigint, cost bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
@@ -105,7 +106,7 @@ BEGIN
   IF day IS NULL OR now() - (day + 1)::timestamp AT TIME ZONE 'UTC' < interval '7 days' THEN
     RAISE invalid_parameter_value USING MESSAGE = format('The ledger of %s is younger than a week: it stays.', day);
   END IF;
-  IF NOT pg_try_advisory_xact_lock(7218430915720635) THEN RETURN; END IF;
+  PERFORM pg_advisory_xact_lock(7218430915720635);
   IF NOT EXISTS (
     SELECT FROM pg_inherits
     WHERE inhparent = 'public.attempts'::regclass AND inhrelid = to_regclass('public.' || day_table)
@@ -114,9 +115,7 @@ BEGIN
   EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', day_table);
   EXECUTE format('SELECT count(*), coalesce(sum(cost_nanousd), 0)::bigint, max(recorded_at) FROM public.%I', day_table)
     INTO attempt_rows, cost, written;
-  IF written > now() - interval '7 days' THEN
-    RAISE invalid_parameter_value USING MESSAGE = format('The ledger of %s has rows written within a week: it stays.', day);
-  END IF;
+  IF written > now() - interval '7 days' THEN RETURN; END IF;
   LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
   LOCK TABLE ONLY public.attempts IN ACCESS EXCLUSIVE MODE;
   EXECUTE format('DROP TABLE public.%I', day_table);
@@ -156,4 +155,4 @@ CREATE INDEX attempts_by_agent ON attempts (agent_id, id, row_no) WHERE agent_id
 SELECT ledger_add_days(14);
 
 -- Holds that ended and stay for a while (decision 0014), for whoever purges them.
-CREATE INDEX holds_ended ON holds (ended_at) WHERE state <> 'held';
+CREATE INDEX holds_ended ON holds (ended_at) WHERE ended_at IS NOT NULL;

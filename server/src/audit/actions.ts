@@ -31,6 +31,8 @@ export const auditActions = {
   'config.loaded': 'The configuration file was read at start or reloaded. The payload has its digest.',
   'server.started': 'A gate process started.',
   'server.stopped': 'A gate process stopped cleanly.',
+  'ledger.day_dropped':
+    'A day of the ledger was over and was dropped. The payload has how many rows it had and what they cost.',
   'metrics.read': 'Metrics were read; counted per principal and minute.',
 } as const;
 

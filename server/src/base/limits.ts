@@ -137,6 +137,20 @@ export const settleWaitMs = 2_000;
 export const settleQueueMax = 20_000;
 export const countersKnownMax = 50_000;
 export const ledgerLabelCharsMax = 200;
+// The ledger's days (budget/retention.ts). The floor of a week stands in the database too (ledger_drop_day).
+export const ledgerDaysAhead = 14;
+export const ledgerDaysKeptMin = 7;
+export const ledgerDaysKeptMax = 36_500;
+export const ledgerDaysDroppedMax = 31;
+export const ledgerDaysEveryMs = 3_600_000;
+export const ledgerLockTriesMax = 5;
+export const ledgerLockPauseMs = 1_000;
+// An attempt's id is made in the moment that it starts, by the same clock; a run's may be another process's.
+export const attemptIdMarginMs = 3_600_000;
+export const runClockMarginMs = 86_400_000;
+// How long holds stay that ended otherwise than by being deleted (decision 0014)
+export const holdPostedKeptMs = 7 * 86_400_000;
+export const holdAbandonedKeptMs = 86_400_000;
 
 // Bills and what agents report themselves (reconciliation/)
 export const billDocumentBytesMax = 64 * 1024 * 1024;

@@ -152,7 +152,7 @@ describe('calendarWindow', () => {
       windowsBetween('day', zone, calendarWindow('day', zone, noonUtc(year, 1, 1)).from, noonUtc(year, 12, 31))
         .map(({ from, endsAt }) => (endsAt - from) / hourMs)
         .filter((hours) => hours !== 24)
-        .sort();
+        .sort((one, other) => one - other);
     expect(lengths('Europe/Berlin', 2028)).toEqual([23, 25]);
     expect(lengths('America/New_York', 2027)).toEqual([23, 25]);
     expect(lengths('Australia/Sydney', 2026)).toEqual([23, 25]);

@@ -109,18 +109,20 @@ describe('a refusal', () => {
     const spent = await reserve(gate, { usd: 9_000_000_000n });
     await gate.ledger.settle(spent, used(spent, 8_000_000_000n));
     await reserve(gate, { usd: 1_500_000_000n });
-    const error = await refusalOf(reserve(gate, { usd: 600_000_000n }));
+    const error = await refusalOf(reserve(gate, { usd: 2_100_000_000n }));
     const midnight = new Date(new Date().setUTCHours(24, 0, 0, 0)).toISOString();
     expect(error).toMatchObject({
       code: 'budget_exceeded',
       message:
-        `Budget "team" allows $10.00 a day: $8.00 is spent and $1.50 is held by calls in flight, ` +
-        `and this call may take up to $0.60. It resets at ${midnight}; an operator can raise it before.`,
+        `Budget "team" allows $10.00 a day: $8.00 spent, $1.50 held by calls in flight, ` +
+        `and this call may take up to $2.10. It resets at ${midnight}; an operator can raise it before.`,
       members: {
         rule: budget.name,
         unit: 'usd',
         limit: '10.00',
         observed: '9.50',
+        spent: '8.00',
+        held: '1.50',
         remaining: '0.50',
         resetsAt: midnight,
       },
@@ -149,7 +151,9 @@ describe('a refusal', () => {
   test('names the limit that ends last, since waiting for the other would not help', async () => {
     await budgetOf({ name: 'hourly', window: 'hour', limit: 5n });
     await budgetOf({ name: 'ever', window: 'lifetime', limit: 5n });
-    await expect(reserve(gate, { usd: 6n })).rejects.toMatchObject({ members: { rule: 'ever' } });
+    const spent = await reserve(gate, { usd: 2n });
+    await gate.ledger.settle(spent, used(spent, 2n));
+    await expect(reserve(gate, { usd: 4n })).rejects.toMatchObject({ members: { rule: 'ever' } });
   });
 
   test('is recorded in the ledger without any cost', async () => {

@@ -26,7 +26,7 @@ interface Watch {
   readonly touched: TouchedCounters;
   readonly given: DueNotice[];
   readonly lines: string[];
-  later(ms: number): void;
+  readonly later: (ms: number) => void;
 }
 
 /** One process's notices; its first look, at everything, is over unless said otherwise. */

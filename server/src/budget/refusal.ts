@@ -3,7 +3,7 @@ import { type ErrorOptions, PortcullisError } from '../base/errors.ts';
 import { clientWaitMaxS } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
 import type { BudgetUnit, BudgetWindow, Meter, ShadowVerdict, Shortfall } from './model.ts';
-import { waitsForOthers } from './rules.ts';
+import { isTooMuch, waitsForOthers } from './rules.ts';
 
 const windowWords: Readonly<Record<BudgetWindow, string>> = {
   attempt: ' a call',
@@ -42,8 +42,10 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
   const { meter, amount, observed, limit } = shortfall;
   const { id, unit, window, name } = meter.budget;
   const held = observed - meter.posted;
-  const resetsAt = meter.endsAt === null ? undefined : new Date(meter.endsAt).toISOString();
-  const retryAfterS = secondsToWait(shortfall);
+  // Where even all of it is too little, its end is no help.
+  const endsAt = isTooMuch(shortfall) ? null : meter.endsAt;
+  const resetsAt = endsAt === null ? undefined : new Date(endsAt).toISOString();
+  const retryAfterS = waitsForOthers(shortfall) ? 1 : secondsUntil(endsAt);
   const options = {
     rule: name,
     unit,
@@ -64,8 +66,8 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
     if (unit === 'concurrent_requests') return `${inFlight()} Try again soon; an operator can raise it.`;
     const allows = `Budget "${name}" allows ${inWords(unit, limit)}${windowWords[window]}`;
     const asks = `this call may take up to ${inWords(unit, amount)}`;
-    if (window === 'attempt') return `${allows}, and ${asks}; ask for less output, or have an operator raise it.`;
-    const used = `${inWords(unit, meter.posted)} is spent and ${inWords(unit, held)} is held by calls in flight`;
+    if (isTooMuch(shortfall)) return `${allows}, and ${asks}; ask for less output, or have an operator raise it.`;
+    const used = `${inWords(unit, meter.posted)} spent, ${inWords(unit, held)} held by calls in flight`;
     return `${allows}: ${used}, and ${asks}. ${help()}`;
   }
 
@@ -82,12 +84,8 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
   }
 }
 
-/** Null where waiting alone never helps. */
-function secondsToWait(shortfall: Shortfall): number | null {
-  const { meter, limit } = shortfall;
-  if (waitsForOthers(shortfall)) return 1;
-  if (limit === 0n || meter.endsAt === null) return null;
-  return Math.max(1, Math.ceil((meter.endsAt - systemClock.now()) / 1000));
+function secondsUntil(ms: number | null): number | null {
+  return ms === null ? null : Math.max(1, Math.ceil((ms - systemClock.now()) / 1000));
 }
 
 /** The refusal of a whole run by a budget that would refuse each of its calls. */

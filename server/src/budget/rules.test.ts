@@ -53,10 +53,11 @@ describe('counts', () => {
 interface MeterSpec extends Partial<Omit<Meter, 'budget'>> {
   readonly limit?: bigint | null;
   readonly mode?: 'enforce' | 'dry_run';
+  readonly unit?: 'usd' | 'requests';
 }
 
-function meter({ limit = 100n, mode = 'enforce', ...rest }: MeterSpec = {}): Meter {
-  const budget = { id: 'bud_1', name: 'one', unit: 'usd', window: 'day', limit, mode } as const;
+function meter({ limit = 100n, mode = 'enforce', unit = 'usd', ...rest }: MeterSpec = {}): Meter {
+  const budget = { id: 'bud_1', name: 'one', unit, window: 'day', limit, mode } as const;
   return { budget, posted: 0n, held: 0n, accumulates: true, endsAt: null, ...rest };
 }
 
@@ -103,12 +104,24 @@ describe('admit', () => {
   });
 
   it('names, of several limits, the one whose window ends last', () => {
-    const hour = meter({ limit: 1n, endsAt: 1_000 });
-    const day = meter({ limit: 1n, endsAt: 24_000 });
-    const ever = meter({ limit: 1n, endsAt: null });
+    const hour = meter({ limit: 10n, posted: 9n, endsAt: 1_000 });
+    const day = meter({ limit: 10n, posted: 9n, endsAt: 24_000 });
+    const ever = meter({ limit: 10n, posted: 9n, endsAt: null });
     const refusing = (...meters: Meter[]) => admit([meters.map((one) => ({ meter: one, amount: 2n }))])[0];
     expect(refusing(hour, day, hour)).toMatchObject({ shortfall: { meter: day } });
     expect(refusing(day, ever, hour)).toMatchObject({ shortfall: { meter: ever } });
+  });
+
+  it('names a limit that only calls in flight are in the way of last of all', () => {
+    const busy = meter({ limit: 10n, posted: 1n, held: 9n, endsAt: null });
+    const hour = meter({ limit: 10n, posted: 9n, endsAt: 1_000 });
+    const requests = meter({ limit: 2n, unit: 'requests', held: 2n, endsAt: 500 });
+    const tooLittle = meter({ limit: 1n, endsAt: 10 });
+    const refusing = (...meters: Meter[]) => admit([meters.map((one) => ({ meter: one, amount: 2n }))])[0];
+    expect(refusing(busy, hour)).toMatchObject({ shortfall: { meter: hour }, others: [{ meter: busy }] });
+    expect(refusing(requests, busy)).toMatchObject({ shortfall: { meter: requests } });
+    expect(refusing(hour, tooLittle, busy)).toMatchObject({ shortfall: { meter: tooLittle } });
+    expect(refusing(busy)).toMatchObject({ shortfall: { meter: busy }, others: [] });
   });
 
   const specs = fc.array(

@@ -53,13 +53,24 @@ function shortfallOf({ meter, amount }: Charge, heldInBatch: bigint): Shortfall 
 
 /** Of two limits that refuse, the one that does so for longer: waiting for the other would not help. */
 function later(one: Shortfall, other: Shortfall): Shortfall {
-  return refusesUntil(other) > refusesUntil(one) ? other : one;
+  const [first, second] = [refusesUntil(one), refusesUntil(other)];
+  if (first !== second) return second > first ? other : one;
+  return endOf(other) > endOf(one) ? other : one;
 }
 
 /** In milliseconds by the wall clock; before all windows end, as far as one can know, calls in flight do. */
 function refusesUntil(shortfall: Shortfall): number {
   if (waitsForOthers(shortfall)) return 0;
-  return shortfall.limit === 0n ? Infinity : (shortfall.meter.endsAt ?? Infinity);
+  return isTooMuch(shortfall) ? Infinity : endOf(shortfall);
+}
+
+function endOf({ meter }: Shortfall): number {
+  return meter.endsAt ?? Infinity;
+}
+
+/** Whether the call would not fit if nothing else were spent or held. */
+export function isTooMuch({ amount, limit }: Shortfall): boolean {
+  return limit === 0n || amount > limit;
 }
 
 /**

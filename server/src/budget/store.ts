@@ -51,7 +51,7 @@ export async function insertCounters(tx: Tx, keys: readonly CounterKey[]): Promi
 
 /**
  * Locks counters in the one order that everybody locks them in, and reads the budgets' limits as they stand now.
- * Budgets that were deleted are absent. A budget in `budgetIds` without a key comes without a counter.
+ * Budgets that were deleted are absent (said so that no index of live budgets is read for it). A budget in `budgetIds` without a key comes without a counter.
  */
 export async function lockBudgets(
   tx: Tx,
@@ -69,7 +69,7 @@ export async function lockBudgets(
      SELECT b.id, b.name, b.unit, b."window", b.limit_amount AS "limit", b.mode,
             l.window_key AS "windowKey", l.held, l.posted
      FROM budgets b LEFT JOIN locked l ON l.budget_id = b.id
-     WHERE b.id = ANY ($1) AND b.deleted_at IS NULL`,
+     WHERE b.id = ANY ($1) AND CASE WHEN b.deleted_at IS NULL THEN true END`,
     [budgetIds, keys.map((key) => key.budgetId), keys.map((key) => key.windowKey)],
   );
   return rows;
@@ -113,15 +113,17 @@ const commitBatchSql = `
     ORDER BY c.budget_id, c.window_key
     FOR UPDATE OF c
   ), admitted AS MATERIALIZED (
+    -- Filters, not conditions: a condition on deleted_at would invite the planner to read an index of all live budgets.
     SELECT $2::boolean OR (
       cardinality($9::text[]) = (
-        SELECT count(*) FROM locked l JOIN budgets b ON b.id = l.budget_id
-        WHERE l.amount IS NOT NULL AND b.deleted_at IS NULL
+        SELECT count(*) FILTER (WHERE b.deleted_at IS NULL
           AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND l.total <= b.limit_amount)))
+        FROM locked l JOIN budgets b ON b.id = l.budget_id
+        WHERE l.amount IS NOT NULL)
       AND cardinality($12::text[]) = (
-        SELECT count(*) FROM unnest($12::text[], $13::bigint[]) AS a (budget_id, amount) JOIN budgets b ON b.id = a.budget_id
-        WHERE b.deleted_at IS NULL
-          AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND a.amount <= b.limit_amount)))) AS yes
+        SELECT count(*) FILTER (WHERE b.deleted_at IS NULL
+          AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND a.amount <= b.limit_amount)))
+        FROM unnest($12::text[], $13::bigint[]) AS a (budget_id, amount) JOIN budgets b ON b.id = a.budget_id)) AS yes
   ), counted AS (
     UPDATE budget_counters c
     SET held = c.held - l.freed + CASE WHEN admitted.yes THEN coalesce(l.amount, 0) ELSE 0 END, posted = c.posted + l.posted

@@ -1,66 +1,148 @@
-import { formatUsd } from '../base/money.ts';
 import {
   type Budget,
   BudgetMode,
-  type BudgetSelector,
-  type BudgetStanding,
+  type BudgetNotice,
+  type BudgetStatus,
   BudgetUnit,
-  BudgetUnitSchema,
+  BudgetWindow,
   BudgetWindowSchema,
   ProviderTypeSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
+import { amountText } from './budget-amounts.ts';
 import { enumWord } from './enum-words.ts';
+import { present } from './gate-command.ts';
 import { type Column, localTime } from './output.ts';
+
+const right = (title: string): Column => ({ title, align: 'right' });
 
 export const budgetColumns: readonly Column[] = [
   { title: 'NAME' },
   { title: 'COUNTS' },
   { title: 'WINDOW' },
-  { title: 'LIMIT', align: 'right' },
-  { title: 'SPENT', align: 'right' },
-  { title: 'HELD', align: 'right' },
-  { title: 'REMAINING', align: 'right' },
+  right('LIMIT'),
+  right('USED'),
+  right('HELD'),
+  right('LEFT'),
+  { title: 'FULL', align: 'right', format: fullFormat },
   { title: 'RESETS' },
   { title: 'MODE' },
   { title: 'ID' },
 ];
 
 /** One budget's cells. Where each call or run has a window of its own there is no one amount, and a dash says so. */
-export function budgetRow(
-  budget: Budget,
-  standing: BudgetStanding | undefined,
-  names: ReadonlyMap<string, string>,
-): string[] {
+export function budgetRow(status: BudgetStatus): string[] {
+  const budget = present(status.budget);
+  const { standing } = status;
   const amount = (value: bigint | undefined) => (value === undefined ? '-' : amountText(value, budget.unit));
   return [
     budget.name,
-    selectorText(budget.selector, names),
-    enumWord(BudgetWindowSchema, budget.window),
-    amountText(budget.limitAmount, budget.unit),
+    selectorText(status),
+    windowText(budget),
+    limitText(budget),
     amount(standing?.postedAmount),
     amount(standing?.heldAmount),
     amount(standing?.remainingAmount),
+    fullText(status),
     localTime(standing?.resetTime, '-'),
-    budget.mode === BudgetMode.DRY_RUN ? 'dry run' : 'enforced',
+    modeText(budget.mode),
     budget.id,
   ];
 }
 
-/** An amount in a budget's unit: `$0.25`, `1000 tokens`; without one `none`. */
-export function amountText(amount: bigint | undefined, unit: BudgetUnit): string {
-  if (amount === undefined) return 'none';
-  return unit === BudgetUnit.USD ? formatUsd(amount) : `${amount} ${enumWord(BudgetUnitSchema, unit)}`;
+const calendarWindows: ReadonlySet<BudgetWindow> = new Set([BudgetWindow.HOUR, BudgetWindow.DAY, BudgetWindow.MONTH]);
+
+/** One budget in full. */
+export function budgetFields(status: BudgetStatus): (readonly [string, string | undefined])[] {
+  const budget = present(status.budget);
+  const { standing, idleReason } = status;
+  const amount = (value: bigint | undefined) => (value === undefined ? undefined : amountText(value, budget.unit));
+  return [
+    ['id', budget.id],
+    ['name', budget.name],
+    ['counts', selectorText({ ...status, idleReason: undefined })],
+    ['idle', idleReason === undefined ? undefined : `counts no further call, since ${idleReason}`],
+    ['limit', limitText(budget)],
+    ['window', calendarWindows.has(budget.window) ? `${windowText(budget)} (${budget.timeZone})` : windowText(budget)],
+    ['mode', budget.mode === BudgetMode.DRY_RUN ? 'dry run: refuses nothing' : 'enforced'],
+    ['used', amount(standing?.postedAmount)],
+    ['held', amount(standing?.heldAmount)],
+    ['left', amount(standing?.remainingAmount)],
+    ['full', standing === undefined ? undefined : fullText(status)],
+    ['resets', localTime(standing?.resetTime)],
+    [
+      'notices',
+      budget.notifyPercents.length === 0 ? 'none' : budget.notifyPercents.map((one) => `${one} %`).join(', '),
+    ],
+    ['created', localTime(budget.createTime)],
+    ['created by', budget.createdBy],
+  ];
 }
 
-/** Which calls a budget counts: `agent:reviewer model:claude-*`, or `all`. */
-export function selectorText(
-  selector: BudgetSelector | undefined,
-  names: ReadonlyMap<string, string> = new Map(),
-): string {
-  const agent = selector?.agentId;
+export const noticeColumns: readonly Column[] = [
+  { title: 'TIME' },
+  { title: 'BUDGET' },
+  right('REACHED'),
+  right('USED'),
+  right('LIMIT'),
+  { title: 'WINDOW' },
+  { title: 'MODE' },
+];
+
+export function noticeRow(notice: BudgetNotice): string[] {
+  return [
+    localTime(notice.noticeTime),
+    notice.budgetName,
+    `${notice.percent} %`,
+    amountText(notice.postedAmount, notice.unit),
+    amountText(notice.limitAmount, notice.unit),
+    notice.windowKey,
+    modeText(notice.mode),
+  ];
+}
+
+/** Compares budgets for a list: the fullest first, those that have nothing to be full of last. */
+export function byFullness(one: BudgetStatus, other: BudgetStatus): number {
+  return fullness(other) - fullness(one);
+}
+
+/** Used and held of the limit: 1 is full, and so is a limit of 0; -1 where there is no limit, or no one window. */
+function fullness({ budget, standing }: BudgetStatus): number {
+  const limit = budget?.limitAmount;
+  if (limit === undefined || standing === undefined) return -1;
+  if (limit === 0n) return 1;
+  // In ten-thousandths before it is a float: amounts may have more digits than a float holds.
+  return Number(((standing.postedAmount + standing.heldAmount) * 10_000n) / limit) / 10_000;
+}
+
+function fullText(status: BudgetStatus): string {
+  const full = fullness(status);
+  return full < 0 ? '-' : `${Math.floor(full * 100)} %`;
+}
+
+function fullFormat(text: string): 'red' | 'yellow' | undefined {
+  const percent = parseInt(text, 10);
+  return percent >= 100 ? 'red' : percent >= 80 ? 'yellow' : undefined;
+}
+
+function limitText({ limitAmount, unit }: Budget): string {
+  return limitAmount === undefined ? 'none' : amountText(limitAmount, unit);
+}
+
+function windowText({ unit, window }: Budget): string {
+  const inFlight = unit === BudgetUnit.CONCURRENT_REQUESTS && window === BudgetWindow.LIFETIME;
+  return inFlight ? 'at a time' : enumWord(BudgetWindowSchema, window);
+}
+
+function modeText(mode: BudgetMode): string {
+  return mode === BudgetMode.DRY_RUN ? 'dry run' : 'enforced';
+}
+
+/** Which calls a budget counts: `agent:reviewer model:claude-*`, or `all`; and why none any more. */
+function selectorText({ budget, agentName, personName, idleReason }: BudgetStatus): string {
+  const selector = budget?.selector;
   const members: readonly (readonly [string, string | undefined])[] = [
-    ['agent', agent === undefined ? undefined : (names.get(agent) ?? agent)],
-    ['person', selector?.personId],
+    ['agent', agentName ?? selector?.agentId],
+    ['person', personName ?? selector?.personId],
     ['key', selector?.keyId],
     ['workflow', selector?.workflow],
     ['run', selector?.runId],
@@ -69,5 +151,6 @@ export function selectorText(
     ['model', selector?.model],
   ];
   const set = members.filter(([, value]) => value !== undefined).map(([name, value]) => `${name}:${value ?? ''}`);
-  return set.length === 0 ? 'all' : set.join(' ');
+  const text = set.length === 0 ? 'all' : set.join(' ');
+  return idleReason === undefined ? text : `${text} (idle: ${idleReason})`;
 }

@@ -1,38 +1,49 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { Command } from 'commander';
-import { maxAmount, parseUsd } from '../base/money.ts';
 import {
   type Budget,
   BudgetMode,
+  BudgetNoticeSchema,
   type BudgetSelectorSchema,
   BudgetService,
+  type BudgetStatus,
+  BudgetStatusSchema,
   BudgetUnit,
   BudgetUnitSchema,
   type BudgetWindow,
   BudgetWindowSchema,
   CreateBudgetResponseSchema,
   DeleteBudgetResponseSchema,
+  type GetBudgetRequestSchema,
+  ListBudgetNoticesResponseSchema,
   ListBudgetsResponseSchema,
   type ProviderType,
   ProviderTypeSchema,
   UpdateBudgetResponseSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
-import { amountText, budgetColumns, budgetRow, selectorText } from './budget-table.ts';
+import { parseAmount, parsePercents } from './budget-amounts.ts';
+import { budgetColumns, budgetFields, budgetRow, byFullness, noticeColumns, noticeRow } from './budget-table.ts';
 import { type CliContext, CliError } from './context.ts';
-import { enumOption, enumWord } from './enum-words.ts';
+import { enumOption } from './enum-words.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type GateClient, withGate } from './gate-client.ts';
-import { gateCommand, type GateOptions, listCommand, type ListOptions, present } from './gate-command.ts';
-import { noteMore, printAnswer, printFields, printLine, printTable } from './output.ts';
-import { findListed, readPages } from './paging.ts';
-import { agentIdOf, agentNames, projectOf } from './references.ts';
+import { gateCommand, type GateOptions, listCommand, type ListOptions, parseCount, present } from './gate-command.ts';
+import { noteMore, printAnswer, printFields, printJson, printLine, printNote, printTable } from './output.ts';
+import { readPages } from './paging.ts';
+import { agentIdOf, projectOf } from './references.ts';
+
+// So many budgets are looked at to find the fullest, and so many notices are shown with one budget.
+const lookedAtMax = 20_000;
+const noticesShownMax = 20;
 
 /** `portcullis budgets`: limits on what calls may use. */
 export function budgetsCommand(context: CliContext): Command {
   return new Command('budgets')
-    .description('limit money, tokens or requests')
+    .description('limit money, tokens, requests, calls in flight or answer times')
     .addCommand(createCommand(context))
     .addCommand(listBudgetsCommand(context))
+    .addCommand(showCommand(context))
+    .addCommand(noticesCommand(context))
     .addCommand(updateCommand(context))
     .addCommand(deleteCommand(context));
 }
@@ -43,6 +54,7 @@ interface CreateOptions extends GateOptions {
   readonly window: BudgetWindow;
   readonly timeZone?: string;
   readonly dryRun?: true;
+  readonly notify?: string;
   readonly agent?: string;
   readonly person?: string;
   readonly key?: string;
@@ -56,11 +68,15 @@ interface CreateOptions extends GateOptions {
 function createCommand(context: CliContext): Command {
   return gateCommand('create', 'make a budget; without a selector it counts the whole project')
     .argument('<name>')
-    .option('--limit <amount>', 'USD like 5 or 0.25, or a whole number of tokens or requests; 0 denies (default: none)')
+    .option(
+      '--limit <amount>',
+      'USD like 5 or 0.25, a number of tokens or requests, or a time like 30s; 0 denies (default: none)',
+    )
     .addOption(enumOption('--unit <unit>', 'what it counts', BudgetUnitSchema).default(BudgetUnit.USD, 'usd'))
     .addOption(enumOption('--window <window>', 'over what it counts', BudgetWindowSchema).makeOptionMandatory())
     .option('--time-zone <name>', 'where its days and months begin, like Europe/Berlin (default: UTC)')
     .option('--dry-run', 'record what it would refuse, and refuse nothing')
+    .option('--notify <percents>', 'tell when so much of the limit is spent; "" for never (default: 80,100)')
     .option('--agent <agent>', 'count the calls of one agent, by name or id')
     .option('--person <id>', 'count the calls of one person and their agents')
     .option('--key <id>', 'count the calls with one key')
@@ -80,12 +96,17 @@ function createCommand(context: CliContext): Command {
           timeZone: options.timeZone ?? '',
           mode: options.dryRun ? BudgetMode.DRY_RUN : BudgetMode.ENFORCE,
           ...(options.limit === undefined ? {} : { limitAmount: parseAmount(options.limit, options.unit) }),
+          ...notifyOf(options),
           ...project,
         });
         if (options.json) return printAnswer(context, CreateBudgetResponseSchema, answer);
-        printBudget(context, present(answer.budget));
+        printStatus(context, create(BudgetStatusSchema, { budget: present(answer.budget) }));
       }),
     );
+}
+
+function notifyOf({ notify }: { readonly notify?: string }): { notifyPercents?: { percents: number[] } } {
+  return notify === undefined ? {} : { notifyPercents: { percents: parsePercents(notify) } };
 }
 
 async function selectorOf(
@@ -107,25 +128,78 @@ async function selectorOf(
 }
 
 function listBudgetsCommand(context: CliContext): Command {
-  return listCommand('list budgets with what their windows have used').action((options: ListOptions) =>
-    withGate(context, async (gate) => {
-      const project = await projectOf(gate, options);
-      const answer = await readPages(
-        options.limit,
-        (page) => gate.of(BudgetService).listBudgets({ ...page, ...project }),
-        ({ budgets }) => budgets,
-      );
-      if (options.json) return printAnswer(context, ListBudgetsResponseSchema, answer);
-      const names = await agentNames(gate, project);
-      printTable(
-        context,
-        budgetColumns,
-        answer.budgets.map(({ budget, standing }) => budgetRow(present(budget), standing, names)),
-        'There are no budgets: portcullis budgets create NAME --limit 5 --window day',
-      );
-      noteMore(context, answer.nextPageToken);
-    }),
+  return listCommand('list budgets with what their windows have used, the fullest first').action(
+    (options: ListOptions) =>
+      withGate(context, async (gate) => {
+        const project = await projectOf(gate, options);
+        const answer = await readPages(
+          lookedAtMax,
+          (page) => gate.of(BudgetService).listBudgets({ ...page, ...project }),
+          ({ budgets }) => budgets,
+        );
+        const budgets = answer.budgets.sort(byFullness).slice(0, options.limit);
+        if (options.json) return printAnswer(context, ListBudgetsResponseSchema, { ...answer, budgets });
+        printTable(
+          context,
+          budgetColumns,
+          budgets.map(budgetRow),
+          'There are no budgets: portcullis budgets create NAME --limit 5 --window day',
+        );
+        if (answer.nextPageToken !== '') printNote(context, `These are the fullest of the newest ${lookedAtMax}.`);
+        else if (answer.budgets.length > budgets.length) printNote(context, 'There are more: raise --limit.');
+      }),
   );
+}
+
+function showCommand(context: CliContext): Command {
+  return gateCommand('show', 'show a budget with what it has used and its notices')
+    .argument('<budget>', 'its name or id')
+    .action((name: string, options: GateOptions) =>
+      withGate(context, async (gate) => {
+        const project = await projectOf(gate, options);
+        const status = await statusOf(gate, name, project);
+        const { notices, nextPageToken } = await gate
+          .of(BudgetService)
+          .listBudgetNotices({ budgetId: present(status.budget).id, pageSize: noticesShownMax, ...project });
+        if (options.json) {
+          return printJson(context, {
+            status: toJson(BudgetStatusSchema, status, { alwaysEmitImplicit: true }),
+            notices: notices.map((notice) => toJson(BudgetNoticeSchema, notice, { alwaysEmitImplicit: true })),
+          });
+        }
+        printStatus(context, status);
+        if (notices.length === 0) return;
+        printLine(context, '');
+        printTable(context, noticeColumns, notices.map(noticeRow), '');
+        if (nextPageToken !== '') printNote(context, `There are more: portcullis budgets notices ${name}`);
+      }),
+    );
+}
+
+function noticesCommand(context: CliContext): Command {
+  return gateCommand('notices', 'list budgets that reached a percent of their limit, newest first')
+    .argument('[budget]', 'of this budget alone, by its name or id')
+    .option('--limit <count>', 'how many at most', parseCount, 100)
+    .action((name: string | undefined, options: ListOptions) =>
+      withGate(context, async (gate) => {
+        const project = await projectOf(gate, options);
+        const budget = name === undefined ? {} : { budgetId: await noticedIdOf(gate, name, project) };
+        const answer = await readPages(
+          options.limit,
+          (page) => gate.of(BudgetService).listBudgetNotices({ ...page, ...budget, ...project }),
+          ({ notices }) => notices,
+        );
+        if (options.json) return printAnswer(context, ListBudgetNoticesResponseSchema, answer);
+        printTable(context, noticeColumns, answer.notices.map(noticeRow), 'There are no notices.');
+        noteMore(context, answer.nextPageToken);
+      }),
+    );
+}
+
+/** An id stands for itself: the budget may be deleted, and its notices stay. */
+async function noticedIdOf(gate: GateClient, nameOrId: string, project: { projectId?: string }): Promise<string> {
+  if (nameOrId.startsWith('bud_')) return nameOrId;
+  return present((await statusOf(gate, nameOrId, project)).budget).id;
 }
 
 interface UpdateOptions extends GateOptions {
@@ -134,40 +208,43 @@ interface UpdateOptions extends GateOptions {
   readonly limit?: string | false;
   readonly dryRun?: true;
   readonly enforce?: true;
+  readonly notify?: string;
 }
 
 function updateCommand(context: CliContext): Command {
-  return gateCommand('update', 'change name, limit or mode of a budget; what was spent stays')
+  return gateCommand('update', 'change name, limit, mode or notices of a budget; what was spent stays')
     .argument('<budget>', 'its name or id')
     .option('--name <name>', 'the new name')
     .option('--limit <amount>', 'the new limit, in the unit of the budget')
     .option('--no-limit', 'count only')
     .option('--dry-run', 'from now on refuse nothing, and record what would have been')
     .option('--enforce', 'from now on refuse what does not fit')
+    .option('--notify <percents>', 'tell when so much of the limit is spent, like 50,80,100; "" for never')
     .action((name: string, options: UpdateOptions) =>
       withGate(context, async (gate) => {
         if (options.dryRun && options.enforce)
           throw new CliError('Give --dry-run or --enforce, not both.', exitCodes.usage);
         const project = await projectOf(gate, options);
-        const changes = changesOf(await budgetOf(gate, name, project), options);
+        const changes = changesOf(present((await statusOf(gate, name, project)).budget), options);
         if (changes.updateMask.paths.length === 0)
           throw new CliError(
-            'Say what to change: --name, --limit, --no-limit, --dry-run or --enforce.',
+            'Say what to change: --name, --limit, --no-limit, --dry-run, --enforce or --notify.',
             exitCodes.usage,
           );
         const answer = await gate.of(BudgetService).updateBudget({ ...changes, ...project });
         if (options.json) return printAnswer(context, UpdateBudgetResponseSchema, answer);
-        printBudget(context, present(answer.budget));
+        printStatus(context, create(BudgetStatusSchema, { budget: present(answer.budget) }));
       }),
     );
 }
 
-function changesOf(budget: Budget, { name, limit, dryRun, enforce }: UpdateOptions) {
+function changesOf(budget: Budget, { name, limit, dryRun, enforce, notify }: UpdateOptions) {
   const mode = dryRun ? BudgetMode.DRY_RUN : enforce ? BudgetMode.ENFORCE : undefined;
   const paths = [
     ...(name === undefined ? [] : ['name']),
     ...(limit === undefined ? [] : ['limit_amount']),
     ...(mode === undefined ? [] : ['mode']),
+    ...(notify === undefined ? [] : ['notify_percents']),
   ];
   return {
     budgetId: budget.id,
@@ -175,6 +252,7 @@ function changesOf(budget: Budget, { name, limit, dryRun, enforce }: UpdateOptio
     ...(name === undefined ? {} : { name }),
     ...(typeof limit === 'string' ? { limitAmount: parseAmount(limit, budget.unit) } : {}),
     ...(mode === undefined ? {} : { mode }),
+    ...(notify === undefined ? {} : notifyOf({ notify })),
   };
 }
 
@@ -184,7 +262,7 @@ function deleteCommand(context: CliContext): Command {
     .action((name: string, options: GateOptions) =>
       withGate(context, async (gate) => {
         const project = await projectOf(gate, options);
-        const budget = await budgetOf(gate, name, project);
+        const budget = present((await statusOf(gate, name, project)).budget);
         const answer = await gate.of(BudgetService).deleteBudget({ budgetId: budget.id, ...project });
         if (options.json) return printAnswer(context, DeleteBudgetResponseSchema, answer);
         printLine(context, `Budget ${budget.name} (${budget.id}) is deleted.`);
@@ -192,38 +270,14 @@ function deleteCommand(context: CliContext): Command {
     );
 }
 
-async function budgetOf(gate: GateClient, nameOrId: string, project: { projectId?: string }): Promise<Budget> {
-  const found = await findListed(
-    (page) => gate.of(BudgetService).listBudgets({ ...page, ...project }),
-    ({ budgets }) => budgets,
-    ({ budget }) => budget?.id === nameOrId || budget?.name === nameOrId,
-  );
-  if (found?.budget === undefined) throw new CliError(`There is no budget "${nameOrId}": \`portcullis budgets list\`.`);
-  return found.budget;
+/** @throws ConnectError when there is no such budget */
+async function statusOf(gate: GateClient, nameOrId: string, project: { projectId?: string }): Promise<BudgetStatus> {
+  const budget: MessageInitShape<typeof GetBudgetRequestSchema>['budget'] = nameOrId.startsWith('bud_')
+    ? { case: 'budgetId', value: nameOrId }
+    : { case: 'name', value: nameOrId };
+  return present((await gate.of(BudgetService).getBudget({ budget, ...project })).status);
 }
 
-function printBudget(context: CliContext, budget: Budget): void {
-  printFields(context, [
-    ['id', budget.id],
-    ['name', budget.name],
-    ['counts', selectorText(budget.selector)],
-    ['limit', amountText(budget.limitAmount, budget.unit)],
-    ['window', `${enumWord(BudgetWindowSchema, budget.window)} (${budget.timeZone})`],
-    ['mode', budget.mode === BudgetMode.DRY_RUN ? 'dry run: refuses nothing' : 'enforced'],
-  ]);
-}
-
-/** @throws CliError when the text is no amount of that unit */
-function parseAmount(text: string, unit: BudgetUnit): bigint {
-  try {
-    if (unit === BudgetUnit.USD) return parseUsd(text);
-    const amount = /^\d{1,19}$/.test(text) ? BigInt(text) : maxAmount + 1n;
-    if (amount <= maxAmount) return amount;
-  } catch {
-    throw new CliError(`--limit: "${text}" is not an amount in USD: write it like 5 or 0.25.`, exitCodes.usage);
-  }
-  throw new CliError(
-    `--limit: "${text}" is not a whole number of ${enumWord(BudgetUnitSchema, unit)}.`,
-    exitCodes.usage,
-  );
+function printStatus(context: CliContext, status: BudgetStatus): void {
+  printFields(context, budgetFields(status));
 }

@@ -1,8 +1,9 @@
 /** The ledger of this process and its jobs. Part of the composition root: see main.ts. */
 import { systemClock } from '../base/clock.ts';
-import { instanceBeatMs } from '../base/limits.ts';
+import { instanceBeatMs, noticesEveryMs } from '../base/limits.ts';
 import { Instance, sweepHolds, sweepLeases } from '../budget/instances.ts';
 import { Ledger } from '../budget/ledger.ts';
+import { ThresholdNotices } from '../budget/notices.ts';
 import { TouchedCounters } from '../budget/touched-counters.ts';
 import { startJobs } from '../worker/ticker.ts';
 import type { Base } from './base.ts';
@@ -20,7 +21,7 @@ export async function startLedger(
   { pool, connection }: Store,
   { budgets, identity }: Pick<Control, 'budgets' | 'identity'>,
 ): Promise<{ ledger: Ledger; instance: Instance }> {
-  const { config, log, stops } = base;
+  const { config, log, metrics, stops } = base;
   const instance = new Instance(pool, systemClock);
   await instance.beat();
   stops.add('instance', () => instance.stop());
@@ -39,5 +40,15 @@ export async function startLedger(
   const durabilityOf = (projectId: string) => identity.durabilityOf(projectId);
   const ledger = new Ledger({ pool: lanes, instance, budgets, durabilityOf, touched, clock: systemClock, log });
   stops.add('ledger', () => ledger.stop(ledgerGraceMs));
+  const notices = new ThresholdNotices({
+    pool,
+    touched,
+    databaseNow: () => instance.databaseNow(),
+    clock: systemClock,
+    log,
+    onNotice: ({ mode }) => metrics.budgetThresholds.inc({ mode }),
+  });
+  const look = { name: 'budget notices', everyMs: noticesEveryMs, run: () => notices.check() };
+  stops.add('notices', startJobs([look], log));
   return { ledger, instance };
 }

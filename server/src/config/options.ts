@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { ledgerDaysKeptMax, ledgerDaysKeptMin } from '../base/limits.ts';
 
 /** One option of the environment: its name, meaning and rules in one place. `docs/reference/config.md` and `.env.example` come from here. */
 export interface Option<T> {
@@ -141,6 +142,14 @@ export const options = {
     'A statement gives up waiting for a lock after this time.',
   ),
   DATABASE_CONNECT_MS: option(stores, count(100, 600_000), '5000', 'Connecting gives up after this time.'),
+  LEDGER_RETENTION_DAYS: option(
+    stores,
+    count(0, ledgerDaysKeptMax).refine((days) => days === 0 || days >= ledgerDaysKeptMin, {
+      error: `must be 0 (keep all) or at least ${ledgerDaysKeptMin}`,
+    }),
+    '90',
+    'Attempts are dropped, a day at a time, so many days after their day ended; 0 keeps them all. Budgets do not need them.',
+  ),
   DATA_DIR: option(
     stores,
     text,

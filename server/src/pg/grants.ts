@@ -39,8 +39,11 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   cache_quarantine: passing,
 };
 
+/** What of the schema's functions the application's role may call beyond what everybody may: those that do DDL for it, within their bounds. */
+export const appFunctions: readonly string[] = ['ledger_add_days(int)', 'ledger_drop_day(date)'];
+
 /**
- * Gives the application's role exactly `appPrivileges`: no DDL, no temporary tables, and nothing left of earlier grants.
+ * Gives the application's role exactly `appPrivileges` and `appFunctions`: no DDL, no temporary tables, and nothing left of earlier grants.
  * @throws Error when the role does not exist, or is the one that migrates
  */
 export async function grantAppRole(tx: Tx, role: string): Promise<void> {
@@ -67,5 +70,9 @@ export async function grantAppRole(tx: Tx, role: string): Promise<void> {
   await tx.query(`REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, ${name}`);
   for (const [table, privileges] of Object.entries(appPrivileges)) {
     await tx.query(`GRANT ${privileges} ON ${escapeIdentifier(table)} TO ${name}`);
+  }
+  for (const signature of appFunctions) {
+    await tx.query(`REVOKE ALL ON FUNCTION ${signature} FROM PUBLIC`);
+    await tx.query(`GRANT EXECUTE ON FUNCTION ${signature} TO ${name}`);
   }
 }

@@ -136,8 +136,8 @@ export class RunService {
 }
 
 async function totalsOf(db: Queryable, { id, projectId }: Run): Promise<RunTotals> {
-  const everything = { agentId: null, provider: null, model: null, from: null, to: null };
-  const [totals] = await sumUsage(db, { ...everything, projectId, runId: id }, 'run', 1);
+  const every = { agentId: null, keyId: null, workflow: null, provider: null, model: null, outcome: null };
+  const [totals] = await sumUsage(db, { ...every, from: null, to: null, projectId, runId: id }, 'run', 1);
   return totals ?? nothingUsed;
 }
 
@@ -150,6 +150,9 @@ const nothingUsed: RunTotals = {
   tokensCacheWrite: 0n,
   tokensReasoning: 0n,
   costUsd: 0n,
+  estimatedUsd: 0n,
+  measuredUsd: 0n,
+  reconciledUsd: 0n,
   notionalUsd: 0n,
 };
 

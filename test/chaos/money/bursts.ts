@@ -4,7 +4,7 @@ import { type CallPlan, type Door, callOf, modelName } from './calls.ts';
 import { type Unit, makeBudget } from './cast.ts';
 import type { Durability } from './evidence.ts';
 import type { Finding } from './finding.ts';
-import type { Load } from './load.ts';
+import type { Load, Made } from './load.ts';
 import { type Standing, standings } from './samples.ts';
 import type { Stage } from './stage.ts';
 
@@ -19,7 +19,8 @@ interface Outcome extends Burst {
   readonly cost: bigint;
   readonly admitted: bigint;
   readonly refused: number;
-  readonly other: number;
+  /** How the others ended: none should. */
+  readonly others: readonly Made[];
   readonly standing: Standing;
   /** Whether a dry-run budget that allows nothing stood beside it. */
   readonly shadowed: boolean;
@@ -72,36 +73,56 @@ async function oneBurst(stage: Stage, load: Load, burst: Burst, seed: number, na
   const plans = Array.from({ length: burst.calls }, (_, i): CallPlan => {
     const { door, stream } = callOf(seed, i);
     const mixed = { door, stream, model: modelName(providerOf[door], 'plain') };
-    return { ...plain, ...(burst.unit === 'REQUESTS' ? mixed : { door: 'anthropic', model }), number: i, gate: i % stage.replicas.length };
+    return {
+      ...plain,
+      ...(burst.unit === 'REQUESTS' ? mixed : { door: 'anthropic', model }),
+      number: i,
+      gate: i % stage.replicas.length,
+    };
   });
   const make = (plan: CallPlan, label: string) =>
     load.call(plan, { replica: stage.replicas[plan.gate] ?? replica, gate: plan.gate, secret, runId: null, label });
   // As long as the labels of the burst, since a body is bounded by its length.
   await make({ ...plain, door: 'anthropic', model, number: 0, gate: 0 }, `call ${name}.000`);
-  const worst = await declaredWorst(stage, agentId, probes.map(({ id }) => id));
+  const worst = await declaredWorst(
+    stage,
+    agentId,
+    probes.map(({ id }) => id),
+  );
   const cost = { USD: worst.usd, TOKENS: worst.tokens, REQUESTS: 1n }[burst.unit];
-  await stage.mock.script({ model, tokens: maxTokens, usage: { input: Number(worst.tokens) - maxTokens, output: maxTokens } });
+  await stage.mock.script({
+    model,
+    tokens: maxTokens,
+    usage: { input: Number(worst.tokens) - maxTokens, output: maxTokens },
+  });
   const shadowed = burst.unit === 'REQUESTS';
   if (!shadowed) for (const { id } of probes) await gate.api('BudgetService/DeleteBudget', { budgetId: id });
   const budget = await makeBudget(gate, { ...lifetime, name, unit: burst.unit, limit: burst.room * cost + cost - 1n });
   await everywhere(stage);
   const made = await Promise.all(plans.map((plan, i) => make(plan, `call ${name}.${String(i).padStart(3, '0')}`)));
-  const refused = made.filter(({ refusal }) => refusal?.rule === name).length;
-  const admitted = made.filter(({ status, whole }) => status === 200 && whole).length;
+  const isRefused = ({ refusal }: Made) => refusal?.rule === name;
+  const isAdmitted = ({ status, whole }: Made) => status === 200 && whole;
   return {
     ...burst,
     cost,
     shadowed,
-    refused,
-    admitted: BigInt(admitted),
-    other: made.length - refused - admitted,
+    refused: made.filter(isRefused).length,
+    admitted: BigInt(made.filter(isAdmitted).length),
+    others: made.filter((call) => !isRefused(call) && !isAdmitted(call)),
     standing: await settled(stage, budget.id),
   };
 }
 
-const providerOf: Readonly<Record<Door, 'claude' | 'gpt' | 'resp'>> = { anthropic: 'claude', chat: 'gpt', responses: 'resp' };
+const providerOf: Readonly<Record<Door, 'claude' | 'gpt' | 'resp'>> = {
+  anthropic: 'claude',
+  chat: 'gpt',
+  responses: 'resp',
+};
 
-function judge({ unit, calls, room, cost, admitted, refused, other, standing, shadowed }: Outcome, durability: Durability): string[] {
+function judge(
+  { unit, calls, room, cost, admitted, refused, others, standing, shadowed }: Outcome,
+  durability: Durability,
+): string[] {
   const limit = standing.limit ?? 0n;
   const beside = shadowed ? ', beside a dry-run budget that allows nothing' : '';
   const what = `${calls} calls at ${cost} ${unit} each on a limit of ${limit}${beside}`;
@@ -109,10 +130,16 @@ function judge({ unit, calls, room, cost, admitted, refused, other, standing, sh
   const early = durability === 'strict' ? 0n : (limit / 100n > cost ? limit / 100n : cost) / cost + 1n;
   return [
     ...(admitted > room || admitted < room - early ? [`${what}: ${admitted} admitted, not ${room}`] : []),
-    ...(other > 0 ? [`${what}: ${other} calls had neither an answer nor a refusal (${refused} refusals)`] : []),
+    ...(others.length > 0
+      ? [
+          `${what}: ${refused} refusals, and ${others.length} calls ended otherwise, the first ${others[0]?.requestId} with ${others[0]?.status}`,
+        ]
+      : []),
     ...(standing.posted !== admitted * cost ? [`${what}: ${admitted} admitted and ${standing.posted} posted`] : []),
     ...(standing.held !== 0n ? [`${what}: ${standing.held} held afterwards`] : []),
-    ...(standing.remaining !== limit - standing.posted ? [`${what}: ${standing.remaining} left of ${limit} after ${standing.posted}`] : []),
+    ...(standing.remaining !== limit - standing.posted
+      ? [`${what}: ${standing.remaining} left of ${limit} after ${standing.posted}`]
+      : []),
   ];
 }
 
@@ -125,7 +152,8 @@ async function declaredWorst(
   const row = replica && (await readLedger(replica)).find((each) => each.agentId === agentId);
   const asked = (budgetId: string) => row?.shadowVerdicts?.find((verdict) => verdict.budgetId === budgetId)?.requested;
   const [usd, tokens] = [asked(usdProbe), asked(tokensProbe)];
-  if (usd === undefined || tokens === undefined) throw new Error('a call has no shadow verdicts of budgets that allow nothing');
+  if (usd === undefined || tokens === undefined)
+    throw new Error('a call has no shadow verdicts of budgets that allow nothing');
   const [whole = '0', fraction = ''] = usd.split('.');
   return { usd: BigInt(whole + fraction.padEnd(9, '0')), tokens: BigInt(tokens) };
 }

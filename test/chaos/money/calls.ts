@@ -2,7 +2,7 @@ import { Random } from '../random.ts';
 import type { ScriptInput } from '../../support/mock-upstream/script.ts';
 import { replicaCount } from './plan.ts';
 
-export const agentCount = 4;
+export const agentCount = 5;
 export const runsPerAgent = 2;
 export const workflows = ['build', 'review'] as const;
 
@@ -86,7 +86,8 @@ export function bodyOf(
   label: string,
 ): string {
   const common = { model, ...(stream && { stream }) };
-  if (door === 'responses') return JSON.stringify({ ...common, max_output_tokens: maxTokens, store: false, input: label });
+  if (door === 'responses')
+    return JSON.stringify({ ...common, max_output_tokens: maxTokens, store: false, input: label });
   return JSON.stringify({ ...common, max_tokens: maxTokens, messages: [{ role: 'user', content: label }] });
 }
 

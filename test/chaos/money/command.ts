@@ -55,7 +55,8 @@ export async function provesMoney(args: string[]): Promise<number> {
       durationMs: duration === undefined ? defaults[durability].durationMs : Number(duration) * 1_000,
       clients,
       burstCalls,
-      progress: (line) => process.stderr.write(`${String(Math.round((performance.now() - started) / 1_000)).padStart(5)} s  ${line}\n`),
+      progress: (line) =>
+        process.stderr.write(`${String(Math.round((performance.now() - started) / 1_000)).padStart(5)} s  ${line}\n`),
     });
     violations += report.findings.reduce((sum, finding) => sum + finding.violations.length, 0);
     console.log(values.json ? JSON.stringify(report) : tell(report));
@@ -79,6 +80,8 @@ export function tell({ seed, durability, seconds, done, calls, leftOut, findings
       `  ${finding.violations.length === 0 ? 'held  ' : 'BROKEN'} ${finding.invariant}: ${finding.counts}; ${finding.violations.length} violations`,
       ...finding.violations.slice(0, violationsShownMax).map((violation) => `           ${violation}`),
     ]),
-    violations.length === 0 ? '  verdict: every invariant held' : `  verdict: ${violations.length} VIOLATIONS; --durability ${durability} --seed ${seed} plays this plan again`,
+    violations.length === 0
+      ? '  verdict: every invariant held'
+      : `  verdict: ${violations.length} VIOLATIONS; --durability ${durability} --seed ${seed} plays this plan again`,
   ].join('\n');
 }

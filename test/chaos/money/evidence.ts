@@ -54,6 +54,8 @@ async function isQuiet(replica: Replica): Promise<boolean> {
 
 async function openHolds({ gate }: Replica): Promise<string[]> {
   if (process.env['NOHOLDS']) return [];
-  const { holds = [] } = await gate.api<{ holds?: { readonly id: string }[] }>('BudgetService/ListHolds', { pageSize: 500 });
+  const { holds = [] } = await gate.api<{ holds?: { readonly id: string }[] }>('BudgetService/ListHolds', {
+    pageSize: 500,
+  });
   return holds.map(({ id }) => id);
 }

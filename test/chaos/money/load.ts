@@ -74,7 +74,11 @@ export class Load {
 
   /** So many calls of one agent at once. */
   async burst(agent: number, calls: number): Promise<void> {
-    const plans = Array.from({ length: calls }, () => ({ ...callOf(this.#seed, this.#next++), agent, idempotent: false }));
+    const plans = Array.from({ length: calls }, () => ({
+      ...callOf(this.#seed, this.#next++),
+      agent,
+      idempotent: false,
+    }));
     await Promise.all(plans.map((plan) => this.#try(plan, 0)));
   }
 
@@ -84,7 +88,17 @@ export class Load {
     const requestId = `money-${label.replace(' ', '-')}`;
     const life = replica.lives.length - 1;
     const startedAt = Date.now();
-    const made: Made = { requestId, plan, gate, life, startedAt, endedAt: 0, status: null, whole: false, refusal: null };
+    const made: Made = {
+      requestId,
+      plan,
+      gate,
+      life,
+      startedAt,
+      endedAt: 0,
+      status: null,
+      whole: false,
+      refusal: null,
+    };
     this.made.push(made);
     this.open++;
     return new Promise((resolve) => {
@@ -110,9 +124,11 @@ export class Load {
     }
   }
 
-  #try(plan: CallPlan, attempt: number): Promise<Made> {
+  async #try(plan: CallPlan, attempt: number): Promise<Made> {
     const agent = this.#cast.agents[plan.agent];
     if (!agent) throw new Error(`there is no agent ${plan.agent}`);
+    // Where nobody serves there is nothing to be learned from calling.
+    while (!this.#replicas.some(({ state }) => state === 'serving')) await sleep(20);
     const gate = this.#gateFor(plan.gate + attempt, plan.number);
     return this.call(plan, {
       replica: this.#replicas[gate] ?? this.#replicas[0]!,

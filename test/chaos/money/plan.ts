@@ -76,7 +76,14 @@ function killsOf(random: Random, { kills, durationMs }: PlanOptions, pauses: rea
 function jumpsOf(random: Random, { durationMs }: PlanOptions): Timed[] {
   const lastMs = Math.max(durationMs - calmMs, durationMs / 2);
   const jumps = every(random, { durationMs: lastMs }, everyMs.jump, (): Fault & { do: 'jump' } => {
-    const ms = random.pick([hourMs, hourMs, hourMs, dayMs, random.int(1_000, 90_000), -random.int(1_000, 20 * minuteMs)]);
+    const ms = random.pick([
+      hourMs,
+      hourMs,
+      hourMs,
+      dayMs,
+      random.int(1_000, 90_000),
+      -random.int(1_000, 20 * minuteMs),
+    ]);
     return { do: 'jump', ms };
   });
   let offsetMs = 0;

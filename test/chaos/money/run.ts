@@ -51,7 +51,8 @@ export async function run(options: RunOptions): Promise<Report> {
       seconds: Math.round((performance.now() - startedMs) / 1_000),
       done,
       calls: countsOf(evidence),
-      leftOut: stage.database.clockIsFixed === null ? [] : [`clock jumps of PostgreSQL: ${stage.database.clockIsFixed}`],
+      leftOut:
+        stage.database.clockIsFixed === null ? [] : [`clock jumps of PostgreSQL: ${stage.database.clockIsFixed}`],
       findings: [
         judgeLimits(evidence),
         ...bursts,
@@ -111,7 +112,15 @@ async function relax(gate: Stage['replicas'][number]['gate']): Promise<void> {
 
 function newDone(): Done {
   const strikes = { fast: 0, postmaster: 0, backend: 0, sessions: 0 };
-  return { kills: { serving: 0, starting: 0, paused: 0 }, pauses: 0, shifts: 0, jumps: 0, strikes, raises: 0, bursts: 0 };
+  return {
+    kills: { serving: 0, starting: 0, paused: 0 },
+    pauses: 0,
+    shifts: 0,
+    jumps: 0,
+    strikes,
+    raises: 0,
+    bursts: 0,
+  };
 }
 
 function tell({ made, open }: Load, { kills, strikes, jumps, pauses }: Done): string {

@@ -8,7 +8,8 @@ import type { Finding } from './finding.ts';
 export function judgeHolds({ seen, accounts, openHolds, rows }: Evidence): Finding {
   const violations = [...twice(seen), ...rowsTwice(accounts)];
   for (const { attemptId, label, model } of seen) {
-    if (!accounts.has(attemptId)) violations.push(`the provider saw ${attemptId} (${label}, ${model}), and the ledger has no row of it`);
+    if (!accounts.has(attemptId))
+      violations.push(`the provider saw ${attemptId} (${label}, ${model}), and the ledger has no row of it`);
   }
   for (const id of openHolds) violations.push(`hold ${id} is open at the end`);
   return {
@@ -35,7 +36,9 @@ export function judgeRelaxedHolds({ seen, accounts, openHolds, rows, made, stage
     else if (killedAt === null || killedAt === undefined)
       violations.push(`the ledger has no row of ${attemptId} (${label}), and its process was never killed`);
     else if (call.endedAt < killedAt - lostMs)
-      violations.push(`the ledger has no row of ${attemptId} (${label}), which ended ${killedAt - call.endedAt} ms before its process was killed`);
+      violations.push(
+        `the ledger has no row of ${attemptId} (${label}), which ended ${killedAt - call.endedAt} ms before its process was killed`,
+      );
   }
   for (const id of openHolds) violations.push(`hold ${id} is open at the end`);
   return {

@@ -18,7 +18,8 @@ export function judgeLimits(evidence: Evidence): Finding {
   for (const account of accounts.values()) {
     if (!account.overrun) continue;
     const request = requests.get(account.attemptId);
-    if (!request?.isOverrun) violations.push(`overrun of ${account.attemptId}, and the provider used no more than declared`);
+    if (!request?.isOverrun)
+      violations.push(`overrun of ${account.attemptId}, and the provider used no more than declared`);
     overruns.push({ at: request?.receivedAt ?? 0, account });
   }
   for (const { attemptId, isOverrun, label } of seen) {
@@ -33,7 +34,8 @@ export function judgeLimits(evidence: Evidence): Finding {
     let next = 0;
     let excess = 0n;
     for (const { at, posted, held } of byBudget.get(budget.id) ?? []) {
-      for (; next < own.length && (own[next]?.at ?? Infinity) <= at; next++) excess += excessOf(budget, own[next]?.account);
+      for (; next < own.length && (own[next]?.at ?? Infinity) <= at; next++)
+        excess += excessOf(budget, own[next]?.account);
       const limit = limitAt(budget, at);
       if (limit === null || posted + held <= limit + excess) continue;
       violations.push(
@@ -42,7 +44,8 @@ export function judgeLimits(evidence: Evidence): Finding {
     }
   }
   return {
-    invariant: '1. posted + held <= limit + recorded overruns at every sampled instant; overruns are the provider\'s alone',
+    invariant:
+      "1. posted + held <= limit + recorded overruns at every sampled instant; overruns are the provider's alone",
     counts: `${samples.length} samples, ${overruns.length} overruns`,
     violations,
   };
@@ -61,7 +64,8 @@ export function judgeDryRuns({ cast, made, rows, seen, accounts }: Evidence): Fi
   const dry = cast.budgets.filter(({ dryRun }) => dryRun);
   const names = new Set(dry.map(({ name }) => name));
   for (const { requestId, refusal } of made) {
-    if (refusal && names.has(refusal.rule)) violations.push(`${requestId} was refused by the dry-run budget "${refusal.rule}"`);
+    if (refusal && names.has(refusal.rule))
+      violations.push(`${requestId} was refused by the dry-run budget "${refusal.rule}"`);
   }
   for (const { id, rule } of rows) {
     if (rule !== undefined && names.has(rule)) violations.push(`ledger row ${id} names the dry-run budget "${rule}"`);
@@ -93,7 +97,9 @@ export function judgeRefusals({ cast, made, accounts, durability }: Evidence): F
   const budgets = new Map(cast.budgets.map((budget) => [budget.name, budget]));
   const startOf = new Map(made.map(({ requestId, startedAt }) => [requestId, startedAt]));
   const startsOf = new Map<string, number[]>();
-  const refused = made.filter((call): call is Made & { refusal: NonNullable<Made['refusal']> } => call.refusal !== null);
+  const refused = made.filter(
+    (call): call is Made & { refusal: NonNullable<Made['refusal']> } => call.refusal !== null,
+  );
   let mostUnseen = 0n;
   for (const { refusal, requestId, endedAt } of refused) {
     const budget = budgets.get(refusal.rule);
@@ -107,7 +113,8 @@ export function judgeRefusals({ cast, made, accounts, durability }: Evidence): F
     const unseen = BigInt(observed) - BigInt(countUpTo(starts, endedAt));
     // In `relaxed` the slices of others are held too.
     const slices = durability === 'strict' ? 0n : bigger(BigInt(limit) / 100n, 1n);
-    if (unseen > slices) violations.push(`${requestId} was refused by "${refusal.rule}", which saw ${unseen} requests that nobody made`);
+    if (unseen > slices)
+      violations.push(`${requestId} was refused by "${refusal.rule}", which saw ${unseen} requests that nobody made`);
     mostUnseen = bigger(unseen, mostUnseen);
   }
   return {
@@ -119,7 +126,11 @@ export function judgeRefusals({ cast, made, accounts, durability }: Evidence): F
 }
 
 /** When the attempts began that a budget may have counted; those that were refused never held anything. */
-function attemptStarts(budget: ChaosBudget, accounts: Evidence['accounts'], startOf: ReadonlyMap<string, number>): number[] {
+function attemptStarts(
+  budget: ChaosBudget,
+  accounts: Evidence['accounts'],
+  startOf: ReadonlyMap<string, number>,
+): number[] {
   const never = new Set(['ATTEMPT_OUTCOME_REFUSED', 'ATTEMPT_OUTCOME_BUDGET']);
   return [...accounts.values()]
     .filter(({ row, tokens }) => counts(budget, row) && (tokens > 0n || !never.has(row.outcome)))

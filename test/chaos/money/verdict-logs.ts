@@ -4,7 +4,7 @@ import type { Finding } from './finding.ts';
 /** What PostgreSQL may never have to say: locks in another order, an amount below zero, a row that is there twice. */
 const databaseFaults = /deadlock detected|violates|could not serialize|PANIC/;
 /** And the gateways: a fault of their own, and money that the database would not take. */
-const gateFaults = /internal error|was refused by the database|could not be written|deadlock|violates|did not stop cleanly/;
+const gateFaults = /internal error|was refused by the database|deadlock|violates|did not stop cleanly/;
 
 const shownCharsMax = 400;
 

@@ -15,6 +15,7 @@ export function judgeSums(evidence: Evidence): Finding {
   const violations: string[] = [];
   const standingOf = new Map(ends.map((standing) => [standing.budgetId, standing]));
   let exact = 0;
+  let unrowed = 0;
   for (const budget of cast.budgets) {
     if (budget.window === 'ATTEMPT') continue;
     if (budget.window === 'RUN') {
@@ -29,14 +30,16 @@ export function judgeSums(evidence: Evidence): Finding {
     violations.push(...judgeRest(budget, standing));
     const { least, most } = sumOf(evidence, budget, standing);
     if (least === most) exact++;
+    if (standing.posted > most) unrowed++;
     // What a killed process had leased is posted without rows.
-    const upTo = durability === 'strict' ? most : null;
-    if (standing.posted < least || (upTo !== null && standing.posted > upTo))
-      violations.push(`"${budget.name}" has ${standing.posted} posted, and its rows say ${least === most ? least : `${least} to ${most}`}`);
+    if (standing.posted < least || (durability === 'strict' && standing.posted > most))
+      violations.push(
+        `"${budget.name}" has ${standing.posted} posted, and its rows say ${least === most ? least : `${least} to ${most}`}`,
+      );
   }
   return {
     invariant: '4. at the end nothing is held, available = limit - posted, and posted = the sum of the rows',
-    counts: `${cast.budgets.length} budgets, ${exact} sums to the last unit`,
+    counts: `${cast.budgets.length} budgets, ${exact} sums to the last unit${durability === 'strict' ? '' : `, ${unrowed} with postings of leases`}`,
     violations,
   };
 }
@@ -50,7 +53,11 @@ function judgeRest({ name }: ChaosBudget, { posted, held, limit, remaining }: St
 }
 
 /** What the rows add up to in the window that a budget stands in: from what is surely in it, and what may be. */
-function sumOf({ accounts, ...evidence }: Evidence, budget: ChaosBudget, standing: Standing): { least: bigint; most: bigint } {
+function sumOf(
+  { accounts, ...evidence }: Evidence,
+  budget: ChaosBudget,
+  standing: Standing,
+): { least: bigint; most: bigint } {
   const window = standing.resetsAt === null ? null : windowBefore(budget, standing.resetsAt);
   const intervalOf = window === null ? null : intervals(evidence);
   let [least, most] = [0n, 0n];

@@ -14,7 +14,9 @@ export function windowsOf(
   to: number,
 ): Set<number> {
   const width = window === 'DAY' ? widthMs.DAY : widthMs.HOUR;
-  const offsets = clock.filter((change, i) => change.at <= to && (clock[i + 1]?.at ?? Infinity) >= from - learnedWithinMs);
+  const offsets = clock.filter(
+    (change, i) => change.at <= to && (clock[i + 1]?.at ?? Infinity) >= from - learnedWithinMs,
+  );
   const numbers = new Set<number>();
   for (const { offsetMs } of offsets) {
     for (const at of [from, to]) numbers.add(Math.floor((at + offsetMs + zoneMs) / width));

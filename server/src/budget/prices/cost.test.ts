@@ -1,48 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { noUsage, type Usage } from '../../llm/usage.ts';
-import { cost, totalTokens } from './cost.ts';
+import { type Term, listPrice } from '../../llm/terms.ts';
+import { noUsage } from '../../llm/usage.ts';
+import { cost, isPriced, totalTokens } from './cost.ts';
 import { freePrice } from './declared-price.ts';
-import { type Price, makePrice } from './price.ts';
-import { PriceBook } from './price-book.ts';
+import { makePrice, scaled } from './price.ts';
+import { declaredPrice, publicPrice } from './testing/prices.ts';
 
-const book = new PriceBook();
-const at = Date.parse('2026-11-01');
-
-function priceOf(vendor: string, model: string): Price {
-  const price = book.price({ kind: vendor, provider: vendor, baseModel: null }, model, at);
-  if (!price) throw new Error(`${model} has no price`);
-  return price;
-}
+const term = (value: string): Term => ({ field: 'service_tier', value });
 
 describe('cost', () => {
-  // Worked from the vendors' public price pages; nano-USD.
-  it.each<[string, string, Partial<Usage>, bigint]>([
-    // $3 / $15 per million: 1,000 in and 500 out are $0.003 + $0.0075.
-    ['anthropic', 'claude-sonnet-4-5-20250929', { input: 1_000, output: 500 }, 10_500_000n],
-    // Cache read $0.30, write 5 m $3.75, write 1 h $6.
-    ['anthropic', 'claude-sonnet-4-5', { cacheRead: 10_000 }, 3_000_000n],
-    ['anthropic', 'claude-sonnet-4-5', { cacheWrite5m: 10_000 }, 37_500_000n],
-    ['anthropic', 'claude-sonnet-4-5', { cacheWrite1h: 10_000 }, 60_000_000n],
-    // Above 200,000 prompt tokens, whatever their class, all of the call is dearer: $6 / $22.50, cache read $0.60.
-    ['anthropic', 'claude-sonnet-4-5', { input: 200_000, output: 1 }, 600_015_000n],
-    ['anthropic', 'claude-sonnet-4-5', { input: 200_001, output: 1 }, 1_200_028_500n],
-    ['anthropic', 'claude-sonnet-4-5', { input: 1, cacheRead: 200_000, output: 0 }, 120_006_000n],
-    // $1 / $5.
-    ['anthropic', 'claude-haiku-4-5-20251001', { input: 1, output: 1 }, 6_000n],
-    // $2.50 / $10, cached $1.25.
-    ['openai', 'gpt-4o-2024-11-20', { input: 1_000, cacheRead: 1_000, output: 100 }, 4_750_000n],
-    // $0.15 / $0.60, cached $0.075: one cached token is 75 nano-USD.
-    ['openai', 'gpt-4o-mini', { cacheRead: 1 }, 75n],
-    // $0.05 / $0.40, cached $0.005.
-    ['openai', 'gpt-5-nano', { input: 1, cacheRead: 1, output: 1 }, 455n],
-    // From 272,000 prompt tokens on: $5 / $22.50 instead of $2.50 / $15.
-    ['openai', 'gpt-5.4', { input: 271_999, output: 1_000 }, 694_997_500n],
-    ['openai', 'gpt-5.4', { input: 272_000, output: 1_000 }, 1_382_500_000n],
-  ])('%s %s %o is %s', (vendor, model, usage, expected) => {
-    expect(cost(priceOf(vendor, model), { ...noUsage, ...usage })).toBe(expected);
-  });
-
   it('rounds up once, at the end: parts of a nano-USD add up before', () => {
     const third = { ...freePrice.base, input: 333_334n, output: 333_333n, cacheRead: 333_333n };
     const price = makePrice('test', { base: third, tiers: [] });
@@ -52,23 +19,45 @@ describe('cost', () => {
   });
 
   it('refuses a count that is not whole, instead of rounding it', () => {
-    expect(() => cost(priceOf('openai', 'gpt-4o'), { ...noUsage, input: 0.5 })).toThrow(RangeError);
+    expect(() => cost(publicPrice('openai', 'gpt-4o'), { ...noUsage, input: 0.5 })).toThrow(RangeError);
+  });
+
+  it('takes reasoning at its own price, where it has one, and once', () => {
+    const price = declaredPrice('openai-compatible', { input: 0n, output: 1_000_000n, reasoning: 4_000_000n });
+    expect(cost(price, { ...noUsage, output: 10, reasoning: 4 })).toBe(6n + 16n);
+  });
+
+  it('is the dearest that is known for terms of unknown price, and then says that it is not exact', () => {
+    const price = publicPrice('openai', 'gpt-5.5');
+    const usage = { ...noUsage, output: 1 };
+    expect(cost(price, { ...usage, terms: [term('of_tomorrow')] })).toBe(75_000n);
+    expect(isPriced(price, { ...usage, terms: [term('of_tomorrow')] })).toBe(false);
+    expect(isPriced(price, { ...usage, terms: [term('priority')] })).toBe(true);
+    expect(isPriced(price, { ...usage, terms: [term(listPrice)] })).toBe(true);
+    // No vendor says what two services at once cost.
+    expect(isPriced(price, { ...usage, terms: [term('priority'), term('flex')] })).toBe(false);
+  });
+
+  it('is on any terms what a declared price says: its operator knows what there is to pay', () => {
+    const price = declaredPrice('openai-compatible', { input: 1n, output: 1n });
+    expect(isPriced(price, { ...noUsage, terms: [term('on_demand')] })).toBe(true);
+    expect(isPriced(price, { ...noUsage, searches: 1 })).toBe(false);
   });
 
   const usage = fc.record({
     input: fc.nat(400_000),
-    output: fc.nat(400_000),
+    output: fc.integer({ min: 1_000, max: 400_000 }),
     cacheRead: fc.nat(400_000),
     cacheWrite5m: fc.nat(400_000),
     cacheWrite1h: fc.nat(400_000),
-    reasoning: fc.constant(0),
+    reasoning: fc.nat(1_000),
   });
 
   it('never falls when any class grows, across tiers too', () => {
     const models = fc.constantFrom(
-      priceOf('anthropic', 'claude-sonnet-4-5'),
-      priceOf('openai', 'gpt-5.4'),
-      priceOf('openai', 'gpt-6-sol'),
+      publicPrice('anthropic', 'claude-sonnet-4-5'),
+      publicPrice('openai', 'gpt-5.4'),
+      publicPrice('openai', 'gpt-6-sol'),
     );
     const classes = fc.constantFrom('input', 'output', 'cacheRead', 'cacheWrite5m', 'cacheWrite1h');
     fc.assert(
@@ -76,6 +65,16 @@ describe('cost', () => {
         const after = { ...before, [grown]: before[grown] + by };
         expect(cost(price, after)).toBeGreaterThanOrEqual(cost(price, before));
         expect(totalTokens(after)).toBe(totalTokens(before) + BigInt(by));
+      }),
+    );
+  });
+
+  it('of a multiple of the price is that multiple of the cost, but for the last nano-USD', () => {
+    const price = publicPrice('anthropic', 'claude-opus-4-8');
+    fc.assert(
+      fc.property(usage, fc.bigInt({ min: 1n, max: 30n }), (used, tenths) => {
+        const dearer = makePrice('test', scaled(price, tenths * 100_000_000n));
+        expect((cost(price, used) * tenths + 9n) / 10n).toBe(cost(dearer, used));
       }),
     );
   });

@@ -1,22 +1,11 @@
 import { describe, expect, it, test } from 'vitest';
 import { findProvider } from '@pydantic/genai-prices';
-import { type DeclaredPrice, declaredSheets } from './declared-price.ts';
-import type { Price } from './price.ts';
 import { PriceBook } from './price-book.ts';
+import { at } from './testing/prices.ts';
 
 const book = new PriceBook();
 const now = Date.parse('2026-11-22');
 const usd = 1_000_000_000n;
-
-function at(kind: string): { kind: string; provider: string; baseModel: null } {
-  return { kind, provider: kind, baseModel: null };
-}
-
-function declaredPrice(kind: string, declared: DeclaredPrice): Price {
-  const [sheet] = declaredSheets(kind, declared);
-  if (!sheet) throw new Error('nothing is declared');
-  return sheet.price;
-}
 
 describe('a public price', () => {
   it('is exact where the vendor writes decimals', () => {
@@ -24,6 +13,7 @@ describe('a public price', () => {
     expect(book.price(at('openai'), 'gpt-4.1-nano', now)?.base).toEqual({
       input: 100_000_000n,
       output: 400_000_000n,
+      reasoning: 400_000_000n,
       cacheRead: 25_000_000n,
       // OpenAI bills no writes to this model's cache: at most they are input.
       cacheWrite5m: 100_000_000n,
@@ -99,6 +89,7 @@ describe('a public price', () => {
     expect(book.price(at('anthropic'), 'claude-2', now)?.base).toEqual({
       input: 8n * usd,
       output: 24n * usd,
+      reasoning: 24n * usd,
       cacheRead: 8n * usd,
       cacheWrite5m: 10n * usd,
       cacheWrite1h: 16n * usd,
@@ -127,43 +118,6 @@ test('every model that the libraries carry for the vendors can be read, and no n
       }
     }
   }
-});
-
-describe('a declared price', () => {
-  it('is free when it says so', () => {
-    expect(declaredPrice('openai-compatible', 'free')).toEqual({
-      version: 'free',
-      base: { input: 0n, output: 0n, cacheRead: 0n, cacheWrite5m: 0n, cacheWrite1h: 0n },
-      tiers: [],
-    });
-  });
-
-  it('takes the dearest that applies for what it leaves out, and says so in its version', () => {
-    const { base, version } = declaredPrice('openai-compatible', { input: 2n * usd, output: 6n * usd });
-    expect(base).toEqual({
-      input: 2n * usd,
-      output: 6n * usd,
-      cacheRead: 2n * usd,
-      cacheWrite5m: 2n * usd,
-      cacheWrite1h: 2n * usd,
-    });
-    expect(version).toBe('declared $2.00 $6.00 $2.00 $2.00 $2.00');
-    expect(declaredPrice('anthropic', { input: 2n * usd, output: 6n * usd }).base).toMatchObject({
-      cacheWrite5m: 2_500_000_000n,
-      cacheWrite1h: 4n * usd,
-    });
-  });
-
-  it('keeps what it says', () => {
-    const declared = { input: 4n, output: 5n, cache_read: 1n, cache_write_5m: 2n, cache_write_1h: 3n };
-    expect(declaredPrice('anthropic', declared).base).toEqual({
-      input: 4n,
-      output: 5n,
-      cacheRead: 1n,
-      cacheWrite5m: 2n,
-      cacheWrite1h: 3n,
-    });
-  });
 });
 
 describe('limits of a model', () => {

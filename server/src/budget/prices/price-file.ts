@@ -53,13 +53,14 @@ export class PriceFile {
    * of the vendor's; else under an entry that names no vendor, which is the operator's own.
    */
   find(kind: string, provider: string, model: string): FileModel | null {
+    const own = this.models.get(model);
+    const plain = own && (own.vendor === null || own.vendor === kind) ? own : null;
     // A deployment's name at Azure is its owner's choice: that it is also a model's says nothing.
-    const named = kind === 'azure' ? undefined : this.models.get(`${provider}/${model}`);
+    if (kind === 'azure') return plain;
+    const named = this.models.get(`${provider}/${model}`) ?? plain;
     if (named) return named;
-    const plain = this.models.get(model);
-    if (plain && (plain.vendor === kind || plain.vendor === null)) return plain;
     const prefixed = this.models.get(`${kind}/${model}`);
-    return prefixed && prefixed.vendor === kind ? prefixed : null;
+    return prefixed?.vendor === kind ? prefixed : null;
   }
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
 import { jsonDepthMax, otherModelsMax, smallFieldBytesMax } from '../../base/limits.ts';
 import { scanObject } from '../json-scan.ts';
+import { listPrice } from '../terms.ts';
 import { readFacts } from './facts.ts';
 
 function factsOf(request: object | string) {
@@ -40,6 +41,7 @@ describe('plain facts', () => {
       media: { images: 0, documents: 0, inlineBytes: 0 },
       serverTools: [],
       unbounded: [],
+      terms: [],
       longCacheTtl: false,
       mayReason: false,
     });
@@ -177,8 +179,6 @@ describe('what has no bound', () => {
 
   it.each([
     ['service_tier', 'priority', 'service_tier'],
-    ['speed', 'fast', 'speed'],
-    ['inference_geo', 'us', 'inference_geo'],
     ['fallbacks', 'default', 'fallbacks'],
     ['mcp_servers', [{ type: 'url', url: 'https://x.test', name: 'x' }], 'mcp_servers'],
     ['compaction', { type: 'summarize' }, 'compaction'],
@@ -188,6 +188,19 @@ describe('what has no bound', () => {
     ['tools', [{ type: 'new_tool_20300101', name: 'x' }], 'tools[0]'],
   ])('is named: %s %j', (name, value, field) => {
     expect(factsOf({ ...base, [name]: value }).unbounded).toEqual([field]);
+  });
+
+  it('is not what has a price of its own: the terms of service are told', () => {
+    const terms = (change: object) => factsOf({ ...base, ...change }).terms;
+    expect(terms({ speed: 'fast', inference_geo: 'us' })).toEqual([
+      { field: 'speed', value: 'fast' },
+      { field: 'inference_geo', value: 'us' },
+    ]);
+    expect(terms({ speed: 'standard', inference_geo: 'global' })).toEqual([
+      { field: 'speed', value: listPrice },
+      { field: 'inference_geo', value: listPrice },
+    ]);
+    expect(terms({ speed: null })).toEqual([]);
   });
 
   it.each([

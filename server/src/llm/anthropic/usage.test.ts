@@ -25,6 +25,20 @@ describe('the usage of a whole answer', () => {
     });
   });
 
+  it('says on which terms it was served, and how often the provider searched', () => {
+    const told = { ...usage, speed: 'fast', inference_geo: 'us', server_tool_use: { web_search_requests: 3 } };
+    expect(read(told)).toMatchObject({
+      searches: 3,
+      terms: [
+        { field: 'speed', value: 'fast' },
+        { field: 'inference_geo', value: 'us' },
+      ],
+    });
+    // Capacity that was paid in advance counts at the list price.
+    expect(read({ ...usage, service_tier: 'priority', inference_geo: 'not_available' })?.terms).toEqual([]);
+    expect(read({ ...usage, server_tool_use: { web_search_requests: -1 } })).toBeNull();
+  });
+
   it('counts cache writes without a split as the usual lifetime, and the rest of a split as the longest in use', () => {
     expect(read({ ...usage, cache_creation: null })).toMatchObject({ cacheWrite5m: 30, cacheWrite1h: 0 });
     expect(read({ ...usage, cache_creation_input_tokens: 33 })).toMatchObject({ cacheWrite5m: 10, cacheWrite1h: 23 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
 import { jsonDepthMax, otherModelsMax, smallFieldBytesMax } from '../../base/limits.ts';
 import { editBody, scanObject } from '../json-scan.ts';
+import { listPrice } from '../terms.ts';
 import { readFacts, usageRequestEdit } from './facts.ts';
 
 const scan = (body: Buffer) => scanObject(body, { depthMax: jsonDepthMax });
@@ -167,8 +168,6 @@ describe('what has no bound', () => {
   });
 
   it.each([
-    ['service_tier', 'priority', 'service_tier'],
-    ['service_tier', 'fast', 'service_tier'],
     ['modalities', ['text', 'audio'], 'modalities'],
     ['prediction', { type: 'content', content: 'x' }, 'prediction'],
     ['models', ['a', 'b'], 'models'],
@@ -184,6 +183,24 @@ describe('what has no bound', () => {
     ['mm_processor_kwargs', { max_pixels: 9 }, 'mm_processor_kwargs'],
   ])('is named: %s %j', (name, value, field) => {
     expect(factsOf({ ...base, [name]: value }).unbounded).toEqual([field]);
+  });
+
+  it.each([
+    ['flex', 'flex'],
+    ['priority', 'priority'],
+    ['fast', 'priority'],
+    ['of_tomorrow', 'of_tomorrow'],
+    ['default', listPrice],
+    ['scale', listPrice],
+  ])('is not the service tier %s, which has a price or not', (tier, value) => {
+    const { unbounded, terms } = factsOf({ ...base, service_tier: tier });
+    expect(unbounded).toEqual([]);
+    expect(terms).toEqual([{ field: 'service_tier', value }]);
+  });
+
+  it('says nothing of the service tier where it leaves that to the account', () => {
+    expect(factsOf({ ...base, service_tier: 'auto' }).terms).toEqual([]);
+    expect(factsOf({ ...base, service_tier: null }).terms).toEqual([]);
   });
 
   it.each([

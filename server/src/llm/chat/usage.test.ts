@@ -24,6 +24,24 @@ describe('the usage of a whole answer', () => {
     expect(read({ prompt_tokens: 5, completion_tokens: 7 })).toMatchObject({ input: 5, output: 7, cacheRead: 0 });
   });
 
+  it('says on which terms it was served, where the answer does', () => {
+    const served = (tier: unknown) => readUsage({ usage, service_tier: tier })?.terms;
+    expect(served('priority')).toEqual([{ field: 'service_tier', value: 'priority' }]);
+    expect(served('flex')).toEqual([{ field: 'service_tier', value: 'flex' }]);
+    expect(served('default')).toEqual([]);
+    expect(served('scale')).toEqual([]);
+    for (const untold of [undefined, null, 'auto', 7]) expect(served(untold)).toBeUndefined();
+  });
+
+  it('says it of a stream too, whose last chunks have it', () => {
+    const watcher = createUsageWatcher();
+    const chunk = (rest: object) => watcher.event('', JSON.stringify({ service_tier: 'priority', ...rest }));
+    chunk({ choices: [{ index: 0, delta: { content: 'x' } }] });
+    chunk({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+    watcher.event('', JSON.stringify({ choices: [], usage }));
+    expect(watcher.usage()).toMatchObject({ output: 300, terms: [{ field: 'service_tier', value: 'priority' }] });
+  });
+
   it('adds the reasoning where the total shows that it is not within the output', () => {
     expect(read({ ...usage, total_tokens: 2970 })).toMatchObject({ output: 364, reasoning: 64 });
     const untold = { prompt_tokens: 50, completion_tokens: 10, total_tokens: 80 };

@@ -71,8 +71,14 @@ describe('the facts of a request', () => {
     });
   });
 
+  test('tell of the service tier that is asked for', () => {
+    expect(facts({ service_tier: 'priority' })).toMatchObject({
+      unbounded: [],
+      terms: [{ field: 'service_tier', value: 'priority' }],
+    });
+  });
+
   test.each([
-    ['service_tier', { service_tier: 'priority' }],
     ['context_management', { context_management: [{ type: 'compaction' }] }],
     ['reasoning.mode', { reasoning: { mode: 'pro' } }],
     ['input[0].content[0].file_url', user({ type: 'input_file', file_url: 'https://example.com/a.pdf' })],

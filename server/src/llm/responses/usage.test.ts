@@ -10,6 +10,19 @@ describe('the usage of a response', () => {
     expect(readUsage({ usage: writeUsage({ ...usage, cacheWrite1h: 0 }) })).toEqual({ ...usage, cacheWrite1h: 0 });
   });
 
+  test('says on which terms it was served, and how often the provider searched', () => {
+    const usage = writeUsage({ ...noUsage, input: 1, output: 1 });
+    const search = { type: 'web_search_call', status: 'completed', action: { type: 'search', query: 'x' } };
+    const output = [search, { ...search, action: { type: 'open_page', url: 'u' } }, { type: 'message' }, search];
+    const terms = [{ field: 'service_tier', value: 'priority' }];
+    const response = { usage, output, service_tier: 'priority' };
+    expect(readUsage(response)).toMatchObject({ searches: 2, terms });
+    const watcher = createUsageWatcher();
+    watcher.event('response.completed', JSON.stringify({ type: 'response.completed', response }));
+    expect(watcher.usage()).toMatchObject({ searches: 2, terms });
+    expect(readUsage({ usage, service_tier: 'default' })).toEqual({ ...noUsage, input: 1, output: 1, terms: [] });
+  });
+
   test.each([
     [null],
     [{}],
