@@ -36,12 +36,14 @@ export interface ServiceDeps {
   readonly reconciliation: ReconciliationService;
   readonly provisional: ProvisionalService;
   readonly serverVersion: string;
+  /** LEDGER_RETENTION_DAYS. */
+  readonly ledgerDaysKept: number;
 }
 
 /** What the services are made from. */
 export interface ServiceParts extends Pick<
   ServiceDeps,
-  'pool' | 'clock' | 'log' | 'feed' | 'refusals' | 'pageTokens' | 'serverVersion'
+  'pool' | 'clock' | 'log' | 'feed' | 'refusals' | 'pageTokens' | 'serverVersion' | 'ledgerDaysKept'
 > {
   readonly keyPepper: KeyObject;
   readonly kills: KillIndex;

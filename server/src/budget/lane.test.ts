@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import { type Gate, counters, makeBudget, openGate, reserve, seedProject, used } from '../../../test/support/ledger.ts';
-import type { NewBudget } from './budget-service.ts';
+import type { NewBudget } from './budget-input.ts';
 
 let db: TestDatabase;
 let gate: Gate;

@@ -3,7 +3,7 @@ import type { Tx } from '../pg/tx.ts';
 import type { Placed, Stand } from './admission.ts';
 import { Calendar } from './calendar.ts';
 import type { HoldRequest } from './model.ts';
-import { type CounterKey, insertCounters } from './store.ts';
+import { type CounterKey, counterName, insertCounters } from './store.ts';
 
 /** Where calls stand: the counter of each budget that counts them, in the window that the database's clock says it is. */
 export class Placement {
@@ -63,8 +63,4 @@ export function counterKeys(placed: readonly Placed[]): CounterKey[] {
     }
   }
   return [...keys.values()];
-}
-
-function counterName({ budgetId, windowKey }: CounterKey): string {
-  return `${budgetId} ${windowKey}`;
 }

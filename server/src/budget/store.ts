@@ -10,6 +10,11 @@ export interface CounterKey {
   readonly windowKey: string;
 }
 
+/** A name for maps. */
+export function counterName({ budgetId, windowKey }: CounterKey): string {
+  return `${budgetId} ${windowKey}`;
+}
+
 /** A budget as it stands in the database, with its counter where one was locked for it. */
 export interface LockedBudget extends Pick<Budget, 'id' | 'name' | 'unit' | 'window' | 'limit' | 'mode'> {
   readonly windowKey: string | null;
@@ -201,7 +206,7 @@ function sumsOf(holds: readonly HoldRow[]): HoldRow['counters'] {
   const sums = new Map<string, HoldRow['counters'][number]>();
   for (const { counters } of holds) {
     for (const counter of counters) {
-      const name = `${counter.budgetId} ${counter.windowKey}`;
+      const name = counterName(counter);
       sums.set(name, { ...counter, amount: counter.amount + (sums.get(name)?.amount ?? 0n) });
     }
   }

@@ -11,6 +11,7 @@ import { keysCommand } from './keys.ts';
 import { killCommand } from './kill.ts';
 import { peopleCommand } from './people.ts';
 import { projectsCommand } from './projects.ts';
+import { reconcileCommand } from './reconcile.ts';
 import { runCommand } from './run.ts';
 import { runsCommand } from './runs.ts';
 import { secretsCommand } from './secrets.ts';
@@ -28,6 +29,7 @@ export const commands: readonly ((context: CliContext) => Command)[] = [
   budgetsCommand,
   killCommand,
   usageCommand,
+  reconcileCommand,
   projectsCommand,
   peopleCommand,
   whoamiCommand,

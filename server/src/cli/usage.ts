@@ -22,6 +22,8 @@ import { gateCommand, type GateOptions, parseCount } from './gate-command.ts';
 import { type Column, localTime, noteMore, printAnswer, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
 import { agentIdOf, agentNames, projectOf } from './references.ts';
+import { exportCommand } from './usage-export.ts';
+import { provisionalCommand, unexplainedCommand } from './usage-reports.ts';
 
 interface FilterOptions extends GateOptions {
   readonly since?: number;
@@ -37,7 +39,10 @@ export function usageCommand(context: CliContext): Command {
   return new Command('usage')
     .description('sum what was used, or list attempts')
     .addCommand(totalsCommand(context), { isDefault: true })
-    .addCommand(attemptsCommand(context));
+    .addCommand(attemptsCommand(context))
+    .addCommand(provisionalCommand(context))
+    .addCommand(unexplainedCommand(context))
+    .addCommand(exportCommand(context));
 }
 
 function withFilter(command: Command): Command {

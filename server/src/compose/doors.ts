@@ -85,6 +85,7 @@ export async function openDoors(
     pool,
     log,
     serverVersion,
+    ledgerDaysKept: options.LEDGER_RETENTION_DAYS,
     clock: systemClock,
     keyPepper: keys.keyPepper,
     pageTokens: new PageTokens(keys.pageTokens),

@@ -43,6 +43,8 @@ export async function provesMoney(args: string[]): Promise<number> {
     console.error(`Under REQUIRE_ALL nothing may be left out: ${faketime.missing}.`);
     return 1;
   }
+  // Broken off by a signal it ends its processes too: they hear of `exit`.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
   const seed = Number(values.seed);
   let violations = 0;
   for (const durability of wanted) {

@@ -37,10 +37,11 @@ export class Replica {
     });
   }
 
-  /** Starts it, again and again where the database is away; resolves when it serves. */
-  start(): Promise<void> {
-    this.#returning = this.#start();
-    return this.#returning;
+  /** Starts it for the first time. @throws Error with its output when it does not come up */
+  async open(): Promise<void> {
+    this.lives.push({ startedAt: Date.now(), killedAt: null });
+    await this.gate.start();
+    this.state = 'serving';
   }
 
   /** `kill -9`, whatever it is doing; it comes back by itself. @returns what it was doing */
@@ -52,7 +53,7 @@ export class Replica {
     if (life) life.killedAt = Date.now();
     await this.gate.end('SIGKILL');
     // A start that was cut short begins again by itself.
-    if (was !== 'starting') void this.start();
+    if (was !== 'starting') this.#returning = this.#start();
     return was;
   }
 
@@ -88,6 +89,7 @@ export class Replica {
     await this.gate.stop();
   }
 
+  /** Again and again: it cannot start while the database is away. */
   async #start(): Promise<void> {
     while (!this.#stopping) {
       this.state = 'starting';

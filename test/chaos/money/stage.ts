@@ -53,7 +53,7 @@ export async function openStage(): Promise<Stage> {
         await mock.script({ model: modelName(provider, behaviour), ...script });
       }
     }
-    await Promise.all(replicas.map((replica) => replica.start()));
+    await Promise.all(replicas.map((replica) => replica.open()));
     return { database, mock, recordFile, replicas, stop };
   } catch (error) {
     await stop();

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 import { leaseMs } from '../../base/limits.ts';
 import { type Tx, inTransaction } from '../../pg/tx.ts';
-import { type CounterKey, insertCounters } from '../store.ts';
+import { type CounterKey, counterName, insertCounters } from '../store.ts';
 import type { Flush } from './lease-book.ts';
 import {
   type CounterChange,
@@ -18,7 +18,7 @@ import {
   takeFlushNo,
   writeLeases,
 } from './lease-store.ts';
-import { type SliceChange, reslice } from './rules.ts';
+import { type Resliced, resliceAll } from './reslice-all.ts';
 import type { Slice } from './slice.ts';
 
 /**
@@ -38,44 +38,18 @@ export async function commitFlush(
     if (!isNew) return new Map(slices.map((slice) => [slice, left.get(slice.epoch) ?? null]));
     const counters = await lockedCounters(tx, flush);
     const postings = await sumPostings(tx, instanceId, epochs);
-    const changed: Changed[] = [];
-    for (const [slice, use] of flush.reports) {
-      const name = counterName(slice.key);
-      const counter = counters.get(name);
-      if (!counter) throw new Error(`budget ${slice.key.budgetId} has no counter for "${slice.key.windowKey}"`);
-      const takeable = postings.get(slice.epoch) ?? 0n;
-      const change = reslice(counter, { ...use, granted: grantedNow(slice, left), takeable });
-      changed.push({ slice, projectId: counter.projectId, change });
-      // A slice may share its counter with one that the process had before.
-      counters.set(name, after(counter, change));
-    }
+    const changed = resliceAll(flush.reports, { left, counters, postings });
     await write(tx, instanceId, flush, changed);
     return new Map(changed.map(({ slice, change }) => [slice, change.granted]));
   });
 }
 
-/** Null where the slice was posted. One of which nothing was left has no row, and may be leased anew. */
-function grantedNow(slice: Slice, left: ReadonlyMap<bigint, bigint>): bigint | null {
-  if (slice.isLost) return null;
-  return slice.granted === 0n ? 0n : (left.get(slice.epoch) ?? null);
-}
-
-function after(counter: LockedCounter, { posted, held, leased }: SliceChange): LockedCounter {
-  return {
-    ...counter,
-    posted: counter.posted + posted,
-    held: counter.held + held,
-    leased: counter.leased + leased,
-  };
-}
-
-interface Changed {
-  readonly slice: Slice;
-  readonly projectId: string;
-  readonly change: SliceChange;
-}
-
-async function write(tx: Tx, instanceId: string, { counted, rows }: Flush, changed: readonly Changed[]): Promise<void> {
+async function write(
+  tx: Tx,
+  instanceId: string,
+  { counted, rows }: Flush,
+  changed: readonly Resliced<LockedCounter>[],
+): Promise<void> {
   const changes: CounterChange[] = [
     ...changed.map(({ slice, change: { posted, held, leased } }) => ({ ...slice.key, posted, held, leased })),
     ...counted.map(({ key, amount }) => ({ ...key, posted: amount, held: 0n, leased: 0n })),
@@ -83,11 +57,12 @@ async function write(tx: Tx, instanceId: string, { counted, rows }: Flush, chang
   const leases: LeaseRow[] = [];
   const ended: bigint[] = [];
   const postings: LeasePosting[] = [];
-  for (const { slice, projectId, change } of changed) {
+  for (const { slice, counter, change } of changed) {
     const { epoch, key } = slice;
     if (change.granted !== null && change.granted > 0n) leases.push({ ...key, epoch, granted: change.granted });
     else ended.push(epoch);
-    if (change.takenBack > 0n) postings.push({ ...key, epoch, projectId, amount: -change.takenBack });
+    if (change.takenBack > 0n)
+      postings.push({ ...key, epoch, projectId: counter.projectId, amount: -change.takenBack });
   }
   if (changes.length > 0) await changeCounters(tx, changes);
   if (leases.length > 0) await writeLeases(tx, instanceId, leases, leaseMs);
@@ -103,8 +78,4 @@ async function lockedCounters(tx: Tx, { reports, counted }: Flush): Promise<Map<
   await insertCounters(tx, [...keys.values()]);
   const counters = await lockCounters(tx, [...keys.values()]);
   return new Map(counters.map((counter) => [counterName(counter), counter]));
-}
-
-function counterName({ budgetId, windowKey }: CounterKey): string {
-  return `${budgetId} ${windowKey}`;
 }

@@ -4,7 +4,7 @@ import { type Stand, amountOf } from '../admission.ts';
 import type { LedgerRow } from '../ledger-row.ts';
 import type { Budget, BudgetUnit, HoldRequest } from '../model.ts';
 import type { Placement } from '../placement.ts';
-import type { CounterKey } from '../store.ts';
+import { type CounterKey, counterName } from '../store.ts';
 import { Slice, type SliceUse } from './slice.ts';
 
 /** What an ended call leaves on each of its budgets, by unit. */
@@ -130,7 +130,7 @@ export class LeaseBook {
 
   /** A changed budget is another object: what it leased is given back, and what comes next is leased by what it is now. */
   #sliceOf(budget: Budget, key: CounterKey, now: number): Slice {
-    const name = `${key.budgetId} ${key.windowKey}`;
+    const name = counterName(key);
     const known = this.#slices.get(name);
     if (known?.budget === budget) return known;
     if (known) {
@@ -144,7 +144,7 @@ export class LeaseBook {
   }
 
   #count(key: CounterKey, amount: bigint): void {
-    const name = `${key.budgetId} ${key.windowKey}`;
+    const name = counterName(key);
     const known = this.#counted.get(name);
     if (known) known.amount += amount;
     else this.#counted.set(name, { key, amount });

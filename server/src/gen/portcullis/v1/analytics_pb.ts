@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { BudgetUnit } from "./budget_pb.ts";
+import { file_portcullis_v1_budget } from "./budget_pb.ts";
 import { file_portcullis_v1_options } from "./options_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -13,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/analytics.proto.
  */
 export const file_portcullis_v1_analytics: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wb3J0Y3VsbGlzL3YxL2FuYWx5dGljcy5wcm90bxINcG9ydGN1bGxpcy52MSKXAgoLVXNhZ2VGaWx0ZXISFQoIYWdlbnRfaWQYASABKAlIAIgBARITCgZydW5faWQYAiABKAlIAYgBARIVCghwcm92aWRlchgDIAEoCUgCiAEBEhIKBW1vZGVsGAQgASgJSAOIAQESMwoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBIgBARIxCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBYgBAUILCglfYWdlbnRfaWRCCQoHX3J1bl9pZEILCglfcHJvdmlkZXJCCAoGX21vZGVsQg0KC19zdGFydF90aW1lQgsKCV9lbmRfdGltZSLnAQoLVXNhZ2VUb3RhbHMSEAoIYXR0ZW1wdHMYASABKAMSGAoQcmVmdXNlZF9hdHRlbXB0cxgCIAEoAxIUCgxjb3N0X25hbm91c2QYAyABKAMSFAoMaW5wdXRfdG9rZW5zGAQgASgDEhUKDW91dHB1dF90b2tlbnMYBSABKAMSGQoRY2FjaGVfcmVhZF90b2tlbnMYBiABKAMSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAcgASgDEhgKEHJlYXNvbmluZ190b2tlbnMYCCABKAMSGAoQbm90aW9uYWxfbmFub3VzZBgJIAEoAyJDCghVc2FnZVJvdxILCgNrZXkYASABKAkSKgoGdG90YWxzGAIgASgLMhoucG9ydGN1bGxpcy52MS5Vc2FnZVRvdGFscyKhAQoPR2V0VXNhZ2VSZXF1ZXN0EisKCGdyb3VwX2J5GAEgASgOMhkucG9ydGN1bGxpcy52MS5Vc2FnZUdyb3VwEioKBmZpbHRlchgCIAEoCzIaLnBvcnRjdWxsaXMudjEuVXNhZ2VGaWx0ZXISDQoFbGltaXQYAyABKAUSFwoKcHJvamVjdF9pZBgEIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIpABChBHZXRVc2FnZVJlc3BvbnNlEiUKBHJvd3MYASADKAsyFy5wb3J0Y3VsbGlzLnYxLlVzYWdlUm93EhEKCXRydW5jYXRlZBgCIAEoCBIzCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAiAEBQg0KC19zdGFydF90aW1lIlYKDVNoYWRvd1ZlcmRpY3QSEQoJYnVkZ2V0X2lkGAEgASgJEg0KBWxpbWl0GAIgASgJEhAKCG9ic2VydmVkGAMgASgJEhEKCXJlcXVlc3RlZBgEIAEoCSLvCQoHQXR0ZW1wdBIKCgJpZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEhIKCnByb2plY3RfaWQYAyABKAkSFQoIYWdlbnRfaWQYBCABKAlIAIgBARIWCglwZXJzb25faWQYBSABKAlIAYgBARITCgZrZXlfaWQYBiABKAlIAogBARITCgZydW5faWQYByABKAlIA4gBARIVCgh3b3JrZmxvdxgIIAEoCUgEiAEBEhsKDmNsaWVudF9zZXNzaW9uGAkgASgJSAWIAQESEgoFcm91dGUYCiABKAlIBogBARIVCghwcm92aWRlchgLIAEoCUgHiAEBEhgKC21vZGVsX2Fza2VkGAwgASgJSAiIAQESGQoMbW9kZWxfc2VydmVkGA0gASgJSAmIAQESEgoKZGlhbGVjdF9pbhgOIAEoCRIYCgtkaWFsZWN0X291dBgPIAEoCUgKiAEBEhAKCHN0cmVhbWVkGBAgASgIEhoKDXByaWNlX3ZlcnNpb24YESABKAlIC4gBARIUCgxpbnB1dF90b2tlbnMYEiABKAMSFQoNb3V0cHV0X3Rva2VucxgTIAEoAxIZChFjYWNoZV9yZWFkX3Rva2VucxgUIAEoAxIdChVjYWNoZV93cml0ZV81bV90b2tlbnMYFSABKAMSHQoVY2FjaGVfd3JpdGVfMWhfdG9rZW5zGBYgASgDEhgKEHJlYXNvbmluZ190b2tlbnMYFyABKAMSFAoMY29zdF9uYW5vdXNkGBggASgDEi0KCnByb3ZlbmFuY2UYGSABKA4yGS5wb3J0Y3VsbGlzLnYxLlByb3ZlbmFuY2USLgoHb3V0Y29tZRgaIAEoDjIdLnBvcnRjdWxsaXMudjEuQXR0ZW1wdE91dGNvbWUSGAoLZXJyb3JfY2xhc3MYGyABKAlIDIgBARIRCgRydWxlGBwgASgJSA2IAQESLgoKc3RhcnRfdGltZRgdIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcXVldWVfbXMYHiABKAESFwoKY29ubmVjdF9tcxgfIAEoAUgOiAEBEhsKDmZpcnN0X3Rva2VuX21zGCAgASgBSA+IAQESEAoIdG90YWxfbXMYISABKAESDwoHb3ZlcnJ1bhgiIAEoCBIVCghjb3JyZWN0cxgjIAEoCUgQiAEBEjUKD3NoYWRvd192ZXJkaWN0cxgkIAMoCzIcLnBvcnRjdWxsaXMudjEuU2hhZG93VmVyZGljdBIvCgtyZWNvcmRfdGltZRglIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQbm90aW9uYWxfbmFub3VzZBgmIAEoA0ILCglfYWdlbnRfaWRCDAoKX3BlcnNvbl9pZEIJCgdfa2V5X2lkQgkKB19ydW5faWRCCwoJX3dvcmtmbG93QhEKD19jbGllbnRfc2Vzc2lvbkIICgZfcm91dGVCCwoJX3Byb3ZpZGVyQg4KDF9tb2RlbF9hc2tlZEIPCg1fbW9kZWxfc2VydmVkQg4KDF9kaWFsZWN0X291dEIQCg5fcHJpY2VfdmVyc2lvbkIOCgxfZXJyb3JfY2xhc3NCBwoFX3J1bGVCDQoLX2Nvbm5lY3RfbXNCEQoPX2ZpcnN0X3Rva2VuX21zQgsKCV9jb3JyZWN0cyKQAQoTTGlzdEF0dGVtcHRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIqCgZmaWx0ZXIYAyABKAsyGi5wb3J0Y3VsbGlzLnYxLlVzYWdlRmlsdGVyEhcKCnByb2plY3RfaWQYBCABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJZChRMaXN0QXR0ZW1wdHNSZXNwb25zZRIoCghhdHRlbXB0cxgBIAMoCzIWLnBvcnRjdWxsaXMudjEuQXR0ZW1wdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqmwEKClVzYWdlR3JvdXASGwoXVVNBR0VfR1JPVVBfVU5TUEVDSUZJRUQQABIVChFVU0FHRV9HUk9VUF9BR0VOVBABEhUKEVVTQUdFX0dST1VQX01PREVMEAISGAoUVVNBR0VfR1JPVVBfUFJPVklERVIQAxITCg9VU0FHRV9HUk9VUF9SVU4QBBITCg9VU0FHRV9HUk9VUF9EQVkQBSr/AQoOQXR0ZW1wdE91dGNvbWUSHwobQVRURU1QVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXQVRURU1QVF9PVVRDT01FX1NVQ0NFU1MQARIaChZBVFRFTVBUX09VVENPTUVfRkFJTEVEEAISGwoXQVRURU1QVF9PVVRDT01FX1RJTUVPVVQQAxIbChdBVFRFTVBUX09VVENPTUVfUkVGVVNFRBAEEhoKFkFUVEVNUFRfT1VUQ09NRV9LSUxMRUQQBRIaChZBVFRFTVBUX09VVENPTUVfQlVER0VUEAYSIQodQVRURU1QVF9PVVRDT01FX0NMSUVOVF9DTE9TRUQQByp2CgpQcm92ZW5hbmNlEhoKFlBST1ZFTkFOQ0VfVU5TUEVDSUZJRUQQABIYChRQUk9WRU5BTkNFX0VTVElNQVRFRBABEhcKE1BST1ZFTkFOQ0VfTUVBU1VSRUQQAhIZChVQUk9WRU5BTkNFX1JFQ09OQ0lMRUQQAzLoAQoQQW5hbHl0aWNzU2VydmljZRJjCghHZXRVc2FnZRIeLnBvcnRjdWxsaXMudjEuR2V0VXNhZ2VSZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5HZXRVc2FnZVJlc3BvbnNlIhaItRgCkrUYDnRlbGVtZXRyeTpyZWFkEm8KDExpc3RBdHRlbXB0cxIiLnBvcnRjdWxsaXMudjEuTGlzdEF0dGVtcHRzUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuTGlzdEF0dGVtcHRzUmVzcG9uc2UiFoi1GAKStRgOdGVsZW1ldHJ5OnJlYWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Ch1wb3J0Y3VsbGlzL3YxL2FuYWx5dGljcy5wcm90bxINcG9ydGN1bGxpcy52MSKcAwoLVXNhZ2VGaWx0ZXISFQoIYWdlbnRfaWQYASABKAlIAIgBARITCgZydW5faWQYAiABKAlIAYgBARIVCghwcm92aWRlchgDIAEoCUgCiAEBEhIKBW1vZGVsGAQgASgJSAOIAQESMwoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBIgBARIxCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBYgBARITCgZrZXlfaWQYByABKAlIBogBARIVCgh3b3JrZmxvdxgIIAEoCUgHiAEBEjMKB291dGNvbWUYCSABKA4yHS5wb3J0Y3VsbGlzLnYxLkF0dGVtcHRPdXRjb21lSAiIAQFCCwoJX2FnZW50X2lkQgkKB19ydW5faWRCCwoJX3Byb3ZpZGVyQggKBl9tb2RlbEINCgtfc3RhcnRfdGltZUILCglfZW5kX3RpbWVCCQoHX2tleV9pZEILCglfd29ya2Zsb3dCCgoIX291dGNvbWUiuAIKC1VzYWdlVG90YWxzEhAKCGF0dGVtcHRzGAEgASgDEhgKEHJlZnVzZWRfYXR0ZW1wdHMYAiABKAMSFAoMY29zdF9uYW5vdXNkGAMgASgDEhQKDGlucHV0X3Rva2VucxgEIAEoAxIVCg1vdXRwdXRfdG9rZW5zGAUgASgDEhkKEWNhY2hlX3JlYWRfdG9rZW5zGAYgASgDEhoKEmNhY2hlX3dyaXRlX3Rva2VucxgHIAEoAxIYChByZWFzb25pbmdfdG9rZW5zGAggASgDEhgKEG5vdGlvbmFsX25hbm91c2QYCSABKAMSGQoRZXN0aW1hdGVkX25hbm91c2QYCiABKAMSGAoQbWVhc3VyZWRfbmFub3VzZBgLIAEoAxIaChJyZWNvbmNpbGVkX25hbm91c2QYDCABKAMiQwoIVXNhZ2VSb3cSCwoDa2V5GAEgASgJEioKBnRvdGFscxgCIAEoCzIaLnBvcnRjdWxsaXMudjEuVXNhZ2VUb3RhbHMioQEKD0dldFVzYWdlUmVxdWVzdBIrCghncm91cF9ieRgBIAEoDjIZLnBvcnRjdWxsaXMudjEuVXNhZ2VHcm91cBIqCgZmaWx0ZXIYAiABKAsyGi5wb3J0Y3VsbGlzLnYxLlVzYWdlRmlsdGVyEg0KBWxpbWl0GAMgASgFEhcKCnByb2plY3RfaWQYBCABKAlIAIgBAUINCgtfcHJvamVjdF9pZCKQAQoQR2V0VXNhZ2VSZXNwb25zZRIlCgRyb3dzGAEgAygLMhcucG9ydGN1bGxpcy52MS5Vc2FnZVJvdxIRCgl0cnVuY2F0ZWQYAiABKAgSMwoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBAUINCgtfc3RhcnRfdGltZSJWCg1TaGFkb3dWZXJkaWN0EhEKCWJ1ZGdldF9pZBgBIAEoCRINCgVsaW1pdBgCIAEoCRIQCghvYnNlcnZlZBgDIAEoCRIRCglyZXF1ZXN0ZWQYBCABKAkihQoKB0F0dGVtcHQSCgoCaWQYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRISCgpwcm9qZWN0X2lkGAMgASgJEhUKCGFnZW50X2lkGAQgASgJSACIAQESFgoJcGVyc29uX2lkGAUgASgJSAGIAQESEwoGa2V5X2lkGAYgASgJSAKIAQESEwoGcnVuX2lkGAcgASgJSAOIAQESFQoId29ya2Zsb3cYCCABKAlIBIgBARIbCg5jbGllbnRfc2Vzc2lvbhgJIAEoCUgFiAEBEhIKBXJvdXRlGAogASgJSAaIAQESFQoIcHJvdmlkZXIYCyABKAlIB4gBARIYCgttb2RlbF9hc2tlZBgMIAEoCUgIiAEBEhkKDG1vZGVsX3NlcnZlZBgNIAEoCUgJiAEBEhIKCmRpYWxlY3RfaW4YDiABKAkSGAoLZGlhbGVjdF9vdXQYDyABKAlICogBARIQCghzdHJlYW1lZBgQIAEoCBIaCg1wcmljZV92ZXJzaW9uGBEgASgJSAuIAQESFAoMaW5wdXRfdG9rZW5zGBIgASgDEhUKDW91dHB1dF90b2tlbnMYEyABKAMSGQoRY2FjaGVfcmVhZF90b2tlbnMYFCABKAMSHQoVY2FjaGVfd3JpdGVfNW1fdG9rZW5zGBUgASgDEh0KFWNhY2hlX3dyaXRlXzFoX3Rva2VucxgWIAEoAxIYChByZWFzb25pbmdfdG9rZW5zGBcgASgDEhQKDGNvc3RfbmFub3VzZBgYIAEoAxItCgpwcm92ZW5hbmNlGBkgASgOMhkucG9ydGN1bGxpcy52MS5Qcm92ZW5hbmNlEi4KB291dGNvbWUYGiABKA4yHS5wb3J0Y3VsbGlzLnYxLkF0dGVtcHRPdXRjb21lEhgKC2Vycm9yX2NsYXNzGBsgASgJSAyIAQESEQoEcnVsZRgcIAEoCUgNiAEBEi4KCnN0YXJ0X3RpbWUYHSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHF1ZXVlX21zGB4gASgBEhcKCmNvbm5lY3RfbXMYHyABKAFIDogBARIbCg5maXJzdF90b2tlbl9tcxggIAEoAUgPiAEBEhAKCHRvdGFsX21zGCEgASgBEg8KB292ZXJydW4YIiABKAgSFQoIY29ycmVjdHMYIyABKAlIEIgBARI1Cg9zaGFkb3dfdmVyZGljdHMYJCADKAsyHC5wb3J0Y3VsbGlzLnYxLlNoYWRvd1ZlcmRpY3QSLwoLcmVjb3JkX3RpbWUYJSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEG5vdGlvbmFsX25hbm91c2QYJiABKAMSFAoMaGVsZF9uYW5vdXNkGCcgASgDQgsKCV9hZ2VudF9pZEIMCgpfcGVyc29uX2lkQgkKB19rZXlfaWRCCQoHX3J1bl9pZEILCglfd29ya2Zsb3dCEQoPX2NsaWVudF9zZXNzaW9uQggKBl9yb3V0ZUILCglfcHJvdmlkZXJCDgoMX21vZGVsX2Fza2VkQg8KDV9tb2RlbF9zZXJ2ZWRCDgoMX2RpYWxlY3Rfb3V0QhAKDl9wcmljZV92ZXJzaW9uQg4KDF9lcnJvcl9jbGFzc0IHCgVfcnVsZUINCgtfY29ubmVjdF9tc0IRCg9fZmlyc3RfdG9rZW5fbXNCCwoJX2NvcnJlY3RzIpABChNMaXN0QXR0ZW1wdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEioKBmZpbHRlchgDIAEoCzIaLnBvcnRjdWxsaXMudjEuVXNhZ2VGaWx0ZXISFwoKcHJvamVjdF9pZBgEIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIlkKFExpc3RBdHRlbXB0c1Jlc3BvbnNlEigKCGF0dGVtcHRzGAEgAygLMhYucG9ydGN1bGxpcy52MS5BdHRlbXB0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKBAQoKSGVsZEFtb3VudBIRCglidWRnZXRfaWQYASABKAkSEwoLYnVkZ2V0X25hbWUYAiABKAkSJwoEdW5pdBgDIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0VW5pdBISCgp3aW5kb3dfa2V5GAQgASgJEg4KBmFtb3VudBgFIAEoAyLqAwoESG9sZBISCgphdHRlbXB0X2lkGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSEgoKcHJvamVjdF9pZBgDIAEoCRIVCghhZ2VudF9pZBgEIAEoCUgAiAEBEhMKBmtleV9pZBgFIAEoCUgBiAEBEhMKBnJ1bl9pZBgGIAEoCUgCiAEBEhUKCHdvcmtmbG93GAcgASgJSAOIAQESFQoIcHJvdmlkZXIYCCABKAlIBIgBARIYCgttb2RlbF9hc2tlZBgJIAEoCUgFiAEBEhkKDG1vZGVsX3NlcnZlZBgKIAEoCUgGiAEBEhQKDGhlbGRfbmFub3VzZBgLIAEoAxIqCgdhbW91bnRzGAwgAygLMhkucG9ydGN1bGxpcy52MS5IZWxkQW1vdW50Ei8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1kZWFkbGluZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEILCglfYWdlbnRfaWRCCQoHX2tleV9pZEIJCgdfcnVuX2lkQgsKCV93b3JrZmxvd0ILCglfcHJvdmlkZXJCDgoMX21vZGVsX2Fza2VkQg8KDV9tb2RlbF9zZXJ2ZWQiYQoQTGlzdEhvbGRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIXCgpwcm9qZWN0X2lkGAMgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiUAoRTGlzdEhvbGRzUmVzcG9uc2USIgoFaG9sZHMYASADKAsyEy5wb3J0Y3VsbGlzLnYxLkhvbGQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlEKCUxlZGdlckRheRIMCgRkYXRlGAEgASgJEgwKBHJvd3MYAiABKAMSFAoMY29zdF9uYW5vdXNkGAMgASgDEhIKCnNpemVfYnl0ZXMYBCABKAMiQQoZR2V0TGVkZ2VyUmV0ZW50aW9uUmVxdWVzdBIWCglrZXB0X2RheXMYASABKAVIAIgBAUIMCgpfa2VwdF9kYXlzIooBChpHZXRMZWRnZXJSZXRlbnRpb25SZXNwb25zZRIRCglrZXB0X2RheXMYASABKAUSJgoEb3ZlchgCIAMoCzIYLnBvcnRjdWxsaXMudjEuTGVkZ2VyRGF5EhgKEG9sZGVzdF9rZXB0X2RhdGUYAyABKAkSFwoPa2VwdF9zaXplX2J5dGVzGAQgASgDKpsBCgpVc2FnZUdyb3VwEhsKF1VTQUdFX0dST1VQX1VOU1BFQ0lGSUVEEAASFQoRVVNBR0VfR1JPVVBfQUdFTlQQARIVChFVU0FHRV9HUk9VUF9NT0RFTBACEhgKFFVTQUdFX0dST1VQX1BST1ZJREVSEAMSEwoPVVNBR0VfR1JPVVBfUlVOEAQSEwoPVVNBR0VfR1JPVVBfREFZEAUq/wEKDkF0dGVtcHRPdXRjb21lEh8KG0FUVEVNUFRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF0FUVEVNUFRfT1VUQ09NRV9TVUNDRVNTEAESGgoWQVRURU1QVF9PVVRDT01FX0ZBSUxFRBACEhsKF0FUVEVNUFRfT1VUQ09NRV9USU1FT1VUEAMSGwoXQVRURU1QVF9PVVRDT01FX1JFRlVTRUQQBBIaChZBVFRFTVBUX09VVENPTUVfS0lMTEVEEAUSGgoWQVRURU1QVF9PVVRDT01FX0JVREdFVBAGEiEKHUFUVEVNUFRfT1VUQ09NRV9DTElFTlRfQ0xPU0VEEAcqdgoKUHJvdmVuYW5jZRIaChZQUk9WRU5BTkNFX1VOU1BFQ0lGSUVEEAASGAoUUFJPVkVOQU5DRV9FU1RJTUFURUQQARIXChNQUk9WRU5BTkNFX01FQVNVUkVEEAISGQoVUFJPVkVOQU5DRV9SRUNPTkNJTEVEEAMyzwMKEEFuYWx5dGljc1NlcnZpY2USYwoIR2V0VXNhZ2USHi5wb3J0Y3VsbGlzLnYxLkdldFVzYWdlUmVxdWVzdBofLnBvcnRjdWxsaXMudjEuR2V0VXNhZ2VSZXNwb25zZSIWiLUYApK1GA50ZWxlbWV0cnk6cmVhZBJvCgxMaXN0QXR0ZW1wdHMSIi5wb3J0Y3VsbGlzLnYxLkxpc3RBdHRlbXB0c1JlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkxpc3RBdHRlbXB0c1Jlc3BvbnNlIhaItRgCkrUYDnRlbGVtZXRyeTpyZWFkEmYKCUxpc3RIb2xkcxIfLnBvcnRjdWxsaXMudjEuTGlzdEhvbGRzUmVxdWVzdBogLnBvcnRjdWxsaXMudjEuTGlzdEhvbGRzUmVzcG9uc2UiFoi1GAKStRgOdGVsZW1ldHJ5OnJlYWQSfQoSR2V0TGVkZ2VyUmV0ZW50aW9uEigucG9ydGN1bGxpcy52MS5HZXRMZWRnZXJSZXRlbnRpb25SZXF1ZXN0GikucG9ydGN1bGxpcy52MS5HZXRMZWRnZXJSZXRlbnRpb25SZXNwb25zZSISiLUYApK1GAphZG1pbjpyZWFkYgZwcm90bzM", [file_google_protobuf_timestamp, file_portcullis_v1_budget, file_portcullis_v1_options]);
 
 /**
  * Which attempts are meant: every field that is set must match.
@@ -62,6 +64,28 @@ export type UsageFilter = Message<"portcullis.v1.UsageFilter"> & {
    * @generated from field: optional google.protobuf.Timestamp end_time = 6;
    */
   endTime?: Timestamp | undefined;
+
+  /**
+   * Attempts with this key.
+   *
+   * @generated from field: optional string key_id = 7;
+   */
+  keyId?: string | undefined;
+
+  /**
+   * Attempts within runs of this workflow.
+   *
+   * @generated from field: optional string workflow = 8;
+   */
+  workflow?: string | undefined;
+
+  /**
+   * Attempts that ended so. Sums take an attempt that was corrected for what it is known to be now, lists each row for what
+   * it says.
+   *
+   * @generated from field: optional portcullis.v1.AttemptOutcome outcome = 9;
+   */
+  outcome?: AttemptOutcome | undefined;
 };
 
 /**
@@ -140,6 +164,27 @@ export type UsageTotals = Message<"portcullis.v1.UsageTotals"> & {
    * @generated from field: int64 notional_nanousd = 9;
    */
   notionalNanousd: bigint;
+
+  /**
+   * The part of cost_nanousd of attempts whose true amount nobody saw: upper bounds, and counts of bytes.
+   *
+   * @generated from field: int64 estimated_nanousd = 10;
+   */
+  estimatedNanousd: bigint;
+
+  /**
+   * The part of cost_nanousd that providers stated in their answers.
+   *
+   * @generated from field: int64 measured_nanousd = 11;
+   */
+  measuredNanousd: bigint;
+
+  /**
+   * The part of cost_nanousd with which providers' bills agree.
+   *
+   * @generated from field: int64 reconciled_nanousd = 12;
+   */
+  reconciledNanousd: bigint;
 };
 
 /**
@@ -567,6 +612,13 @@ export type Attempt = Message<"portcullis.v1.Attempt"> & {
    * @generated from field: int64 notional_nanousd = 38;
    */
   notionalNanousd: bigint;
+
+  /**
+   * What was reserved for it, in nano-USD; 0 on corrections, and where nothing was.
+   *
+   * @generated from field: int64 held_nanousd = 39;
+   */
+  heldNanousd: bigint;
 };
 
 /**
@@ -645,6 +697,335 @@ export type ListAttemptsResponse = Message<"portcullis.v1.ListAttemptsResponse">
  */
 export const ListAttemptsResponseSchema: GenMessage<ListAttemptsResponse> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_analytics, 8);
+
+/**
+ * What a call in flight has reserved on one budget.
+ *
+ * @generated from message portcullis.v1.HeldAmount
+ */
+export type HeldAmount = Message<"portcullis.v1.HeldAmount"> & {
+  /**
+   * The budget.
+   *
+   * @generated from field: string budget_id = 1;
+   */
+  budgetId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string budget_name = 2;
+   */
+  budgetName: string;
+
+  /**
+   * What it counts.
+   *
+   * @generated from field: portcullis.v1.BudgetUnit unit = 3;
+   */
+  unit: BudgetUnit;
+
+  /**
+   * The window in which it is reserved, such as 2026-11-22; "lifetime", or the id of a run.
+   *
+   * @generated from field: string window_key = 4;
+   */
+  windowKey: string;
+
+  /**
+   * How much, in the budget's unit.
+   *
+   * @generated from field: int64 amount = 5;
+   */
+  amount: bigint;
+};
+
+/**
+ * Describes the message portcullis.v1.HeldAmount.
+ * Use `create(HeldAmountSchema)` to create a new message.
+ */
+export const HeldAmountSchema: GenMessage<HeldAmount> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 9);
+
+/**
+ * What a call in flight has reserved.
+ *
+ * @generated from message portcullis.v1.Hold
+ */
+export type Hold = Message<"portcullis.v1.Hold"> & {
+  /**
+   * The attempt's id, which is also the request id that went upstream.
+   *
+   * @generated from field: string attempt_id = 1;
+   */
+  attemptId: string;
+
+  /**
+   * The request that the attempt is part of.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * The project that pays.
+   *
+   * @generated from field: string project_id = 3;
+   */
+  projectId: string;
+
+  /**
+   * The agent that calls.
+   *
+   * @generated from field: optional string agent_id = 4;
+   */
+  agentId?: string | undefined;
+
+  /**
+   * The key that was presented.
+   *
+   * @generated from field: optional string key_id = 5;
+   */
+  keyId?: string | undefined;
+
+  /**
+   * The run that the call belongs to.
+   *
+   * @generated from field: optional string run_id = 6;
+   */
+  runId?: string | undefined;
+
+  /**
+   * The workflow of that run.
+   *
+   * @generated from field: optional string workflow = 7;
+   */
+  workflow?: string | undefined;
+
+  /**
+   * The provider that is called.
+   *
+   * @generated from field: optional string provider = 8;
+   */
+  provider?: string | undefined;
+
+  /**
+   * The public model name that was asked for.
+   *
+   * @generated from field: optional string model_asked = 9;
+   */
+  modelAsked?: string | undefined;
+
+  /**
+   * The provider's name of the model.
+   *
+   * @generated from field: optional string model_served = 10;
+   */
+  modelServed?: string | undefined;
+
+  /**
+   * What the call can cost at most, in nano-USD.
+   *
+   * @generated from field: int64 held_nanousd = 11;
+   */
+  heldNanousd: bigint;
+
+  /**
+   * What is reserved, by budget; empty where no budget counts the call.
+   *
+   * @generated from field: repeated portcullis.v1.HeldAmount amounts = 12;
+   */
+  amounts: HeldAmount[];
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 13;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When all of it is posted as spent, unless the call ended before.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline_time = 14;
+   */
+  deadlineTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.Hold.
+ * Use `create(HoldSchema)` to create a new message.
+ */
+export const HoldSchema: GenMessage<Hold> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 10);
+
+/**
+ * Request of ListHolds.
+ *
+ * @generated from message portcullis.v1.ListHoldsRequest
+ */
+export type ListHoldsRequest = Message<"portcullis.v1.ListHoldsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListHoldsRequest.
+ * Use `create(ListHoldsRequestSchema)` to create a new message.
+ */
+export const ListHoldsRequestSchema: GenMessage<ListHoldsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 11);
+
+/**
+ * Response of ListHolds.
+ *
+ * @generated from message portcullis.v1.ListHoldsResponse
+ */
+export type ListHoldsResponse = Message<"portcullis.v1.ListHoldsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.Hold holds = 1;
+   */
+  holds: Hold[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListHoldsResponse.
+ * Use `create(ListHoldsResponseSchema)` to create a new message.
+ */
+export const ListHoldsResponseSchema: GenMessage<ListHoldsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 12);
+
+/**
+ * One day (UTC) of the ledger, of all projects.
+ *
+ * @generated from message portcullis.v1.LedgerDay
+ */
+export type LedgerDay = Message<"portcullis.v1.LedgerDay"> & {
+  /**
+   * Such as 2026-11-22.
+   *
+   * @generated from field: string date = 1;
+   */
+  date: string;
+
+  /**
+   * Its rows: attempts and corrections.
+   *
+   * @generated from field: int64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * What they cost, in nano-USD.
+   *
+   * @generated from field: int64 cost_nanousd = 3;
+   */
+  costNanousd: bigint;
+
+  /**
+   * What they take on disk, indexes included.
+   *
+   * @generated from field: int64 size_bytes = 4;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message portcullis.v1.LedgerDay.
+ * Use `create(LedgerDaySchema)` to create a new message.
+ */
+export const LedgerDaySchema: GenMessage<LedgerDay> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 13);
+
+/**
+ * Request of GetLedgerRetention.
+ *
+ * @generated from message portcullis.v1.GetLedgerRetentionRequest
+ */
+export type GetLedgerRetentionRequest = Message<"portcullis.v1.GetLedgerRetentionRequest"> & {
+  /**
+   * What if so many days were kept: 7 to 36500, 0 is all. Absent is what the answering gate is told to keep.
+   *
+   * @generated from field: optional int32 kept_days = 1;
+   */
+  keptDays?: number | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetLedgerRetentionRequest.
+ * Use `create(GetLedgerRetentionRequestSchema)` to create a new message.
+ */
+export const GetLedgerRetentionRequestSchema: GenMessage<GetLedgerRetentionRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 14);
+
+/**
+ * Response of GetLedgerRetention.
+ *
+ * @generated from message portcullis.v1.GetLedgerRetentionResponse
+ */
+export type GetLedgerRetentionResponse = Message<"portcullis.v1.GetLedgerRetentionResponse"> & {
+  /**
+   * How many days are kept after the day of an attempt ended, as asked; 0 is all.
+   *
+   * @generated from field: int32 kept_days = 1;
+   */
+  keptDays: number;
+
+  /**
+   * The days that are over, oldest first.
+   *
+   * @generated from field: repeated portcullis.v1.LedgerDay over = 2;
+   */
+  over: LedgerDay[];
+
+  /**
+   * The oldest day that is kept; empty when there is none.
+   *
+   * @generated from field: string oldest_kept_date = 3;
+   */
+  oldestKeptDate: string;
+
+  /**
+   * What the days that are kept take on disk, indexes included.
+   *
+   * @generated from field: int64 kept_size_bytes = 4;
+   */
+  keptSizeBytes: bigint;
+};
+
+/**
+ * Describes the message portcullis.v1.GetLedgerRetentionResponse.
+ * Use `create(GetLedgerRetentionResponseSchema)` to create a new message.
+ */
+export const GetLedgerRetentionResponseSchema: GenMessage<GetLedgerRetentionResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_analytics, 15);
 
 /**
  * By what usage is summed.
@@ -849,7 +1230,7 @@ export const AnalyticsService: GenService<{
     output: typeof GetUsageResponseSchema;
   },
   /**
-   * Lists the ledger's rows, newest first, corrections among them.
+   * Lists the ledger's rows, the newest attempts first, each correction above what it corrects.
    *
    * @generated from rpc portcullis.v1.AnalyticsService.ListAttempts
    */
@@ -857,6 +1238,28 @@ export const AnalyticsService: GenService<{
     methodKind: "unary";
     input: typeof ListAttemptsRequestSchema;
     output: typeof ListAttemptsResponseSchema;
+  },
+  /**
+   * Lists what is reserved right now, call by call, newest first. Calls of projects with relaxed durability are held by
+   * the process that serves them, and are not here.
+   *
+   * @generated from rpc portcullis.v1.AnalyticsService.ListHolds
+   */
+  listHolds: {
+    methodKind: "unary";
+    input: typeof ListHoldsRequestSchema;
+    output: typeof ListHoldsResponseSchema;
+  },
+  /**
+   * Tells which days of the ledger are over and will be dropped, of all projects, or would be if another number of days
+   * were kept. Changes nothing.
+   *
+   * @generated from rpc portcullis.v1.AnalyticsService.GetLedgerRetention
+   */
+  getLedgerRetention: {
+    methodKind: "unary";
+    input: typeof GetLedgerRetentionRequestSchema;
+    output: typeof GetLedgerRetentionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_analytics, 0);
