@@ -55,6 +55,28 @@ export interface Findings {
   readonly unavailable: Readonly<Record<string, string>>;
 }
 
+/** Measurements as they are taken: by target, by workload, one a round. */
+export type Samples = Map<string, Map<string, Sample[]>>;
+
+/** What the rounds come to; a target's main figures are those of workload `main`. */
+export function figuresOf(samples: Samples, main: string | undefined): Record<string, TargetFigures> {
+  const figures = [...samples].map(([target, taken]) => {
+    const workloads = Object.fromEntries([...taken].map(([name, rounds]) => [name, summarize(rounds)]));
+    const own = Object.entries(workloads[main ?? ''] ?? {}).filter(([name]) =>
+      mainFigures.some((each) => each === name),
+    );
+    return [target, { ...Object.fromEntries(own), workloads, samples: Object.fromEntries(taken) }] as const;
+  });
+  return Object.fromEntries(figures);
+}
+
+/** A sample in one line, to show progress. */
+export function brief(sample: Sample): string {
+  return Object.entries(sample)
+    .map(([name, value]) => `${name} ${round(value)}`)
+    .join(', ');
+}
+
 /** What is printed as JSON. */
 export interface BenchResult extends Findings {
   readonly bench: string;
@@ -63,7 +85,20 @@ export interface BenchResult extends Findings {
 }
 
 /** Figures of which the worst counts, not the one in the middle. */
-const worstOf = new Set(['errors', 'failed', 'gaps_over_1s', 'gap_max_ms', 'rss_mib', 'rss_growth_mib']);
+const worstOf = new Set([
+  'errors',
+  'failed',
+  'gaps_over_1s',
+  'gap_max_ms',
+  'rss_mib',
+  'rss_growth_mib',
+  'false_refusals',
+  'refused_with_room_calls',
+  'outstanding_calls',
+  'unaccounted_calls',
+  'overspent_calls',
+  'unused_in_the_end_calls',
+]);
 
 /** One figure for each name: the median of the rounds, or the worst of them. */
 export function summarize(samples: readonly Sample[]): Sample {
@@ -74,6 +109,12 @@ export function summarize(samples: readonly Sample[]): Sample {
       return [name, round(worstOf.has(name) ? Math.max(...values) : median(values))];
     }),
   );
+}
+
+/** Ratios as they are told: without those of which a side was not measured. */
+export function measured(ratios: Sample): Sample {
+  const finite = Object.entries(ratios).filter(([, value]) => Number.isFinite(value));
+  return Object.fromEntries(finite.map(([name, value]) => [name, round(value)]));
 }
 
 /** The bars that the ratios do not keep; a ratio that is absent keeps none. */

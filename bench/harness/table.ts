@@ -50,10 +50,12 @@ function table(rows: readonly Row[]): string {
     .join('\n');
 }
 
+const throughputs = new Set(['rps', 'pairs_per_s']);
+
 /** The figure, and for throughput how far the rounds lie apart. */
 function cell({ figures, rounds }: Row, column: string): string {
   const value = String(figures[column] ?? '-');
-  if (column !== 'rps' || rounds.length < 2) return value;
+  if (!throughputs.has(column) || rounds.length < 2) return value;
   const all = rounds.map((sample) => sample[column] ?? Number.NaN);
   return `${value} (${round(Math.min(...all))}-${round(Math.max(...all))})`;
 }

@@ -23,6 +23,7 @@ export interface Workload {
 export const workloadNames = ['small', 'large', 'sequential', 'passthrough', 'translated', 'streams'] as const;
 
 const concurrency = 32;
+const gates = ['gate', 'gate-relaxed'];
 const tokensPerSecond = 50;
 
 /** The first one gives a target its main figures. */
@@ -37,14 +38,14 @@ export function workloads({ durationS, smoke }: { durationS: number; smoke: bool
       about: '1 KB, Anthropic to Anthropic',
       request: message('bench-anthropic', 1_024),
       concurrency,
-      targets: ['gate'],
+      targets: gates,
     },
     {
       name: 'translated',
       about: '1 KB, Anthropic to Chat Completions',
       request: message('bench-translated', 1_024),
       concurrency,
-      targets: ['gate'],
+      targets: gates,
     },
     {
       name: 'streams',
@@ -52,7 +53,7 @@ export function workloads({ durationS, smoke }: { durationS: number; smoke: bool
       request: chat('bench-chat', 1_024, streams.tokens),
       streams,
       // LiteLLM on one core would be at it for many minutes.
-      targets: ['direct', 'bare-proxy', 'portkey', 'gate'],
+      targets: ['direct', 'bare-proxy', 'portkey', ...gates],
     },
   ];
 }

@@ -13,10 +13,10 @@ import { processes } from './workloads.ts';
 export interface Cluster {
   readonly pool: Pool;
   /** Tells every worker, and waits for all answers. */
-  tell<T>(command: (worker: number) => Command): Promise<T[]>;
+  readonly tell: <T>(command: (worker: number) => Command) => Promise<T[]>;
   /** What was used so far. */
-  meter(): Promise<Reading>;
-  stop(): Promise<void>;
+  readonly meter: () => Promise<Reading>;
+  readonly stop: () => Promise<void>;
 }
 
 export interface Reading {
@@ -28,15 +28,14 @@ export interface Reading {
   readonly walBytes: number;
 }
 
-/** Starts the processes; `nodeOptions` go to the workers, for a profile. */
-export async function startCluster(directory: string, nodeOptions: readonly string[] = []): Promise<Cluster> {
+export async function startCluster(directory: string): Promise<Cluster> {
   const own = join(directory, 'money');
   await mkdir(own);
   const postgres = script('database', [own], join(directory, 'database.log'));
   const { url, pid } = JSON.parse(await postgres.line()) as Database;
   const workers: Child[] = [];
   for (let number = 0; number < processes; number += 1) {
-    const worker = script('worker', [url], join(directory, `worker-${number}.log`), ['--expose-gc', ...nodeOptions]);
+    const worker = script('worker', [url], join(directory, `worker-${number}.log`), ['--expose-gc']);
     await worker.line();
     workers.push(worker);
   }

@@ -9,7 +9,7 @@ const plenty = 10n ** 17n;
  * Makes a workload's projects with their callers and budgets, as the control API would have.
  * @returns the control version that has them
  */
-export async function seed(pool: Pool, workload: Workload, set: string, durability: string): Promise<bigint> {
+export async function seedProjects(pool: Pool, workload: Workload, set: string, durability: string): Promise<bigint> {
   const { version } = await controlWrite(pool, async (tx, version) => {
     for (let project = 0; project < workload.projects; project += 1) {
       const projectId = projectIdOf(set, project);
@@ -92,10 +92,10 @@ async function insertBudgets(
       window,
       limitCalls === undefined ? plenty : BigInt(limitCalls) * worstAmount,
       version,
-      chosen('personId', personId ?? ''),
-      chosen('agentId', agentId ?? ''),
-      chosen('keyId', keyId ?? ''),
-      chosen('runId', runId ?? ''),
+      chosen('personId', personId),
+      chosen('agentId', agentId),
+      chosen('keyId', keyId),
+      chosen('runId', runId),
       chosen('workflow', shared.workflow),
       chosen('providerType', shared.providerType),
       chosen('provider', shared.provider),

@@ -1,7 +1,7 @@
 import type { Budget, BudgetSelector, Spender } from '../../server/src/budget/model.ts';
 
 /** Whom a caller stands for; a project has one of each kind for every caller, but one person. */
-type Ids = Required<Pick<BudgetSelector, 'personId' | 'agentId' | 'keyId' | 'runId'>>;
+type Ids = Readonly<Record<'personId' | 'agentId' | 'keyId' | 'runId', string>>;
 
 /** A budget of each project, or one for each of its callers. */
 export interface BudgetPlan {
@@ -19,6 +19,8 @@ export interface Workload {
   readonly projects: number;
   readonly callersPerProject: number;
   readonly budgets: readonly BudgetPlan[];
+  /** Calls at a time of each process. */
+  readonly callersPerProcess: number;
   /** Every call is another caller's; otherwise each loop is one caller. */
   readonly scattered?: boolean;
   /** A caller begins a new run after so many calls. */
@@ -27,23 +29,34 @@ export interface Workload {
   readonly limitCalls?: number;
 }
 
-export const workloadNames = ['none', 'spread', 'hot', 'nested', 'runs', 'many', 'limit'] as const;
+export const workloadNames = ['none', 'spread', 'hot', 'alone', 'nested', 'runs', 'many', 'limit'] as const;
 
 export const processes = 4;
-export const callersPerProcess = 64;
 /** What is held for each call, and what it then costs; a hold of tokens is as large in their number. */
 export const worstAmount = 1_000n;
 export const trueAmount = 600n;
 
-const callers = processes * callersPerProcess;
+const callersPerProcess = 64;
 const whole: BudgetPlan = { of: 'project', unit: 'usd', window: 'month', by: [] };
 
 export function workloads(smoke: boolean): readonly Workload[] {
-  const one = { projects: 1, callersPerProject: callers };
+  const one = { projects: 1, callersPerProject: processes * callersPerProcess, callersPerProcess };
   return [
     { name: 'none', about: 'no budget counts the calls', ...one, budgets: [] },
-    { name: 'spread', about: 'a budget for each caller', ...one, budgets: [{ ...whole, of: 'caller', by: ['agentId'] }] },
+    {
+      name: 'spread',
+      about: 'a budget for each caller',
+      ...one,
+      budgets: [{ ...whole, of: 'caller', by: ['agentId'] }],
+    },
     { name: 'hot', about: 'one budget counts every call', ...one, budgets: [whole] },
+    {
+      name: 'alone',
+      about: 'one budget counts every call, one call at a time of each process',
+      ...one,
+      callersPerProcess: 1,
+      budgets: [whole],
+    },
     {
       name: 'nested',
       about: 'ten budgets count every call',
@@ -70,9 +83,10 @@ export function workloads(smoke: boolean): readonly Workload[] {
     },
     {
       name: 'many',
-      about: 'each call on another of 100,000 budgets',
+      about: `each call on another of ${smoke ? '2,000' : '100,000'} budgets`,
       projects: smoke ? 2 : 100,
       callersPerProject: 1_000,
+      callersPerProcess,
       budgets: [{ ...whole, of: 'caller', by: ['agentId'], window: 'lifetime' }],
       scattered: true,
     },

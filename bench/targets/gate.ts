@@ -21,23 +21,43 @@ const budgets = [
   { name: 'all, a day', unit: 'BUDGET_UNIT_TOKENS', window: 'BUDGET_WINDOW_DAY', limitAmount: '1000000000000000' },
 ];
 
-/** The gate as `npm start` runs it, with its embedded PostgreSQL, all guards and two budgets, before the mock provider. */
-export const gate: Target = {
-  name: 'gate',
-  async start(context) {
-    const running = await startGate(context, configuration(context));
-    for (const budget of budgets) await createBudget(running, budget);
-    return running;
-  },
-};
+/** How the money of its calls is written down, and what counts it. */
+interface Money {
+  readonly durability: 'DURABILITY_STRICT' | 'DURABILITY_RELAXED';
+  readonly budgets: readonly (typeof budgets)[number][];
+}
 
-async function createBudget({ url, credentials }: RunningGate, budget: (typeof budgets)[number]): Promise<void> {
-  const response = await fetch(`${url}/portcullis.v1.BudgetService/CreateBudget`, {
+/** The gate as `npm start` runs it, with its embedded PostgreSQL, all guards and two budgets, before the mock provider. */
+export const gate = gateWith('gate', { durability: 'DURABILITY_STRICT', budgets });
+export const gateRelaxed = gateWith('gate-relaxed', { durability: 'DURABILITY_RELAXED', budgets });
+/** Without any budget: each call still has its hold, which counts nowhere, and its ledger row. */
+export const gateUnbudgeted = gateWith('gate-unbudgeted', { durability: 'DURABILITY_STRICT', budgets: [] });
+/** Without any budget: each call has its ledger row, written with others a moment later. */
+export const gateRelaxedUnbudgeted = gateWith('gate-relaxed-unbudgeted', {
+  durability: 'DURABILITY_RELAXED',
+  budgets: [],
+});
+
+function gateWith(name: string, { durability, budgets }: Money): Target {
+  return {
+    name,
+    async start(context) {
+      const running = await startGate(context, configuration(context));
+      await control(running, 'ProjectService/UpdateProject', { updateMask: 'durability', durability });
+      for (const budget of budgets)
+        await control(running, 'BudgetService/CreateBudget', { ...budget, mode: 'BUDGET_MODE_ENFORCE' });
+      return running;
+    },
+  };
+}
+
+async function control({ url, credentials }: RunningGate, method: string, message: object): Promise<void> {
+  const response = await fetch(`${url}/portcullis.v1.${method}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${credentials.admin_key}` },
-    body: JSON.stringify({ ...budget, mode: 'BUDGET_MODE_ENFORCE' }),
+    body: JSON.stringify(message),
   });
-  if (!response.ok) throw new Error(`a budget could not be made: ${response.status} ${await response.text()}`);
+  if (!response.ok) throw new Error(`${method} was answered with ${response.status}: ${await response.text()}`);
 }
 
 export interface RunningGate extends RunningTarget {

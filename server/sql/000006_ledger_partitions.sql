@@ -26,7 +26,7 @@ CREATE FUNCTION ledger_day_of(id text) RETURNS date
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 RETURN CASE WHEN id COLLATE "C" ~ '^att_[0-7][0-9a-hjkmnp-tv-z]{25}$' THEN (
   SELECT date '1970-01-01'
-    + (sum((position(substr(id, 14 - n, 1) IN '0123456789abcdefghjkmnpqrstvwxyz') - 1)::bigint << (5 * n)) / 86400000)::int
+    + div(sum((position(substr(id, 14 - n, 1) IN '0123456789abcdefghjkmnpqrstvwxyz') - 1)::bigint << (5 * n)), 86400000)::int
   FROM generate_series(0, 9) AS n) END;
 
 CREATE FUNCTION ledger_day_table(day date) RETURNS text
@@ -152,7 +152,8 @@ CREATE INDEX attempts_list ON attempts (project_id, id, row_no);
 CREATE INDEX attempts_by_run ON attempts (run_id, id, row_no) WHERE run_id IS NOT NULL;
 CREATE INDEX attempts_by_agent ON attempts (agent_id, id, row_no) WHERE agent_id IS NOT NULL;
 
-SELECT ledger_add_days(14);
+-- The rest is for the first process that starts.
+SELECT ledger_add_days(2);
 
 -- Holds that ended and stay for a while (decision 0014), for whoever purges them.
 CREATE INDEX holds_ended ON holds (ended_at) WHERE ended_at IS NOT NULL;

@@ -78,6 +78,9 @@ CREATE VIEW current_reconciled_days AS
   SELECT r.* FROM reconciled_days r
   WHERE r.version = (SELECT max(l.version) FROM reconciled_days l WHERE l.provider = r.provider AND l.day = r.day);
 
+-- The days that the ledger no longer has, for whoever would match them.
+CREATE INDEX audit_entries_ledger_days ON audit_entries (target) WHERE action = 'ledger.day_dropped';
+
 -- Calls that could not pass the gate, as their agents tell them. No budget and no total counts them.
 CREATE TABLE provisional_attempts (
   id text PRIMARY KEY,

@@ -14,6 +14,7 @@ interface Row {
   readonly id: string;
   readonly request_id: string;
   readonly outcome: string;
+  /** Of its hold, which is gone when it has ended. */
   readonly state: string | null;
 }
 
@@ -62,7 +63,8 @@ function judgeRows({ attempts, ending }: Booked, rows: readonly Row[]): string |
   for (const id of attempts) {
     const own = rows.filter((row) => row.id === id);
     if (own.length !== 1) return `${own.length} rows of attempt ${id}`;
-    if (own[0]?.state !== 'settled' && own[0]?.state !== 'released') return `the hold of ${id} is ${own[0]?.state}`;
+    const state = own[0]?.state ?? null;
+    if (state !== null) return `the hold of ${id} is ${state}`;
   }
   const others = rows.filter(({ id }) => !attempts.includes(id));
   if (others.some(({ outcome }) => outcome === 'success')) return 'a success that reached nobody';

@@ -93,6 +93,7 @@ export async function startControlApi(
     reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }),
     provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
+    ledgerDaysKept: 90,
   });
   const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));
   const authenticator = new Authenticator({

@@ -23,7 +23,6 @@ export interface Load {
   readonly set: string;
   /** The number of this worker's first caller. */
   readonly firstCaller: number;
-  readonly callers: number;
 }
 
 export interface LoadResult {

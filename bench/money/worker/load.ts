@@ -16,7 +16,7 @@ export class ClosedLoop {
   #tally = newTally();
 
   constructor(ledger: Ledger, load: Load) {
-    this.#callers = Array.from({ length: load.callers }, (_, index) =>
+    this.#callers = Array.from({ length: load.workload.callersPerProcess }, (_, index) =>
       this.#call(ledger, load, load.firstCaller + index),
     );
   }
@@ -85,7 +85,9 @@ export async function burst(ledger: Ledger, load: Load, callsPerCaller: number):
       }
     }
   }
-  await Promise.all(Array.from({ length: load.callers }, (_, index) => caller(load.firstCaller + index)));
+  await Promise.all(
+    Array.from({ length: load.workload.callersPerProcess }, (_, index) => caller(load.firstCaller + index)),
+  );
   return { admittedAskedUs, refusedUs, failed, firstError };
 }
 

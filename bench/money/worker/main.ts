@@ -42,7 +42,7 @@ async function obey(command: Command): Promise<unknown> {
       return burst(ledger, command.load, command.callsPerCaller);
     case 'memory':
       return memory();
-    case 'match':
+    default:
       return matchUs(control.budgets, command.load, command.calls);
   }
 }

@@ -2,7 +2,8 @@ import type { DescEnum } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { budgetModes, budgetUnits, budgetWindows, providerTypes } from '../budget/model.ts';
 import { usageGroups } from '../budget/usage-store.ts';
-import { UsageGroupSchema } from '../gen/portcullis/v1/analytics_pb.ts';
+import { attemptOutcomes } from '../budget/usage-store-filter.ts';
+import { AttemptOutcomeSchema, UsageGroupSchema } from '../gen/portcullis/v1/analytics_pb.ts';
 import {
   BudgetModeSchema,
   BudgetUnitSchema,
@@ -26,6 +27,7 @@ const pairs: readonly (readonly [DescEnum, readonly string[]])[] = [
   [BudgetModeSchema, budgetModes],
   [ProviderTypeSchema, providerTypes],
   [UsageGroupSchema, usageGroups],
+  [AttemptOutcomeSchema, attemptOutcomes],
   [DurabilitySchema, durabilities],
   [BillSourceSchema, billSources],
   [MatchStateSchema, matchStates],

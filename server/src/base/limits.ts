@@ -128,6 +128,7 @@ export const noticesFoundMax = 10_000;
 export const noticesPerTransactionMax = 500;
 export const noticesEveryMs = 1_000;
 export const noticesSweepMs = 60_000;
+export const noticesRetryMs = 5_000;
 export const holdBatchMax = 500;
 export const holdQueueMax = 5_000;
 export const holdWaitMs = 5_000;

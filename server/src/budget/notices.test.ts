@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import { agentId, makeBudget, operator, projectId, runId, seedProject } from '../../../test/support/ledger.ts';
-import { noticesSweepMs, touchedCountersMax } from '../base/limits.ts';
+import { noticesRetryMs, noticesSweepMs, touchedCountersMax } from '../base/limits.ts';
 import { createLogger } from '../base/log.ts';
 import { BudgetService } from './budget-service.ts';
 import { ThresholdNotices } from './notices.ts';
@@ -233,7 +233,7 @@ describe('what a process did not see', () => {
 
   test('is looked for again after a look that failed', async () => {
     const { id } = await makeBudget(db.pool, { notifyPercents: [100] });
-    const { notices, touched } = await watch();
+    const { notices, touched, later } = await watch();
     await post(id, 'lifetime', 100n);
     touched.note(id, 'lifetime');
     const lock = await db.pool.connect();
@@ -250,6 +250,7 @@ describe('what a process did not see', () => {
       await lock.query('ROLLBACK');
       lock.release();
     }
+    later(noticesRetryMs);
     await notices.check();
     expect(await noticesOf(id)).toEqual(['lifetime 100']);
   });

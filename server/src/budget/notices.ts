@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
-import { noticesFoundMax, noticesPerTransactionMax, noticesSweepMs } from '../base/limits.ts';
+import { noticesFoundMax, noticesPerTransactionMax, noticesRetryMs, noticesSweepMs } from '../base/limits.ts';
 import type { Logger } from '../base/log.ts';
 import { inTransaction, type Tx } from '../pg/tx.ts';
 import { calendarWindow } from './calendar.ts';
@@ -46,15 +46,15 @@ export class ThresholdNotices {
     this.#options = options;
   }
 
-  /** One look; to be repeated every second. @throws the database's error; the next look then looks at everything */
+  /** One look; to be repeated every second. @throws the database's error; soon a look at everything makes up for it */
   async check(): Promise<void> {
     const { touched, clock } = this.#options;
     const { keys, overflowed } = touched.take();
     const now = clock.monotonic();
     const sweep = overflowed || now >= this.#sweepAt;
     const nextSweepAt = sweep ? now + noticesSweepMs : this.#sweepAt;
-    // Until this look has succeeded.
-    this.#sweepAt = -Infinity;
+    // If this look fails: not at once, since a database in trouble is not helped by the hardest question every second.
+    this.#sweepAt = now + noticesRetryMs;
     if (sweep) await this.#sweep();
     else if (keys.length > 0) await this.#tellAll((limit) => dueOnCounters(this.#options.pool, keys, limit));
     this.#sweepAt = nextSweepAt;

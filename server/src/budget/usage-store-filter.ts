@@ -1,6 +1,16 @@
 import type { AttemptOutcome } from './model.ts';
 import { type IdRange, idRange } from './partitions.ts';
 
+export const attemptOutcomes = [
+  'success',
+  'failed',
+  'timeout',
+  'refused',
+  'killed',
+  'budget',
+  'client_closed',
+] as const satisfies readonly AttemptOutcome[];
+
 /** Which attempts are meant; null is any. Times are epoch milliseconds of the attempt's start. */
 export interface UsageFilter {
   readonly projectId: string;

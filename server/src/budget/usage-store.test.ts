@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import { type Gate, openGate, projectId, reserve, seedProject, used } from '../../../test/support/ledger.ts';
+import { everything } from '../../../test/support/ledger-days.ts';
+import { newId } from '../base/ids.ts';
 import { holdGraceMs } from '../base/limits.ts';
 import { sweepHolds } from './instances.ts';
 import type { Attempt } from './model.ts';
-import { type UsageFilter, listAttempts, sumUsage } from './usage-store.ts';
+import { sumUsage } from './usage-store.ts';
+import type { UsageFilter } from './usage-store-filter.ts';
+import { listAttempts } from './usage-store-list.ts';
 
 let db: TestDatabase;
 let gate: Gate;
 
-const all: UsageFilter = { projectId, agentId: null, runId: null, provider: null, model: null, from: null, to: null };
 const monday = Date.parse('2026-11-16T23:30:00Z');
 const tuesday = Date.parse('2026-11-17T00:30:00Z');
 
@@ -25,23 +28,18 @@ beforeAll(async () => {
   db = await createTestDatabase();
   await seedProject(db.pool);
   gate = await openGate(db.pool);
-  await call(10n, { startedAt: monday, modelAsked: 'a', agentId: 'agt_1', provider: 'p' });
-  await call(20n, { startedAt: tuesday, modelAsked: 'b', agentId: 'agt_1', provider: 'p' });
-  await call(5n, { startedAt: tuesday, modelAsked: 'b', agentId: null, provider: 'q', runId: null });
+  // Ids tell the order within the hour.
+  const at = (startedAt: number, nth: number) => ({ id: newId('att', startedAt + nth), startedAt });
+  await call(10n, { ...at(monday, 0), modelAsked: 'a', agentId: 'agt_1', provider: 'p', keyId: 'key_1' });
+  await call(20n, { ...at(tuesday, 0), modelAsked: 'b', agentId: 'agt_1', provider: 'p', provenance: 'estimated' });
+  await call(5n, { ...at(tuesday, 1), modelAsked: 'b', agentId: null, provider: 'q', runId: null, workflow: 'other' });
   // Posted by the sweeper at 100, corrected to 40 later: two rows, one attempt, 40.
-  const late: Partial<Attempt> = { startedAt: monday, modelAsked: 'a', agentId: 'agt_2', provider: 'p' };
+  const late: Partial<Attempt> = { ...at(monday, 1), modelAsked: 'a', agentId: 'agt_2', provider: 'p' };
   const hold = await reserve(gate, { usd: 100n, attempt: late, deadlineMs: -holdGraceMs - 1 });
   await sweepHolds(db.pool);
   await gate.ledger.settle(hold, { ...used(hold, 40n), ...late });
-  const refusal = {
-    ...used(hold, 0n),
-    id: 'att_no',
-    startedAt: tuesday,
-    modelAsked: 'b',
-    agentId: 'agt_2',
-    outcome: 'budget' as const,
-  };
-  gate.ledger.recordRefusal(refusal);
+  const refusal: Partial<Attempt> = { ...at(tuesday, 2), modelAsked: 'b', agentId: 'agt_2', outcome: 'budget' };
+  gate.ledger.recordRefusal({ ...used(hold, 0n), ...refusal });
   await gate.ledger.stop(1_000);
 });
 afterAll(() => db.drop());
@@ -86,7 +84,7 @@ describe('totals', () => {
       ],
     ],
   ] as const)('by %s count each attempt once, with its corrections', async (group, expected) => {
-    const totals = await sumUsage(db.pool, all, group, 100);
+    const totals = await sumUsage(db.pool, everything, group, 100);
     expect(totals.map(({ key, attempts, refused, costUsd }) => [key, attempts, refused, costUsd])).toEqual(expected);
     expect(totals.reduce((sum, { tokensOutput }) => sum + tokensOutput, 0n)).toBe(75n);
   });
@@ -96,30 +94,66 @@ describe('totals', () => {
     ['a run', { runId: 'run_test' }, 70n],
     ['a provider', { provider: 'q' }, 5n],
     ['a model', { model: 'a' }, 50n],
+    ['a key', { keyId: 'key_1' }, 10n],
+    ['a workflow', { workflow: 'other' }, 5n],
+    ['an outcome', { outcome: 'success' }, 75n],
+    ['an outcome that was found to be another', { outcome: 'failed' }, 0n],
     ['a span of time', { from: tuesday, to: tuesday + 1 }, 25n],
     ['another project', { projectId: 'prj_other' }, 0n],
   ])('can be of %s alone', async (_, filter, cost) => {
-    const totals = await sumUsage(db.pool, { ...all, ...filter }, 'day', 100);
+    const totals = await sumUsage(db.pool, { ...everything, ...filter }, 'day', 100);
     expect(totals.reduce((sum, { costUsd }) => sum + costUsd, 0n)).toBe(cost);
   });
 
+  test('say how far each part of the cost can be trusted, by what is known of each attempt now', async () => {
+    const totals = await sumUsage(db.pool, everything, 'agent', 100);
+    expect(
+      totals.map(({ key, ...parts }) => [key, parts.estimatedUsd, parts.measuredUsd, parts.reconciledUsd]),
+    ).toEqual([
+      ['agt_2', 0n, 40n, 0n],
+      ['agt_1', 20n, 10n, 0n],
+      ['', 0n, 5n, 0n],
+    ]);
+  });
+
+  test('have no group of which nothing is left', async () => {
+    expect(await sumUsage(db.pool, { ...everything, outcome: 'failed' }, 'agent', 100)).toEqual([]);
+  });
+
   test('are bounded', async () => {
-    expect(await sumUsage(db.pool, all, 'agent', 2)).toHaveLength(2);
+    expect(await sumUsage(db.pool, everything, 'agent', 2)).toHaveLength(2);
   });
 });
 
 describe('the list of attempts', () => {
-  test('pages through every row, newest first, corrections among them', async () => {
+  async function listed(filter: Partial<UsageFilter>, pageSize = 2) {
     const seen = [];
     for (let cursor: string | null = null; ;) {
-      const page: Awaited<ReturnType<typeof listAttempts>> = await listAttempts(db.pool, all, { pageSize: 2, cursor });
+      const page: Awaited<ReturnType<typeof listAttempts>> = await listAttempts(
+        db.pool,
+        { ...everything, ...filter },
+        { pageSize, cursor },
+        Date.now(),
+      );
       seen.push(...page.items);
       cursor = page.nextCursor;
-      if (cursor === null) break;
+      if (cursor === null) return seen;
     }
-    expect(seen.map(({ attempt }) => attempt.costUsd)).toEqual([0n, -60n, 100n, 5n, 20n, 10n]);
-    expect(seen.map(({ id }) => Number(id))).toEqual([6, 5, 4, 3, 2, 1]);
-    expect(seen[1]?.attempt.corrects).toBe(seen[2]?.attempt.id);
+  }
+
+  test('pages through every row, newest attempts first, corrections above what they correct', async () => {
+    const seen = await listed({});
+    expect(seen.map(({ attempt }) => attempt.costUsd)).toEqual([0n, 5n, 20n, -60n, 100n, 10n]);
+    expect(seen[3]?.attempt.corrects).toBe(seen[4]?.attempt.id);
+    expect(seen.map(({ heldUsd }) => heldUsd)).toEqual([0n, 5n, 20n, 0n, 100n, 10n]);
+  });
+
+  test('can be of rows with one outcome', async () => {
+    expect((await listed({ outcome: 'failed' })).map(({ attempt }) => attempt.costUsd)).toEqual([100n]);
+    expect((await listed({ to: tuesday, outcome: 'success' })).map(({ attempt }) => attempt.costUsd)).toEqual([
+      -60n,
+      10n,
+    ]);
   });
 
   test('gives back an attempt as it was written', async () => {
@@ -131,13 +165,16 @@ describe('the list of attempts', () => {
       outcome: 'failed',
       usage: { input: 1, output: 2, cacheRead: 3, cacheWrite5m: 4, cacheWrite1h: 5, reasoning: 1 },
     });
-    const { items } = await listAttempts(db.pool, all, { pageSize: 1, cursor: null });
-    expect(items[0]?.attempt).toEqual({ ...written, overrun: true });
+    const { items } = await listAttempts(db.pool, everything, { pageSize: 1, cursor: null }, Date.now());
+    expect(items[0]).toMatchObject({ heldUsd: 7n, attempt: { ...written, overrun: true } });
   });
 
-  test('refuses a place that it never gave out', async () => {
-    await expect(listAttempts(db.pool, all, { pageSize: 1, cursor: "1' OR true" })).rejects.toMatchObject({
-      code: 'invalid_argument',
-    });
-  });
+  test.each(["1' OR true", '1.', 'att_1', '1234567890123456789.att_1'])(
+    'refuses a place that it never gave out: %s',
+    async (cursor) => {
+      await expect(listAttempts(db.pool, everything, { pageSize: 1, cursor }, Date.now())).rejects.toMatchObject({
+        code: 'invalid_argument',
+      });
+    },
+  );
 });

@@ -98,7 +98,7 @@ export const unknownPrice = z
     id: 'unknown-price',
     title: 'Unknown price',
     description:
-      '`deny` refuses its calls where a budget counts money, and counts no money elsewhere. `assume` counts the price that you write, and the ledger says that it is assumed.',
+      '`deny`, or `assume` with a price. `deny` refuses its calls where a budget counts money, and counts no money elsewhere. `assume` counts the price that you write, and the ledger says that it is assumed.',
   });
 
 /** The file of prices. */

@@ -74,13 +74,16 @@ export const provider = z
           .optional()
           .describe("The default of Anthropic's workspace, like `us`. Without it: `global`."),
       })
-      .optional()
       .meta({
         id: 'account-terms',
         title: 'Account terms',
         description:
           "What the vendor's account is set to for calls that do not say. Money is held by it; what is settled is what the answer says.",
-      }),
+      })
+      .optional()
+      .describe(
+        "What the vendor's account is set to for calls that do not say. Without it: the usual service tier, and any place.",
+      ),
   })
   .superRefine((value, context) => {
     if ((value.kind === 'openai-compatible' || value.kind === 'azure') && value.base_url === undefined) {

@@ -7,12 +7,14 @@ import type { Queryable, Tx } from '../pg/tx.ts';
 import { dayAfter } from './calendar-day.ts';
 import type { Booked, MatchedModel, ProviderDay, ReconciledDay, Tolerance } from './model.ts';
 import { busiestProject, byModel, dayKey, matchDay } from './rules.ts';
-import { bookedOf, currentFigures, currentMatches, insertMatches, knownBills } from './store.ts';
+import { bookedOf, currentFigures, currentMatches, droppedDays, insertMatches, knownBills } from './store.ts';
 
 /** What came of matching some days. */
 export interface Matched {
   /** How many days of providers were matched. */
   readonly days: number;
+  /** Those of them that the ledger no longer has: they stay as they were last found to be. */
+  readonly droppedDays: number;
   /** All their models. */
   readonly rows: readonly ReconciledDay[];
 }
@@ -38,13 +40,13 @@ export async function matchDays(tx: Tx, days: readonly ProviderDay[], order: Mat
   const fallback = await findProjectByName(tx, defaultProjectName);
   if (!fallback) throw new Error('there is no default project: the schema is damaged');
   const rows: ReconciledDay[] = [];
+  const dropped = await droppedDays(tx, days);
   for (const day of days) {
     const key = dayKey(day);
     const bill = bills.get(key);
     const here = booked.get(key) ?? [];
     const known = (before.get(key) ?? []).toSorted(byModel);
-    // The ledger has dropped this day since: what it held then is what remains.
-    if (here.length === 0 && known.some(({ bookedProjects }) => bookedProjects.length > 0)) {
+    if (dropped.has(day.day)) {
       rows.push(...known);
       continue;
     }
@@ -58,7 +60,7 @@ export async function matchDays(tx: Tx, days: readonly ProviderDay[], order: Mat
     await auditDrift(tx, day, projectId, next, order);
     rows.push(...next.map((model) => ({ ...model, ...day, projectId })));
   }
-  return { days: days.length, rows };
+  return { days: days.length, droppedDays: days.filter(({ day }) => dropped.has(day)).length, rows };
 }
 
 function comparable({ provider: _provider, day: _day, ...model }: ReconciledDay): object {

@@ -44,7 +44,7 @@ export class ProvisionalService {
    * @throws PortcullisError policy_denied (no agent, or another run than the key's), invalid_argument, not_found (the run),
    * idempotency_mismatch, rate_limited (too many that day)
    */
-  record(by: Principal, told: ToldAttempt): Promise<ProvisionalAttempt> {
+  async record(by: Principal, told: ToldAttempt): Promise<ProvisionalAttempt> {
     const { agentId, projectId, personId, keyId } = by;
     if (agentId === null) {
       throw new PortcullisError('policy_denied', "Attempts are reported by the agent that made them: use an agent's key.", {

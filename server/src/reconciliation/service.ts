@@ -167,7 +167,7 @@ export class ReconciliationService {
   }
 
   /** Matched models, newest days first. @throws PortcullisError invalid_argument */
-  listMatches(filter: MatchFilter, page: PageRequest): Promise<Page<ReconciledDay>> {
+  async listMatches(filter: MatchFilter, page: PageRequest): Promise<Page<ReconciledDay>> {
     if (filter.firstDay !== null) checkDay('first_day', filter.firstDay);
     if (filter.lastDay !== null) checkDay('last_day', filter.lastDay);
     return readPage(page, async (cursor, limit) => {

@@ -112,6 +112,15 @@ export async function knownBills(db: Queryable, days: readonly ProviderDay[]): P
   return rows;
 }
 
+/** Which of these days the ledger has dropped. */
+export async function droppedDays(db: Queryable, days: readonly ProviderDay[]): Promise<ReadonlySet<string>> {
+  const { rows } = await db.query<{ target: string }>(
+    `SELECT target FROM audit_entries WHERE action = 'ledger.day_dropped' AND target = ANY ($1)`,
+    [[...new Set(days.map(({ day }) => day))]],
+  );
+  return new Set(rows.map(({ target }) => target));
+}
+
 /** What the ledger holds of a provider from a day to a day, both included: by day, model and project. */
 export async function bookedOf(db: Queryable, provider: string, firstDay: string, lastDay: string): Promise<Booked[]> {
   const { rows } = await db.query<Booked>(

@@ -57,6 +57,7 @@ export async function provesMoney(args: string[]): Promise<number> {
       durationMs: duration === undefined ? defaults[durability].durationMs : Number(duration) * 1_000,
       clients,
       burstCalls,
+      hurry: false,
       progress: (line) =>
         process.stderr.write(`${String(Math.round((performance.now() - started) / 1_000)).padStart(5)} s  ${line}\n`),
     });

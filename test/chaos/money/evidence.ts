@@ -52,10 +52,10 @@ async function isQuiet(replica: Replica): Promise<boolean> {
   return (await openHolds(replica)).length === 0 && (await standings(replica)).every(({ held }) => held === 0n);
 }
 
+/** The ids of the holds that are open, the newest of them where there are many. */
 async function openHolds({ gate }: Replica): Promise<string[]> {
-  if (process.env['NOHOLDS']) return [];
-  const { holds = [] } = await gate.api<{ holds?: { readonly id: string }[] }>('BudgetService/ListHolds', {
+  const { holds = [] } = await gate.api<{ holds?: { readonly attemptId: string }[] }>('AnalyticsService/ListHolds', {
     pageSize: 500,
   });
-  return holds.map(({ id }) => id);
+  return holds.map(({ attemptId }) => attemptId);
 }

@@ -91,7 +91,7 @@ export function projectDayMessage(row: ReconciledDay, projectId: string): Messag
   };
 }
 
-export function summaryMessage({ days, rows }: Matched): MessageInitShape<typeof MatchSummarySchema> {
+export function summaryMessage({ days, droppedDays, rows }: Matched): MessageInitShape<typeof MatchSummarySchema> {
   const count = (state: MatchState) => rows.filter((row) => row.state === state).length;
   const withBill = rows.filter(({ billedUsd }) => billedUsd !== null);
   const size = ({ billedUsd, bookedUsd }: ReconciledDay) => {
@@ -101,6 +101,7 @@ export function summaryMessage({ days, rows }: Matched): MessageInitShape<typeof
   const drifts = rows.filter(({ state }) => state === 'drifted').toSorted((a, b) => (size(a) > size(b) ? -1 : 1));
   return {
     days,
+    droppedDays,
     reconciled: count('reconciled'),
     drifted: count('drifted'),
     tokensAgree: count('tokens_agree'),

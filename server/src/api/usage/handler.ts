@@ -1,8 +1,19 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import { pageSizeDefault, pageSizeMax, usageDefaultMs } from '../../base/limits.ts';
-import { listAttempts, sumUsage, type UsageFilter, usageGroups } from '../../budget/usage-store.ts';
+import {
+  ledgerDaysKeptMax,
+  ledgerDaysKeptMin,
+  pageSizeDefault,
+  pageSizeMax,
+  usageDefaultMs,
+} from '../../base/limits.ts';
+import { listHolds } from '../../budget/hold-list-store.ts';
+import { previewRetention } from '../../budget/retention.ts';
+import { sumUsage, usageGroups } from '../../budget/usage-store.ts';
+import { attemptOutcomes, type UsageFilter } from '../../budget/usage-store-filter.ts';
+import { listAttempts } from '../../budget/usage-store-list.ts';
 import {
   type AnalyticsService,
+  AttemptOutcomeSchema,
   type UsageFilter as UsageFilterMessage,
   UsageGroupSchema,
 } from '../../gen/portcullis/v1/analytics_pb.ts';
@@ -11,9 +22,14 @@ import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
 import { fromEnum } from '../enums.ts';
 import { fromTimestamp, toTimestamp } from '../time.ts';
-import { attemptMessage, totalsMessage } from './messages.ts';
+import { attemptMessage, holdMessage, retentionMessage, totalsMessage } from './messages.ts';
 
-export function analyticsHandler({ pool, clock, pageTokens }: ServiceDeps): ServiceImpl<typeof AnalyticsService> {
+export function analyticsHandler({
+  pool,
+  clock,
+  pageTokens,
+  ledgerDaysKept,
+}: ServiceDeps): ServiceImpl<typeof AnalyticsService> {
   return {
     async getUsage(request, context) {
       const { projectId } = callerOf(context, request.projectId);
@@ -34,8 +50,20 @@ export function analyticsHandler({ pool, clock, pageTokens }: ServiceDeps): Serv
       const { projectId } = callerOf(context, request.projectId);
       const list = { method: context.method, projectId };
       const filter = usageFilter(projectId, request.filter);
-      const page = await listAttempts(pool, filter, pageTokens.read(list, request));
+      const page = await listAttempts(pool, filter, pageTokens.read(list, request), clock.now());
       return { attempts: page.items.map(attemptMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+
+    async listHolds(request, context) {
+      const { projectId } = callerOf(context, request.projectId);
+      const list = { method: context.method, projectId };
+      const page = await listHolds(pool, projectId, pageTokens.read(list, request));
+      return { holds: page.items.map(holdMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+
+    async getLedgerRetention({ keptDays }) {
+      const days = keptDays === undefined ? ledgerDaysKept : daysToKeep(keptDays);
+      return retentionMessage(days, await previewRetention(pool, days));
     },
   };
 }
@@ -44,9 +72,15 @@ function usageFilter(projectId: string, filter: UsageFilterMessage | undefined):
   return {
     projectId,
     agentId: filter?.agentId ?? null,
+    keyId: filter?.keyId ?? null,
     runId: filter?.runId ?? null,
+    workflow: filter?.workflow ?? null,
     provider: filter?.provider ?? null,
     model: filter?.model ?? null,
+    outcome:
+      filter?.outcome === undefined
+        ? null
+        : fromEnum(AttemptOutcomeSchema, attemptOutcomes, filter.outcome, 'filter.outcome'),
     from: fromTimestamp('filter.start_time', filter?.startTime),
     to: fromTimestamp('filter.end_time', filter?.endTime),
   };
@@ -55,4 +89,9 @@ function usageFilter(projectId: string, filter: UsageFilterMessage | undefined):
 function groupLimit(limit: number): number {
   if (limit >= 0 && limit <= pageSizeMax) return limit === 0 ? pageSizeDefault : limit;
   throw invalid('limit', `limit must be a whole number from 0 to ${pageSizeMax}.`);
+}
+
+function daysToKeep(days: number): number {
+  if (days === 0 || (days >= ledgerDaysKeptMin && days <= ledgerDaysKeptMax)) return days;
+  throw invalid('kept_days', `kept_days must be 0 (all) or from ${ledgerDaysKeptMin} to ${ledgerDaysKeptMax}.`);
 }

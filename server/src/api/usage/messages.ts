@@ -1,11 +1,17 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { LedgerEntry, UsageTotal } from '../../budget/usage-store.ts';
+import type { OpenHold } from '../../budget/hold-list-store.ts';
+import type { Retention } from '../../budget/retention.ts';
+import type { UsageTotal } from '../../budget/usage-store.ts';
+import type { LedgerEntry } from '../../budget/usage-store-list.ts';
 import {
   AttemptOutcomeSchema,
   type AttemptSchema,
+  type GetLedgerRetentionResponseSchema,
+  type HoldSchema,
   ProvenanceSchema,
   type UsageTotalsSchema,
 } from '../../gen/portcullis/v1/analytics_pb.ts';
+import { BudgetUnitSchema } from '../../gen/portcullis/v1/budget_pb.ts';
 import { toEnum } from '../enums.ts';
 import { toTimestamp } from '../time.ts';
 
@@ -14,6 +20,9 @@ export function totalsMessage(totals: Omit<UsageTotal, 'key'>): MessageInitShape
     attempts: totals.attempts,
     refusedAttempts: totals.refused,
     costNanousd: totals.costUsd,
+    estimatedNanousd: totals.estimatedUsd,
+    measuredNanousd: totals.measuredUsd,
+    reconciledNanousd: totals.reconciledUsd,
     notionalNanousd: totals.notionalUsd,
     inputTokens: totals.tokensInput,
     outputTokens: totals.tokensOutput,
@@ -52,6 +61,7 @@ export function attemptMessage(entry: LedgerEntry): MessageInitShape<typeof Atte
     reasoningTokens: BigInt(usage.reasoning),
     costNanousd: attempt.costUsd,
     notionalNanousd: attempt.notionalUsd,
+    heldNanousd: entry.heldUsd,
     provenance: toEnum(ProvenanceSchema, attempt.provenance),
     outcome: toEnum(AttemptOutcomeSchema, attempt.outcome),
     errorClass: attempt.errorClass ?? undefined,
@@ -65,5 +75,36 @@ export function attemptMessage(entry: LedgerEntry): MessageInitShape<typeof Atte
     corrects: attempt.corrects ?? undefined,
     shadowVerdicts: [...entry.shadowVerdicts],
     recordTime: toTimestamp(entry.recordedAt),
+  };
+}
+
+export function holdMessage(hold: OpenHold): MessageInitShape<typeof HoldSchema> {
+  return {
+    attemptId: hold.id,
+    requestId: hold.requestId,
+    projectId: hold.projectId,
+    agentId: hold.agentId ?? undefined,
+    keyId: hold.keyId ?? undefined,
+    runId: hold.runId ?? undefined,
+    workflow: hold.workflow ?? undefined,
+    provider: hold.provider ?? undefined,
+    modelAsked: hold.modelAsked ?? undefined,
+    modelServed: hold.modelServed ?? undefined,
+    heldNanousd: hold.worstUsd,
+    amounts: hold.amounts.map((held) => ({ ...held, unit: toEnum(BudgetUnitSchema, held.unit) })),
+    createTime: toTimestamp(hold.createdAt),
+    deadlineTime: toTimestamp(hold.deadlineAt),
+  };
+}
+
+export function retentionMessage(
+  keptDays: number,
+  { over, kept }: Retention,
+): MessageInitShape<typeof GetLedgerRetentionResponseSchema> {
+  return {
+    keptDays,
+    over: over.map(({ day, rows, costUsd, bytes }) => ({ date: day, rows, costNanousd: costUsd, sizeBytes: bytes })),
+    oldestKeptDate: kept[0]?.day ?? '',
+    keptSizeBytes: kept.reduce((sum, { bytes }) => sum + bytes, 0n),
   };
 }

@@ -46,8 +46,8 @@ export const classNames = [
 ] as const satisfies (keyof TokenPrices)[];
 
 /** A price with nothing but what is given. */
-export function makePrice(version: string, rates: Rates, rest: Partial<Price> = {}): Price {
-  return { services: new Map(), factors: new Map(), searchUsd: null, imageUsd: 0n, ...rest, ...rates, version };
+export function makePrice(version: string, { base, tiers }: Rates, rest: Partial<Price> = {}): Price {
+  return { services: new Map(), factors: new Map(), searchUsd: null, imageUsd: 0n, ...rest, base, tiers, version };
 }
 
 /** One price for every class, made by `of`. */

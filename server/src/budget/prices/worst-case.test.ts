@@ -2,29 +2,20 @@ import fc from 'fast-check';
 import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import { describe, expect, it, test } from 'vitest';
 import type { RequestFacts } from '../../llm/facts.ts';
-import { noUsage, type Usage } from '../../llm/usage.ts';
-import { cost, totalTokens } from './cost.ts';
-import { type DeclaredPrice, declaredSheets } from './declared-price.ts';
+import { type Term, listPrice } from '../../llm/terms.ts';
+import { noUsage } from '../../llm/usage.ts';
 import type { ModelLimits } from './model-limits.ts';
-import type { Price } from './price.ts';
+import { makePrice } from './price.ts';
 import { PriceBook } from './price-book.ts';
-import { type PlannedCall, worstCase } from './worst-case.ts';
+import { at, declaredPrice } from './testing/prices.ts';
+import type { PlannedCall } from './planned-call.ts';
+import { worstCase } from './worst-case.ts';
 
 const book = new PriceBook();
 const now = Date.parse('2026-11-22');
 const money = { name: 'team', unit: 'usd' } as const;
 const tokens = { name: 'tokens', unit: 'tokens' } as const;
 const requests = { name: 'requests', unit: 'requests' } as const;
-
-function at(kind: string): { kind: string; provider: string; baseModel: null } {
-  return { kind, provider: kind, baseModel: null };
-}
-
-function declaredPrice(kind: string, declared: DeclaredPrice): Price {
-  const [sheet] = declaredSheets(kind, declared);
-  if (!sheet) throw new Error('nothing is declared');
-  return sheet.price;
-}
 
 const facts: RequestFacts = {
   model: 'm',
@@ -126,8 +117,68 @@ describe('the worst case', () => {
       ],
     });
     expect(worst.usage.cacheWrite5m).toBe(11 * 200_000);
-    expect(worst.feesUsd).toBe(8n * 10_000_000n + 50_000_000n);
-    expect(worst.usd).toBe(2_200_000n * 1_250n + 100n * 5_000n + worst.feesUsd);
+    // Searches are reported, and settled at what they were; the hours of a container are not.
+    expect(worst.usage.searches).toBe(8);
+    expect(worst.feesUsd).toBe(50_000_000n);
+    expect(worst.usd).toBe(2_200_000n * 1_250n + 100n * 5_000n + 8n * 10_000_000n + worst.feesUsd);
+  });
+
+  it('counts what an image costs by the piece, where it does', () => {
+    const price = makePrice('test', declaredPrice('openai', { input: 0n, output: 1n }), { imageUsd: 7n });
+    const media = { ...facts.media, images: 3 };
+    expect(worstCase(planned('openai', 'gpt-4o', { media, maxOutputTokens: 0 }, { price }))).toMatchObject({
+      usd: 21n,
+      feesUsd: 21n,
+    });
+  });
+});
+
+describe('the terms of service', () => {
+  const tier = (value: string): Term => ({ field: 'service_tier', value });
+  const plain = worstCase(planned('openai', 'gpt-5')).usd;
+  const usd = (known: Partial<RequestFacts>, rest: Partial<PlannedCall> = {}) =>
+    worstCase(planned('openai', 'gpt-5', known, rest)).usd;
+
+  it('hold the price of those that are asked for, and not less than the list price', () => {
+    expect(usd({ terms: [tier('priority')] })).toBe(2n * plain);
+    expect(worstCase(planned('openai', 'gpt-5', { terms: [tier('priority')] })).usage.terms).toEqual([
+      tier('priority'),
+    ]);
+    // A flex call may be served as any other.
+    expect(usd({ terms: [tier('flex')] })).toBe(plain);
+  });
+
+  it('are those of the account where the call does not say', () => {
+    const standingTerms = [tier('priority')];
+    expect(usd({}, { standingTerms })).toBe(2n * plain);
+    expect(usd({ terms: [tier(listPrice)] }, { standingTerms })).toBe(plain);
+  });
+
+  it('multiply each other', () => {
+    const opus = (terms: Term[]) => worstCase(planned('anthropic', 'claude-opus-4-8', { terms })).usd;
+    const fast: Term = { field: 'speed', value: 'fast' };
+    const us: Term = { field: 'inference_geo', value: 'us' };
+    expect(opus([fast])).toBe(2n * opus([]));
+    expect(opus([fast, us])).toBe((opus([]) * 22n) / 10n);
+  });
+
+  it.each<[string, string, Term, string]>([
+    ['openai', 'gpt-5-nano', tier('priority'), 'service_tier'],
+    ['openai', 'gpt-5', tier('ultrafast'), 'service_tier'],
+    ['anthropic', 'claude-haiku-4-5', { field: 'speed', value: 'fast' }, 'speed'],
+    ['anthropic', 'claude-opus-4-8', { field: 'inference_geo', value: 'mars' }, 'inference_geo'],
+  ])('of unknown price are refused by name: %s %s %j', (kind, model, term, param) => {
+    const call = (budgets: PlannedCall['budgets']) => worstCase(planned(kind, model, { terms: [term] }, { budgets }));
+    expect(() => call([money])).toThrow(expect.objectContaining({ members: { param, rule: 'unbounded' } }));
+    expect(() => call([money])).toThrow(`what "${term.value}" costs`);
+    // A budget in tokens does not care, and takes nothing from one that does.
+    expect(call([tokens]).bounded).toBe(true);
+    expect(() => call([tokens, money])).toThrow('Budget "team"');
+  });
+
+  it('of unknown price are let pass where they are documented to be no dearer', () => {
+    const flex = worstCase(planned('gemini', 'gemini-2.5-flash', { terms: [tier('flex')] }));
+    expect(flex.usd).toBe(worstCase(planned('gemini', 'gemini-2.5-flash')).usd);
   });
 });
 
@@ -185,64 +236,6 @@ describe('what nothing bounds is refused by name', () => {
     );
     expect(() => worstCase(call)).toThrow('max_tokens times n');
   });
-});
-
-/** What a provider may report for a call, as its documentation allows. */
-function usageWithin(worst: Usage, longCacheTtl: boolean): fc.Arbitrary<Usage> {
-  const prompt = worst.input + worst.cacheRead + worst.cacheWrite5m + worst.cacheWrite1h;
-  return fc
-    .tuple(fc.nat(prompt), fc.array(fc.nat(100), { minLength: 4, maxLength: 4 }), fc.nat(worst.output))
-    .map(([total, shares, output]) => {
-      const sum = shares.reduce((a, b) => a + b, 0) || 1;
-      const [cacheRead, cacheWrite5m, late] = shares.map((share) => Math.floor((total * share) / sum)) as [
-        number,
-        number,
-        number,
-      ];
-      const cacheWrite1h = longCacheTtl ? late : 0;
-      return {
-        input: total - cacheRead - cacheWrite5m - cacheWrite1h,
-        output,
-        cacheRead,
-        cacheWrite5m,
-        cacheWrite1h,
-        reasoning: 0,
-      };
-    });
-}
-
-test('no usage that a provider may report costs more than was held for it', () => {
-  const models = fc.constantFrom(
-    ['anthropic', 'claude-haiku-4-5'],
-    ['anthropic', 'claude-sonnet-4-5'],
-    ['anthropic', 'claude-fable-5-1'],
-    ['openai', 'gpt-4o'],
-    ['openai', 'gpt-5.4'],
-    ['openai', 'gpt-6-sol'],
-  );
-  const requestFacts = fc.record({
-    bodyBytes: fc.oneof(fc.nat(10_000), fc.nat(2_000_000)),
-    messageCount: fc.nat(500),
-    toolCount: fc.nat(100),
-    maxOutputTokens: fc.option(fc.nat(200_000)),
-    choices: fc.integer({ min: 1, max: 8 }),
-    longCacheTtl: fc.boolean(),
-    images: fc.nat(20),
-    search: fc.option(fc.nat(10)),
-  });
-  fc.assert(
-    fc.property(models, requestFacts, fc.gen(), ([kind, model], { images, search, ...known }, gen) => {
-      const serverTools =
-        search === null || kind !== 'anthropic' ? [] : [{ type: 'web_search_20250305', maxUses: search }];
-      const call = planned(kind, model, { ...known, serverTools, media: { ...facts.media, images } });
-      const worst = worstCase(call);
-      const usage = gen(usageWithin, worst.usage, known.longCacheTtl);
-      const searches = BigInt(gen(fc.nat, search ?? 0)) * (serverTools.length > 0 ? 10_000_000n : 0n);
-      expect(cost(call.price as Price, usage) + searches).toBeLessThanOrEqual(worst.usd);
-      expect(totalTokens(usage)).toBeLessThanOrEqual(worst.tokens);
-    }),
-    { numRuns: 500 },
-  );
 });
 
 test('no text has more tokens than its JSON has bytes', () => {

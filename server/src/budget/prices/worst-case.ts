@@ -1,29 +1,17 @@
 import { PortcullisError } from '../../base/errors.ts';
 import type { NanoUsd } from '../../base/money.ts';
 import type { RequestFacts, ServerTool } from '../../llm/facts.ts';
-import { type Term, listPrice } from '../../llm/terms.ts';
 import { noUsage, type Usage } from '../../llm/usage.ts';
-import type { Budget, WorstCase } from '../model.ts';
-import { tokenCost, totalTokens } from './cost.ts';
+import type { WorstCase } from '../model.ts';
+import { totalTokens } from './cost.ts';
+import { dearest } from './dearest.ts';
 import type { ModelLimits } from './model-limits.ts';
-import { type Price, type Rates, type TokenPrices, highestOf, isFree, ratesOn } from './price.ts';
+import type { PlannedCall } from './planned-call.ts';
+import { type Price, isFree } from './price.ts';
+import { isSearch, refuseUnbounded } from './refuse-unbounded.ts';
 
 /** Of a call that vendors do not bill, such as counting tokens. */
 export const freeOfCharge: WorstCase = { usd: 0n, feesUsd: 0n, tokens: 0n, usage: noUsage, bounded: false };
-
-/** A call whose cost is to be bounded. */
-export interface PlannedCall {
-  /** The kind of its provider: what that kind adds to a prompt is known. */
-  readonly kind: string;
-  readonly facts: RequestFacts;
-  /** Null where nobody knows it: the call then counts in tokens and requests alone. */
-  readonly price: Price | null;
-  readonly limits: ModelLimits;
-  /** What the provider's account is set to serve on, where a request does not say. */
-  readonly standingTerms: readonly Term[];
-  /** Those that count the call. */
-  readonly budgets: readonly Pick<Budget, 'name' | 'unit'>[];
-}
 
 /** Tokens that a provider adds to a prompt beyond the text of the body, from above. */
 interface Overhead {
@@ -56,8 +44,8 @@ const containerFeeUsd: NanoUsd = 50_000_000n;
  */
 export function worstCase(call: PlannedCall): WorstCase {
   const { kind, facts, price, limits } = call;
-  const needy = budgetInNeed(call);
-  if (needy) refuseUnbounded(needy, call);
+  const needy = budgetsInNeed(call);
+  for (const budget of needy) refuseUnbounded(budget, call);
   const overhead = kind === 'anthropic' ? overheads.anthropic : overheads.other;
   const known = { ...limits, contextTokens: knownContext(limits, price) };
   const input = inputTokens(facts, known, overhead);
@@ -69,37 +57,13 @@ export function worstCase(call: PlannedCall): WorstCase {
   }
   const { usd, usage } = dearest(call, { ...noUsage, input, output, ...searchesOf(call, overhead) });
   const feesUsd = price === null ? 0n : feesOf(call, price);
-  return { usd: usd + feesUsd, feesUsd, tokens: totalTokens(usage), usage, bounded: needy !== undefined };
+  return { usd: usd + feesUsd, feesUsd, tokens: totalTokens(usage), usage, bounded: needy.length > 0 };
 }
 
-/** A budget that must know how much the call can use: one in tokens, or one in money unless the call is free. */
-function budgetInNeed({ budgets, price }: PlannedCall): PlannedCall['budgets'][number] | undefined {
+/** The budgets that must know how much the call can use: those in tokens, and those in money unless the call is free. */
+function budgetsInNeed({ budgets, price }: PlannedCall): PlannedCall['budgets'] {
   const costs = price !== null && !isFree(price);
-  return budgets.find(({ unit }) => unit === 'tokens' || (unit === 'usd' && costs));
-}
-
-function refuseUnbounded(budget: PlannedCall['budgets'][number], call: PlannedCall): void {
-  const { facts, limits, kind, price } = call;
-  const { unbounded, serverTools, media, maxOutputTokens } = facts;
-  const refuse = (param: string, advice: string) => {
-    const detail = `Budget "${budget.name}" counts this call, and nothing bounds what "${param}" can use: ${advice}.`;
-    return new PortcullisError('invalid_argument', detail, { param, rule: 'unbounded' });
-  };
-  const [field] = unbounded;
-  if (field !== undefined) throw refuse(field, 'leave it out, or have an operator take the call out of that budget');
-  const term = budget.unit === 'usd' ? unpricedTerm(call) : undefined;
-  if (term) throw refuse(term.field, `nobody knows here what "${term.value.slice(0, 100)}" costs, so leave it out`);
-  const tool = serverTools.find(({ maxUses }) => maxUses === null);
-  if (tool && kind !== 'anthropic') throw refuse(tool.type, 'leave that tool out');
-  if (tool && isSearch(tool)) throw refuse(`tools.${tool.type}.max_uses`, 'set it');
-  const search = budget.unit === 'usd' && price?.searchUsd === null ? serverTools.find(isSearch) : undefined;
-  if (search) throw refuse(search.type, 'nobody knows here what a search costs, so leave that tool out');
-  const wholePrompt = media.documents > 0 ? 'document' : serverTools[0]?.type;
-  if (wholePrompt !== undefined && limits.contextTokens === null)
-    throw refuse(wholePrompt, "the model's context is unknown");
-  if (maxOutputTokens === null && limits.maxOutputTokens === null) {
-    throw refuse('max_tokens', 'set it, or have an operator declare max_output_tokens for this model');
-  }
+  return budgets.filter(({ unit }) => unit === 'tokens' || (unit === 'usd' && costs));
 }
 
 // Anthropic documents one longer context, of a million tokens, which a beta header of the client asks for.
@@ -149,69 +113,4 @@ function feesOf({ facts, kind }: PlannedCall, price: Price): NanoUsd {
 
 function runsInContainer({ type }: ServerTool): boolean {
   return type.startsWith('code_execution');
-}
-
-function isSearch({ type }: ServerTool): boolean {
-  return type.startsWith('web_search');
-}
-
-/** Flex is documented to be never dearer than the list price, whatever exactly it costs. */
-const neverDearer: ReadonlySet<string> = new Set(['flex']);
-
-/** On which terms the call may be served: those that it asks for, else those that the account is set to. */
-function termsOf({ facts, standingTerms }: PlannedCall): Term[] {
-  const standing = standingTerms.filter(({ field }) => facts.terms.every((term) => term.field !== field));
-  return [...facts.terms, ...standing].filter(({ value }) => value !== listPrice);
-}
-
-function unpricedTerm(call: PlannedCall): Term | undefined {
-  const { price } = call;
-  if (price === null) return undefined;
-  const terms = termsOf(call);
-  const alone = terms.find((term) => !neverDearer.has(term.value) && ratesOn(price, [term]) === null);
-  return alone ?? (ratesOn(price, priced(price, terms)) === null ? terms[0] : undefined);
-}
-
-function priced(price: Price, terms: readonly Term[]): Term[] {
-  return terms.filter((term) => ratesOn(price, [term]) !== null);
-}
-
-/**
- * All input in one class, at the prices of whichever length tier a prompt of up to `input` tokens makes dearest, on whichever
- * of the possible terms are dearest: a provider may serve on less than was asked for.
- */
-function dearest(call: PlannedCall, plain: Usage): { usd: NanoUsd; usage: Usage } {
-  const { price } = call;
-  if (price === null) return { usd: 0n, usage: plain };
-  const { input, output } = plain;
-  const none = { ...plain, input: 0 };
-  const splits = [plain, { ...none, cacheRead: input }, { ...none, cacheWrite5m: input }];
-  if (call.facts.longCacheTtl) splits.push({ ...none, cacheWrite1h: input });
-  const usages = splits.flatMap((split) => [split, { ...split, reasoning: output }]);
-  const searchesUsd = BigInt(plain.searches ?? 0) * (price.searchUsd ?? 0n);
-  let most = { usd: -1n, usage: plain };
-  for (const terms of subsets(priced(price, termsOf(call)))) {
-    const rates = ratesOn(price, terms);
-    if (rates === null) continue;
-    const prices = highestReachable(rates, input);
-    for (const usage of usages) {
-      const usd = roundedUp(tokenCost(prices, usage)) + searchesUsd;
-      if (usd > most.usd) most = { usd, usage: terms.length > 0 ? { ...usage, terms } : usage };
-    }
-  }
-  return most;
-}
-
-function highestReachable({ base, tiers }: Rates, input: number): TokenPrices {
-  return tiers
-    .filter((tier) => input > tier.aboveInputTokens)
-    .reduce((most, tier) => highestOf(most, tier.prices), base);
-}
-
-function subsets<T>(items: readonly T[]): T[][] {
-  return items.reduce<T[][]>((sets, item) => [...sets, ...sets.map((set) => [...set, item])], [[]]);
-}
-
-function roundedUp(millionths: bigint): NanoUsd {
-  return (millionths + 999_999n) / 1_000_000n;
 }

@@ -33,7 +33,8 @@ export function configFilePage(): string {
 function fieldTable(part: JsonSchema, schema: JsonSchema): string {
   // A price may be a word or an object, which alone has fields.
   const object = part.anyOf?.find(({ properties }) => properties !== undefined) ?? part;
-  const rows = Object.entries(object.properties ?? {}).map(([field, value]) => [
+  if (object.properties === undefined) return `One of: ${valuesOf(part, schema)}.`;
+  const rows = Object.entries(object.properties).map(([field, value]) => [
     `\`${field}\``,
     valuesOf(value, schema),
     object.required?.includes(field) ? 'required' : defaultOf(value),
@@ -50,6 +51,7 @@ function defaultOf({ default: value }: JsonSchema): string {
 function valuesOf(part: JsonSchema, schema: JsonSchema): string {
   const reference = part.$ref ?? part.allOf?.[0]?.$ref;
   if (reference !== undefined) return linkTo(schema.definitions?.[reference.split('/').at(-1) ?? '']?.title ?? '');
+  if (part.const !== undefined) return `\`${part.const}\``;
   if (part.enum) return part.enum.map((value) => `\`${value}\``).join(', ');
   if (part.anyOf) return part.anyOf.map((each) => valuesOf(each, schema)).join(' or ');
   if (part.items) return `list of ${valuesOf(part.items, schema)}`;
@@ -61,5 +63,5 @@ function valuesOf(part: JsonSchema, schema: JsonSchema): string {
 }
 
 function linkTo(title: string): string {
-  return `[${title}](#${title.toLowerCase()})`;
+  return `[${title}](#${title.toLowerCase().replaceAll(' ', '-')})`;
 }

@@ -86,10 +86,20 @@ const url = fc.constantFrom(
   'x.example',
 );
 const amount = fc.oneof(fc.constantFrom(0, 0.25, '1.5', '${SET}'), fc.double({ min: -1, noNaN: true }));
+const tokenPrices = { input: amount, output: amount, reasoning: amount, cache_read: amount, cache_write_5m: amount };
 const price = fc.oneof(
   fc.constant('free'),
-  some({ input: amount, output: amount, cache_read: amount, cache_write_5m: amount }, ['input', 'output']),
+  some(tokenPrices, ['input', 'output']),
+  fc.array(
+    some({ from: fc.constantFrom('2026-12-01', '2026-12-01T08:00:00+01:00', 'soon'), ...tokenPrices }, [
+      'from',
+      'input',
+      'output',
+    ]),
+    { minLength: 1, maxLength: 1 },
+  ),
 );
+const unknownPrice = fc.constantFrom('deny', 'allow', { assume: { input: 1, output: 2 } }, { assume: 'much' });
 const provider = some(
   {
     kind: fc.constantFrom('sim', 'openai-compatible', 'azure', 'openai', 'magic'),
@@ -100,6 +110,8 @@ const provider = some(
     credential: fc.constantFrom('gate', 'gate', 'caller'),
     dialects: fc.uniqueArray(fc.constantFrom('chat', 'responses')),
     price,
+    unknown_price: unknownPrice,
+    account_terms: some({ service_tier: fc.constantFrom('priority', 'Much'), inference_geo: fc.constant('us') }),
   },
   ['kind'],
 );

@@ -34,9 +34,14 @@ export function errorBody(error: PortcullisError, requestId: string): string {
   const details = { error_code: error.code, ...errorDetails(error) };
   return JSON.stringify({
     type: 'error',
-    error: { type: types[error.code], message: error.message, details },
+    error: { type: typeOf(error), message: error.message, details },
     request_id: requestId,
   });
+}
+
+function typeOf({ code, final }: PortcullisError): string {
+  const type = types[code];
+  return final && type === 'overloaded_error' ? 'api_error' : type;
 }
 
 /** The event that ends a stream by an error; nothing may follow it. */

@@ -66,6 +66,11 @@ describe('a refusal to an OpenAI client', () => {
     expect(await thrownFor(field)).toMatchObject({ param: 'n', code: 'invalid_argument' });
   });
 
+  it('by a budget of which some comes back soon is not taken for final', async () => {
+    const busy = new PortcullisError('budget_exceeded', 'Try again soon.', { retryAfterS: 1, final: false });
+    expect(await thrownFor(busy)).toMatchObject({ type: 'rate_limit_error', code: 'budget_exceeded' });
+  });
+
   it('in a stream is thrown by the SDK', async () => {
     const text = streamErrorEvent(new PortcullisError('killed', 'Stopped\nby an operator.'), 'req_1');
     const events = Stream.fromSSEResponse(new Response(text), new AbortController());

@@ -38,6 +38,14 @@ test('an error in mid-stream goes on from what the client has', () => {
   expect(JSON.parse(eventsIn(event)[0]?.data ?? '')).toMatchObject({ sequence_number: 10, response: { id: 'resp_7' } });
 });
 
+test.each([
+  [true, 'insufficient_quota'],
+  [false, 'rate_limit_exceeded'],
+])('a budget ends the turn of an agent that knows a quota, if it is spent (%s)', (final, code) => {
+  const event = streamErrorEvent(new PortcullisError('budget_exceeded', 'x', { final }), 'r', null);
+  expect(JSON.parse(eventsIn(event)[0]?.data ?? '')).toMatchObject({ response: { error: { code } } });
+});
+
 test.each(Object.keys(errorCodes) as ErrorCode[])('every code has one of the codes that clients know: %s', (code) => {
   const event = streamErrorEvent(new PortcullisError(code, 'x'), 'r', null);
   const { response } = JSON.parse(eventsIn(event)[0]?.data ?? '') as { response: { error: { code: string } } };

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTestDatabase, queryAsOwner, type TestDatabase } from '../../../test/support/database.ts';
+import { dayOf, noon } from '../../../test/support/ledger-days.ts';
+import { listLedgerDays } from './retention-store.ts';
+
+let db: TestDatabase;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(() => db.drop());
+
+describe("the application's role", () => {
+  test.each([
+    'UPDATE attempts SET cost_nanousd = 0',
+    'DELETE FROM attempts',
+    'TRUNCATE attempts',
+    'SELECT * FROM attempts_default',
+    'INSERT INTO attempts_default OVERRIDING SYSTEM VALUE SELECT * FROM attempts',
+    'DELETE FROM attempts_default',
+    'DROP TABLE attempts_default',
+    'ALTER TABLE attempts DETACH PARTITION attempts_default',
+    'CREATE TABLE mine PARTITION OF attempts FOR VALUES FROM ($$att_x$$) TO ($$att_y$$)',
+    'SELECT ledger_add_day(current_date - 30)',
+    'CREATE OR REPLACE FUNCTION ledger_drop_day(day date) RETURNS void LANGUAGE sql AS $$$$',
+  ])('may not: %s', async (statement) => {
+    await expect(db.pool.query(statement)).rejects.toMatchObject({ code: '42501' });
+  });
+
+  test('has no right on any day by itself', async () => {
+    const rows = await queryAsOwner(
+      db,
+      `SELECT i.inhrelid::regclass FROM pg_inherits i, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p
+       WHERE i.inhparent = 'attempts'::regclass AND has_table_privilege('portcullis', i.inhrelid, p)`,
+    );
+    expect(rows).toEqual([]);
+  });
+
+  test.each([-1, 0, 1, 7, 8])('can drop no day that ended less than a week ago: %i days ago', async (ago) => {
+    const day = dayOf(noon(-ago));
+    const drop = db.pool.query('SELECT * FROM ledger_drop_day($1)', [day]);
+    if (ago === 8) return expect((await drop).rows).toEqual([]);
+    await expect(drop).rejects.toMatchObject({
+      code: '22023',
+      message: expect.stringContaining('younger than a week'),
+    });
+    expect((await listLedgerDays(db.pool)).some((made) => made.day === day)).toBe(ago < 2);
+  });
+
+  test('can drop nothing else by that name, and nothing at a time that it makes up', async () => {
+    await queryAsOwner(db, `CREATE TABLE attempts_20200101 (id text)`);
+    expect((await db.pool.query(`SELECT * FROM ledger_drop_day('2020-01-01')`)).rows).toEqual([]);
+    await expect(db.pool.query(`SELECT * FROM ledger_drop_day(NULL)`)).rejects.toMatchObject({ code: '22023' });
+    const client = await db.pool.connect();
+    await client.query(`SET TimeZone TO 'Pacific/Kiritimati'; SET search_path TO pg_temp, public`);
+    const drop = client.query('SELECT * FROM public.ledger_drop_day($1)', [dayOf(noon(-7))]);
+    await expect(drop).rejects.toMatchObject({ code: '22023' });
+    client.release(true);
+  });
+});
+
