@@ -32,7 +32,12 @@ test('the rows of a ledger without days move into theirs as they are, and number
   await queryAsOwner(db, 'GRANT SELECT, INSERT ON attempts TO portcullis');
   const first = attemptAt(noon(-3), { costUsd: 100n });
   const correction = { ...first, costUsd: -60n, corrects: first.id };
-  const others = [attemptAt(noon(-400)), attemptAt(noon(0)), attemptAt(noon(-3)), attemptAt(noon(0), { id: 'att_odd' })];
+  const others = [
+    attemptAt(noon(-400)),
+    attemptAt(noon(0)),
+    attemptAt(noon(-3)),
+    attemptAt(noon(0), { id: 'att_odd' }),
+  ];
   await writeRows(db.pool, [first, ...others, correction], 7n);
   const written = await rowsOf();
   await migrate(db.ownerUrl);
@@ -40,9 +45,13 @@ test('the rows of a ledger without days move into theirs as they are, and number
   expect(await rowsOf()).toEqual(written);
   const tables = await tablesOf(db);
   const tableOf = (daysAgo: number) => `attempts_${dayOf(noon(-daysAgo)).replaceAll('-', '')}`;
-  expect([first, ...others].map(({ id }) => tables[id])).toEqual(
-    [tableOf(3), tableOf(400), tableOf(0), tableOf(3), 'attempts_default'],
-  );
+  expect([first, ...others].map(({ id }) => tables[id])).toEqual([
+    tableOf(3),
+    tableOf(400),
+    tableOf(0),
+    tableOf(3),
+    'attempts_default',
+  ]);
   // Nobody was granted anything yet since: a replica of the release before writes on.
   await writeRows(db.pool, [first, attemptAt(noon(0))]);
   const [last] = await queryAsOwner(db, 'SELECT max(row_no)::int AS no, count(*)::int FROM attempts');

@@ -58,4 +58,3 @@ describe("the application's role", () => {
     client.release(true);
   });
 });
-

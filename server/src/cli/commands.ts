@@ -10,6 +10,7 @@ import { importCommand } from './import.ts';
 import { keysCommand } from './keys.ts';
 import { killCommand } from './kill.ts';
 import { peopleCommand } from './people.ts';
+import { pricesCommand } from './prices.ts';
 import { projectsCommand } from './projects.ts';
 import { reconcileCommand } from './reconcile.ts';
 import { runCommand } from './run.ts';
@@ -29,6 +30,7 @@ export const commands: readonly ((context: CliContext) => Command)[] = [
   budgetsCommand,
   killCommand,
   usageCommand,
+  pricesCommand,
   reconcileCommand,
   projectsCommand,
   peopleCommand,

@@ -127,11 +127,16 @@ async function projectDays(
 function reconciledModels(days: readonly ProjectDay[]): ReadonlySet<string> {
   const reconciled = days.filter((day) => day.reconciled);
   return new Set(
-    reconciled.flatMap(({ provider, day, bookedModels }) => bookedModels.map((model) => modelKey(provider, day, model))),
+    reconciled.flatMap(({ provider, day, bookedModels }) =>
+      bookedModels.map((model) => modelKey(provider, day, model)),
+    ),
   );
 }
 
-function provenanceOf({ provider, modelServed, startTime, provenance }: Attempt, reconciled: ReadonlySet<string>): string {
+function provenanceOf(
+  { provider, modelServed, startTime, provenance }: Attempt,
+  reconciled: ReadonlySet<string>,
+): string {
   const day = startTime === undefined ? '' : dayOf(timestampDate(startTime).getTime());
   return reconciled.has(modelKey(provider ?? '', day, modelServed ?? ''))
     ? 'reconciled'

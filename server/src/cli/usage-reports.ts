@@ -100,7 +100,12 @@ export function unexplainedCommand(context: CliContext): Command {
         printTable(
           context,
           [...['DAY', 'PROVIDER', 'MODEL'].map((title) => ({ title })), right('UNEXPLAINED')],
-          days.map(({ day, provider: at, model, unexplainedNanousd }) => [day, at, model, formatUsd(unexplainedNanousd)]),
+          days.map(({ day, provider: at, model, unexplainedNanousd }) => [
+            day,
+            at,
+            model,
+            formatUsd(unexplainedNanousd),
+          ]),
           'No bill that is known goes beyond the ledger.',
         );
         if (days.length === 0) return;

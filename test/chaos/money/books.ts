@@ -102,5 +102,7 @@ export function amountOf(
   { usd, tokens, requests }: Pick<Account, 'usd' | 'tokens' | 'requests'>,
 ): bigint {
   if (unit === 'USD') return usd;
-  return unit === 'TOKENS' ? tokens : requests;
+  if (unit === 'TOKENS') return tokens;
+  // What is in flight is held, and never spent.
+  return unit === 'REQUESTS' ? requests : 0n;
 }

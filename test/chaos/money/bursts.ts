@@ -9,7 +9,7 @@ import { type Standing, standings } from './samples.ts';
 import type { Stage } from './stage.ts';
 
 interface Burst {
-  readonly unit: Unit;
+  readonly unit: Exclude<Unit, 'CONCURRENT_REQUESTS'>;
   readonly calls: number;
   /** How many calls the budget has room for. */
   readonly room: bigint;

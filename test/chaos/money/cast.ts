@@ -1,7 +1,7 @@
 import type { TestGate } from '../../support/gate.ts';
 import { agentCount, runsPerAgent, workflows } from './calls.ts';
 
-export type Unit = 'USD' | 'TOKENS' | 'REQUESTS';
+export type Unit = 'USD' | 'TOKENS' | 'REQUESTS' | 'CONCURRENT_REQUESTS';
 export type Window = 'ATTEMPT' | 'RUN' | 'HOUR' | 'DAY' | 'LIFETIME';
 
 /** Which calls a budget counts, as the API says it. */
@@ -82,6 +82,7 @@ export async function makeCast(gate: TestGate): Promise<Cast> {
       limit: cent,
       step: cent,
     },
+    { name: 'a0 at once', unit: 'CONCURRENT_REQUESTS', window: 'LIFETIME', selector: a0, limit: 25n },
     { name: 'a1 requests', unit: 'REQUESTS', window: 'LIFETIME', selector: a1, limit: 50n, step: 40n },
     { name: 'a1 tokens an hour', unit: 'TOKENS', window: 'HOUR', selector: a1, limit: 20_000n, step: 1_000n },
     { name: 'a1 usd a call', unit: 'USD', window: 'ATTEMPT', selector: a1, limit: cent / 10n },

@@ -1,4 +1,4 @@
-import { type Account, amountOf, counts } from './books.ts';
+import { type Account, counts } from './books.ts';
 import { type ChaosBudget, limitAt } from './cast.ts';
 import type { Evidence } from './evidence.ts';
 import type { Made } from './load.ts';
@@ -51,11 +51,11 @@ export function judgeLimits(evidence: Evidence): Finding {
   };
 }
 
-/** What an overrun is above what was held for it, or from above where that is not known. */
-function excessOf(budget: ChaosBudget, account: Account | undefined): bigint {
+/** By how much an overrun passed what was held for it; of tokens only the whole is known. */
+function excessOf({ unit }: ChaosBudget, account: Account | undefined): bigint {
   if (!account) return 0n;
-  const held = BigInt(account.row.heldNanousd ?? '0');
-  return budget.unit === 'USD' ? account.usd - held : amountOf(budget, account);
+  if (unit === 'USD') return account.usd - BigInt(account.row.heldNanousd ?? '0');
+  return unit === 'TOKENS' ? account.tokens : 0n;
 }
 
 /** 6: no refusal names a dry-run budget, and what such a budget would have refused is on record. */
@@ -150,8 +150,8 @@ function countUpTo(sorted: readonly number[], at: number): number {
 
 /** From above: a body of ours, what is added to it, and the longest answer that we ask for. */
 function leastThatFits({ unit }: ChaosBudget): number {
-  if (unit === 'REQUESTS') return 1;
-  return unit === 'TOKENS' ? 2_000 : 0.003;
+  if (unit === 'USD') return 0.003;
+  return unit === 'TOKENS' ? 2_000 : 1;
 }
 
 function decimal({ unit }: ChaosBudget, text: string): number {

@@ -10,7 +10,8 @@ export interface ExportedAttempt {
   readonly provenance: string;
 }
 
-const time = (at: Timestamp | undefined): CsvCell => (at === undefined ? null : { text: timestampDate(at).toISOString() });
+const time = (at: Timestamp | undefined): CsvCell =>
+  at === undefined ? null : { text: timestampDate(at).toISOString() };
 
 /** The columns of `usage export --format csv`: one row of the ledger each, corrections among them. */
 export const attemptColumns: readonly (readonly [string, (row: ExportedAttempt) => CsvCell])[] = [

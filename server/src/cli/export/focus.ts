@@ -112,7 +112,10 @@ export function focusRow({ attempt, provenance }: ExportedAttempt, project: Focu
 }
 
 /** What was billed beyond the ledger, as a charge of its own. */
-export function unexplainedRow({ provider, day, model, unexplainedNanousd }: ProjectDay, project: FocusProject): CsvCell[] {
+export function unexplainedRow(
+  { provider, day, model, unexplainedNanousd }: ProjectDay,
+  project: FocusProject,
+): CsvCell[] {
   const charge: Charge = {
     nanoUsd: unexplainedNanousd,
     category: 'Adjustment',

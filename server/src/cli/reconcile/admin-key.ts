@@ -20,7 +20,9 @@ export function adminKey({ environment, cwd }: CliContext, { keyEnv, keyFile }: 
     }
   }
   key = key?.trim();
-  if (!key) throw new CliError(`There is no admin key: set ${keyEnv}, or give --key-file or --key-env.`, exitCodes.denied);
-  if (!/^[\x21-\x7e]{1,1000}$/.test(key)) throw new CliError('The admin key has characters that no key has: copy it anew.');
+  if (!key)
+    throw new CliError(`There is no admin key: set ${keyEnv}, or give --key-file or --key-env.`, exitCodes.denied);
+  if (!/^[\x21-\x7e]{1,1000}$/.test(key))
+    throw new CliError('The admin key has characters that no key has: copy it anew.');
   return key;
 }

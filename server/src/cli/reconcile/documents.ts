@@ -20,7 +20,8 @@ export async function* readPieces(cwd: string, file: string): AsyncGenerator<str
   } catch (error) {
     if (error instanceof CliError) throw error;
     if (error instanceof TypeError) throw new CliError(`${file} is not UTF-8 text.`);
-    if (error instanceof Error && 'code' in error) throw new CliError(`${file} cannot be read (${String(error.code)}).`);
+    if (error instanceof Error && 'code' in error)
+      throw new CliError(`${file} cannot be read (${String(error.code)}).`);
     throw error;
   }
 }

@@ -1,7 +1,11 @@
 import { Command } from 'commander';
 import { PortcullisError } from '../../base/errors.ts';
 import { billDocumentsMax } from '../../base/limits.ts';
-import { BillSource, ImportBillResponseSchema, ReconciliationService } from '../../gen/portcullis/v1/reconciliation_pb.ts';
+import {
+  BillSource,
+  ImportBillResponseSchema,
+  ReconciliationService,
+} from '../../gen/portcullis/v1/reconciliation_pb.ts';
 import { BillBuilder } from '../../reconciliation/bill-builder.ts';
 import { dayOf } from '../../reconciliation/calendar-day.ts';
 import { csvBillColumns, CsvBillReader } from '../../reconciliation/csv-bill.ts';
@@ -42,7 +46,7 @@ const daysBack = 30;
 /** `portcullis reconcile import`: takes over what providers billed. */
 export function importBillCommand(context: CliContext): Command {
   return new Command('import')
-    .description("take over what providers billed, from their admin API or from files")
+    .description('take over what providers billed, from their admin API or from files')
     .addCommand(vendorCommand(context, 'anthropic', BillSource.ANTHROPIC))
     .addCommand(vendorCommand(context, 'openai', BillSource.OPENAI))
     .addCommand(csvCommand(context));
@@ -53,7 +57,10 @@ function importCommand(name: string, description: string): Command {
     new Command(name)
       .description(description)
       .option('--json', 'print the answer as one JSON document')
-      .option('--project <project>', 'to which project unexplained spend goes (default: the one with most attempts that day)')
+      .option(
+        '--project <project>',
+        'to which project unexplained spend goes (default: the one with most attempts that day)',
+      )
       .option('--since <day>', 'the first day, like 2026-11-01 or 7d', parseDay)
       .option('--until <day>', 'the last day', parseDay),
   );
@@ -64,7 +71,10 @@ function vendorCommand(context: CliContext, name: keyof typeof vendors, source: 
   return importCommand(name, `${vendor.name}'s usage and costs: from saved pages, or asked for with an admin key`)
     .argument('[files...]', 'saved pages of its reports, in their order; without any they are asked for')
     .requiredOption('--provider <name>', 'whose bill this is: the name of the provider in the configuration')
-    .option('--account <id>', 'only lines of this workspace or project of the vendor (Anthropic: "default" is the one without an id)')
+    .option(
+      '--account <id>',
+      'only lines of this workspace or project of the vendor (Anthropic: "default" is the one without an id)',
+    )
     .option('--key-env <variable>', 'the variable that holds the admin key', vendor.keyVariable)
     .option('--key-file <file>', 'a file that holds it')
     .option('--base-url <url>', `stands for ${vendor.baseUrl}`)
@@ -105,7 +115,8 @@ async function readFiles(
   bill: BillBuilder,
   contextOf: ContextOf,
 ): Promise<void> {
-  if (files.length > billDocumentsMax) throw new CliError(`These are more than ${billDocumentsMax} files.`, exitCodes.usage);
+  if (files.length > billDocumentsMax)
+    throw new CliError(`These are more than ${billDocumentsMax} files.`, exitCodes.usage);
   let next: string | null = null;
   for (const file of files) {
     next = readPage(parseExactJson(file, await readWhole(cwd, file)), contextOf(file, false), bill);
@@ -125,7 +136,7 @@ async function fetchReports(
   try {
     for (const report of vendor.reports(firstDay, lastDay, options.account ?? null)) {
       const pages = api.pages(report);
-      for (let step = await pages.next(null); !step.done; ) {
+      for (let step = await pages.next(null); !step.done;) {
         const { at, page } = step.value;
         step = await pages.next(vendor.readPage(page, contextOf(at, report.costs), bill));
       }

@@ -69,8 +69,13 @@ export function printSummary(context: CliContext, summary: MatchSummary): void {
     `Billed ${formatUsd(summary.billedNanousd)}, booked ${formatUsd(summary.bookedNanousd)}; unexplained ${formatUsd(summary.unexplainedNanousd)}, which is in no total of attempts.`,
   );
   if (summary.droppedDays > 0)
-    printNote(context, `The ledger no longer has ${summary.droppedDays} of these days: they stay as they were last found to be.`);
+    printNote(
+      context,
+      `The ledger no longer has ${summary.droppedDays} of these days: they stay as they were last found to be.`,
+    );
   if (summary.drifted > summary.drifts.length)
-    printNote(context, `The largest ${summary.drifts.length} are shown: \`portcullis reconcile show --state drifted\` has all.`);
+    printNote(
+      context,
+      `The largest ${summary.drifts.length} are shown: \`portcullis reconcile show --state drifted\` has all.`,
+    );
 }
-

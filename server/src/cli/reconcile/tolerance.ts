@@ -34,7 +34,8 @@ export function toleranceOf({ tolerancePercent, toleranceUsd }: ToleranceOptions
 function parseBasisPoints(text: string): number {
   const [, whole = '', decimals = ''] = /^(\d{1,3})(?:\.(\d{1,2}))?$/.exec(text) ?? [];
   const points = whole === '' ? Number.NaN : Number(whole) * 100 + Number(decimals.padEnd(2, '0'));
-  if (!(points <= driftToleranceBasisPointsMax)) throw new InvalidArgumentError('Write a percentage from 0 to 100, like 1 or 0.25.');
+  if (!(points <= driftToleranceBasisPointsMax))
+    throw new InvalidArgumentError('Write a percentage from 0 to 100, like 1 or 0.25.');
   return points;
 }
 

@@ -47,7 +47,7 @@ export class VendorApi {
    */
   async *pages({ path, query }: Report): AsyncGenerator<FetchedPage, void, string | null> {
     const cursors = new Set<string>();
-    for (let cursor: string | null = ''; cursor !== null; ) {
+    for (let cursor: string | null = ''; cursor !== null;) {
       const url = new URL(this.#base + path);
       for (const [name, value] of query) url.searchParams.append(name, value);
       if (cursor !== '') url.searchParams.append('page', cursor);
@@ -97,14 +97,18 @@ export class VendorApi {
   #refused(status: number, at: string): CliError {
     const { name } = this.#vendor;
     if (status === 401 || status === 403) {
-      return new CliError(`${at}: ${name} refused the key (${status}): it takes an admin key of the organization.`, exitCodes.denied);
+      return new CliError(
+        `${at}: ${name} refused the key (${status}): it takes an admin key of the organization.`,
+        exitCodes.denied,
+      );
     }
     return new CliError(`${at}: ${name} answered with status ${status}.`);
   }
 }
 
 async function readText({ headers, body }: Dispatcher.ResponseData, at: string): Promise<string> {
-  const tooLong = () => new CliError(`${at}: the answer is larger than ${billDocumentBytesMax} bytes: ask for fewer days.`);
+  const tooLong = () =>
+    new CliError(`${at}: the answer is larger than ${billDocumentBytesMax} bytes: ask for fewer days.`);
   if (Number(headers['content-length'] ?? 0) > billDocumentBytesMax) {
     body.destroy();
     throw tooLong();
