@@ -91,10 +91,9 @@ const more = (next_page: string, ...data: object[]) => ({ data, has_more: true, 
 describe("Anthropic's admin API", () => {
   const model = 'claude-haiku-4-5-20251001';
   const fetching = (...args: string[]) =>
-    cli(
-      ['import', 'anthropic', '--provider', 'claude', '--base-url', vendor.url, '--since', older, ...args],
-      { ANTHROPIC_ADMIN_KEY: adminKey },
-    );
+    cli(['import', 'anthropic', '--provider', 'claude', '--base-url', vendor.url, '--since', older, ...args], {
+      ANTHROPIC_ADMIN_KEY: adminKey,
+    });
 
   test('is read page by page, waits as it is told, and its days are matched with the ledger', async () => {
     await attempt({ at: `${before}T10:00:00Z`, cost: 1_000_000_000n });
@@ -111,8 +110,19 @@ describe("Anthropic's admin API", () => {
     expect(run.stderr).toContain('Anthropic is busy (429): waiting 0 s.');
     expect(run.stdout).toContain('2 days of providers: 1 models reconciled, 2 drifted.');
     // $4.6225 billed: 1.5025 and 3.12; booked 3.50.
-    expect(run.stdout).toContain('Billed $4.6225, booked $3.50; unexplained $1.1225, which is in no total of attempts.');
-    expect((await matches('claude')).map((row) => [row.day, row.model, row.state, row.billedNanousd, row.bookedNanousd, row.unexplainedNanousd])).toEqual([
+    expect(run.stdout).toContain(
+      'Billed $4.6225, booked $3.50; unexplained $1.1225, which is in no total of attempts.',
+    );
+    expect(
+      (await matches('claude')).map((row) => [
+        row.day,
+        row.model,
+        row.state,
+        row.billedNanousd,
+        row.bookedNanousd,
+        row.unexplainedNanousd,
+      ]),
+    ).toEqual([
       [yesterday, 'web_search', 'MATCH_STATE_DRIFTED', '120000000', '0', '120000000'],
       [yesterday, 'claude-haiku-4-5', 'MATCH_STATE_DRIFTED', '3000000000', '2000000000', '1000000000'],
       [before, 'claude-haiku-4-5', 'MATCH_STATE_RECONCILED', '1502500000', '1500000000', '2500000'],
@@ -140,10 +150,13 @@ describe("Anthropic's admin API", () => {
     const again = await fetching();
     expect(again.stdout).toMatch(/^Known already as imp_\w+: nothing was imported\./);
     vendor.answer(costs, {
-      '': last(anthropicDay(before, anthropicCost('150.25', model)), anthropicDay(yesterday, anthropicCost('200', model))),
+      '': last(
+        anthropicDay(before, anthropicCost('150.25', model)),
+        anthropicDay(yesterday, anthropicCost('200', model)),
+      ),
     });
     const later = await fetching();
-    expect(later.stdout).toContain('3 figures');
+    expect(later.stdout).toContain(`2 figures from ${before} to ${yesterday}; 2 are new or changed.`);
     expect(later.stdout).toContain('2 days of providers: 3 models reconciled, 0 drifted.');
     const figures = await gate.database.pool.query(
       `SELECT model, version, cost_nanousd FROM billed_figures WHERE provider = 'claude' AND day = $1 ORDER BY 1, 2`,
@@ -177,19 +190,25 @@ describe("Anthropic's admin API", () => {
 
   test.each<[string, () => void, RegExp, number]>([
     ['refuses the key', () => vendor.refuse({ status: 401 }), /Anthropic refused the key \(401\)/, 3],
-    ['asks to wait for an hour', () => vendor.refuse({ status: 429, retryAfter: '3600' }), /asks to wait 3600 s: try again then/, 1],
-    ['does not know the way', () => vendor.refuse({ status: 404 }), /answered with status 404/, 1],
-    ['redirects', () => vendor.refuse({ status: 302 }), /answered with status 302/, 1],
-    ['stays busy', () => vendor.refuse(...Array.from({ length: 6 }, () => ({ status: 503, retryAfter: '0' }))), /answered with status 503/, 1],
     [
-      'never ends',
-      () => vendor.answer(costs, { '': more('x'), x: more('x') }),
-      /the vendor's pages do not end/,
+      'asks to wait for an hour',
+      () => vendor.refuse({ status: 429, retryAfter: '3600' }),
+      /asks to wait 3600 s: try again then/,
       1,
     ],
+    ['does not know the way', () => vendor.refuse({ status: 404 }), /answered with status 404/, 1],
+    ['redirects', () => vendor.refuse({ status: 302 }), /answered with status 302/, 1],
+    [
+      'stays busy',
+      () => vendor.refuse(...Array.from({ length: 6 }, () => ({ status: 503, retryAfter: '0' }))),
+      /answered with status 503/,
+      1,
+    ],
+    ['never ends', () => vendor.answer(costs, { '': more('x'), x: more('x') }), /the vendor's pages do not end/, 1],
     [
       'claims a gigabyte',
-      () => vendor.answer(costs, { '': (response) => response.writeHead(200, { 'content-length': 2 ** 30 }).write('{') }),
+      () =>
+        vendor.answer(costs, { '': (response) => response.writeHead(200, { 'content-length': 2 ** 30 }).write('{') }),
       /the answer is larger than 67108864 bytes/,
       1,
     ],
@@ -205,10 +224,19 @@ describe("Anthropic's admin API", () => {
       /the answer broke off/,
       1,
     ],
-    ['answers half a document', () => vendor.answer(costs, { '': (response) => void response.end('{"data":[') }), /page 1: this is not a whole JSON document/, 1],
+    [
+      'answers half a document',
+      () => vendor.answer(costs, { '': (response) => void response.end('{"data":[') }),
+      /page 1: this is not a whole JSON document/,
+      1,
+    ],
     [
       'answers with a bad second page',
-      () => vendor.answer(costs, { '': more('x', anthropicDay(yesterday, anthropicCost('900', model))), x: last(anthropicDay(before, anthropicCost('-1', model))) }),
+      () =>
+        vendor.answer(costs, {
+          '': more('x', anthropicDay(yesterday, anthropicCost('900', model))),
+          x: last(anthropicDay(before, anthropicCost('-1', model))),
+        }),
       /cost_report, page 2: data\[0\]\.results\[0\]\.amount: "-1" is negative/,
       1,
     ],
@@ -226,10 +254,18 @@ describe("Anthropic's admin API", () => {
 
   test('is not asked with a key from the command line, without one, or over a network in the clear', async () => {
     const base = ['import', 'anthropic', '--provider', 'claude', '--base-url'];
-    expect(await cli([...base, vendor.url])).toMatchObject({ code: 3, stderr: expect.stringContaining('set ANTHROPIC_ADMIN_KEY') });
+    expect(await cli([...base, vendor.url])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('set ANTHROPIC_ADMIN_KEY'),
+    });
     expect(await cli([...base, vendor.url, '--key', adminKey])).toMatchObject({ code: 2 });
-    expect(await cli([...base, 'http://admin.example.com'], { ANTHROPIC_ADMIN_KEY: adminKey })).toMatchObject({ code: 2 });
-    expect(await cli([...base, vendor.url, '--key-file', 'none'])).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot be read') });
+    expect(await cli([...base, 'http://admin.example.com'], { ANTHROPIC_ADMIN_KEY: adminKey })).toMatchObject({
+      code: 2,
+    });
+    expect(await cli([...base, vendor.url, '--key-file', 'none'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('cannot be read'),
+    });
     expect(vendor.asked).toEqual([]);
     writeFileSync(join(folder, 'admin.key'), `${adminKey}\n`);
     await cli([...base, vendor.url, '--key-file', 'admin.key']);
@@ -262,13 +298,36 @@ describe("OpenAI's admin API", () => {
     await attempt({ provider: 'gpt', model: 'gpt-4o-mini', at: `${before}T10:00:00Z`, cost: 300_000_000n });
     vendor.answer('/v1/organization/costs', {
       '': last(
-        bucket(before, cost(0.1, 'gpt-4o-mini-2024-07-18, input'), cost(0.2, 'gpt-4o-mini-2024-07-18, output'), cost(9, 'gpt-4o, input', 'proj_2')),
+        bucket(
+          before,
+          cost(0.1, 'gpt-4o-mini-2024-07-18, input'),
+          cost(0.2, 'gpt-4o-mini-2024-07-18, output'),
+          cost(9, 'gpt-4o, input', 'proj_2'),
+        ),
       ),
     });
-    vendor.answer('/v1/organization/usage/completions', { '': last(bucket(before, tokens('completions', 'gpt-4o-mini-2024-07-18', 60, 40))) });
-    vendor.answer('/v1/organization/usage/embeddings', { '': last(bucket(before, tokens('embeddings', 'text-embedding-3-small', 8))) });
+    vendor.answer('/v1/organization/usage/completions', {
+      '': last(bucket(before, tokens('completions', 'gpt-4o-mini-2024-07-18', 60, 40))),
+    });
+    vendor.answer('/v1/organization/usage/embeddings', {
+      '': last(bucket(before, tokens('embeddings', 'text-embedding-3-small', 8))),
+    });
     const run = await cli(
-      ['import', 'openai', '--provider', 'gpt', '--account', 'proj_1', '--base-url', vendor.url, '--since', older, '--key-env', 'MY_KEY', '--json'],
+      [
+        'import',
+        'openai',
+        '--provider',
+        'gpt',
+        '--account',
+        'proj_1',
+        '--base-url',
+        vendor.url,
+        '--since',
+        older,
+        '--key-env',
+        'MY_KEY',
+        '--json',
+      ],
       { MY_KEY: adminKey },
     );
     expect(run.code).toBe(0);
@@ -278,7 +337,13 @@ describe("OpenAI's admin API", () => {
     });
     expect(await matches('gpt')).toMatchObject([
       { model: 'text-embedding-3-small', state: 'MATCH_STATE_DRIFTED', bookedModels: [], billedTokens: '8' },
-      { model: 'gpt-4o-mini', state: 'MATCH_STATE_RECONCILED', billedModels: ['gpt-4o-mini-2024-07-18'], billedTokens: '100', bookedTokens: '100' },
+      {
+        model: 'gpt-4o-mini',
+        state: 'MATCH_STATE_RECONCILED',
+        billedModels: ['gpt-4o-mini-2024-07-18'],
+        billedTokens: '100',
+        bookedTokens: '100',
+      },
     ]);
     expect(vendor.asked.map(({ path }) => path)).toEqual([
       '/v1/organization/costs',
@@ -296,44 +361,96 @@ describe('files', () => {
 
   test('of saved pages are one import, to the last page, without the days that are not over', async () => {
     save('one.json', more('p2', anthropicDay(before, anthropicCost('1', 'm'))));
-    save('two.json', last(anthropicDay(yesterday, anthropicCost('1', 'm')), anthropicDay(pastDay(0), anthropicCost('1', 'm'))));
+    save(
+      'two.json',
+      last(anthropicDay(yesterday, anthropicCost('1', 'm')), anthropicDay(pastDay(0), anthropicCost('1', 'm'))),
+    );
     const lacking = await cli(['import', 'anthropic', 'one.json', '--provider', 'saved']);
     expect(lacking).toMatchObject({ code: 1, stderr: 'one.json says that more pages follow: give them too.\n' });
     const run = await cli(['import', 'anthropic', 'one.json', 'two.json', '--provider', 'saved']);
     expect(run.stderr).toContain(`Left out, since they are not over (UTC): ${pastDay(0)}.`);
-    expect(run.stdout).toMatch(new RegExp(`^Imported imp_\\w+: 2 figures from ${before} to ${yesterday}, 2 of them new\\.`));
+    expect(run.stdout).toMatch(
+      new RegExp(`^Imported imp_\\w+: 2 figures from ${before} to ${yesterday}; 2 are new or changed\\.`),
+    );
     expect((await cli(['imports'])).stdout).toMatch(new RegExp(`anthropic +saved +${before} +${yesterday} +2 +2`));
   });
 
   test('of CSV give unexplained spend to the project that is named, which sees it apart from its totals', async () => {
     const { project } = await gate.api<{ project: { id: string } }>('ProjectService/CreateProject', { name: 'payer' });
     await attempt({ provider: 'csv', model: 'small', at: `${before}T00:00:00Z`, cost: 400_000_000n });
-    save('bill.csv', `model,date,amount,input_tokens,output_tokens\nsmall,${before},0.5,,\n"=HYPERLINK(1)",${before},2,,\n`);
+    save(
+      'bill.csv',
+      `model,date,amount,input_tokens,output_tokens\nsmall,${before},0.5,,\n"=HYPERLINK(1)",${before},2,,\n`,
+    );
     const run = await cli(['import', 'csv', 'bill.csv', '--provider', 'csv', '--project', 'payer']);
     expect(run.code).toBe(0);
     const show = await cli(['show', '--provider', 'csv']);
     const table = show.stdout.split('\n').map((line) => line.split(/ {2,}/));
-    expect(table[0]).toEqual(['DAY', 'PROVIDER', 'MODEL', 'STATE', 'BILLED', 'BOOKED', 'DRIFT', 'PERCENT', 'UNEXPLAINED', 'PROJECT', 'NOTE']);
-    expect(table[1]).toEqual([before, 'csv', 'small', 'drifted', '$0.50', '$0.40', '+$0.10', '+20.00%', '$0.10', project.id]);
-    expect(table[2]).toEqual([before, 'csv', '=HYPERLINK(1)', 'drifted', '$2.00', '$0.00', '+$2.00', '+100.00%', '$2.00', project.id, 'no attempts']);
+    expect(table[0]).toEqual([
+      'DAY',
+      'PROVIDER',
+      'MODEL',
+      'STATE',
+      'BILLED',
+      'BOOKED',
+      'DRIFT',
+      'PERCENT',
+      'UNEXPLAINED',
+      'PROJECT',
+      'NOTE',
+    ]);
+    expect(table[1]).toEqual([
+      before,
+      'csv',
+      'small',
+      'drifted',
+      '$0.50',
+      '$0.40',
+      '+$0.10',
+      '+20.00%',
+      '$0.10',
+      project.id,
+    ]);
+    expect(table[2]).toEqual([
+      before,
+      'csv',
+      '=HYPERLINK(1)',
+      'drifted',
+      '$2.00',
+      '$0.00',
+      '+$2.00',
+      '+100.00%',
+      '$2.00',
+      project.id,
+      'no attempts',
+    ]);
     const usageOf = (args: string[]) =>
       runCommand(['usage', ...args], { environment: { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: gate.adminKey } });
     const unexplained = await usageOf(['unexplained', '--project', 'payer']);
     expect(unexplained.stderr).toContain('$2.10 in all, which is in no total of attempts.');
-    expect((await usageOf(['unexplained', '--provider', 'csv'])).stderr).toContain('No bill that is known goes beyond the ledger.');
+    expect((await usageOf(['unexplained', '--provider', 'csv'])).stderr).toContain(
+      'No bill that is known goes beyond the ledger.',
+    );
     const totals = await gate.api<{ rows: { totals: { costNanousd: string } }[] }>('AnalyticsService/GetUsage', {
       groupBy: 'USAGE_GROUP_PROVIDER',
       filter: { provider: 'csv' },
     });
     expect(totals.rows.map((row) => row.totals.costNanousd)).toEqual(['400000000']);
-    const payer = await gate.api<{ rows?: object[] }>('AnalyticsService/GetUsage', { groupBy: 'USAGE_GROUP_PROVIDER', projectId: project.id });
+    const payer = await gate.api<{ rows?: object[] }>('AnalyticsService/GetUsage', {
+      groupBy: 'USAGE_GROUP_PROVIDER',
+      projectId: project.id,
+    });
     expect(payer.rows ?? []).toEqual([]);
   });
 
   test.each<[string, string | Buffer, RegExp]>([
     ['cut off', '{"data":[', /bad\.json: this is not a whole JSON document/],
     ['no UTF-8', Buffer.from([0x7b, 0xff, 0xfe]), /bad\.json is not UTF-8 text/],
-    ['of a wrong currency', JSON.stringify(last(anthropicDay('2026-11-01', anthropicCost('1', 'm', { currency: 'GBP' })))), /data\[0\]\.results\[0\] is in GBP/],
+    [
+      'of a wrong currency',
+      JSON.stringify(last(anthropicDay('2026-11-01', anthropicCost('1', 'm', { currency: 'GBP' })))),
+      /data\[0\]\.results\[0\] is in GBP/,
+    ],
   ])('that are %s leave everything as it was', async (_what, content, message) => {
     const was = await stored();
     writeFileSync(join(folder, 'bad.json'), content);
@@ -349,10 +466,15 @@ describe('files', () => {
     const file = openSync(join(folder, 'huge.json'), 'w');
     ftruncateSync(file, 2 ** 30);
     closeSync(file);
-    expect((await cli(['import', 'openai', 'huge.json', '--provider', 'p'])).stderr).toContain('huge.json is larger than 67108864 bytes');
+    expect((await cli(['import', 'openai', 'huge.json', '--provider', 'p'])).stderr).toContain(
+      'huge.json is larger than 67108864 bytes',
+    );
     save('old.csv', `provider,model,date,amount\np,m,${older},1\n`);
     const run = await cli(['import', 'csv', 'old.csv', '--since', yesterday]);
-    expect(run).toMatchObject({ code: 1, stderr: 'Nothing was imported: no line is of the days that were asked for and are over.\n' });
+    expect(run).toMatchObject({
+      code: 1,
+      stderr: 'Nothing was imported: no line is of the days that were asked for and are over.\n',
+    });
   });
 });
 

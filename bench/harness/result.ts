@@ -92,6 +92,7 @@ const worstOf = new Set([
   'gap_max_ms',
   'rss_mib',
   'rss_growth_mib',
+  'missing_rows',
   'false_refusals',
   'refused_with_room_calls',
   'outstanding_calls',

@@ -11,6 +11,7 @@ import { processes, projectIdOf, type Workload, worstAmount } from './workloads.
 const firstWarmupMs = 3_000;
 const laterWarmupMs = 500;
 const smokeWarmupMs = 200;
+const smokeMs = 400;
 const matchCalls = 100_000;
 // What was spent is written a moment later; what is leased and not used comes back after some seconds.
 const waitMs = 20_000;
@@ -23,6 +24,7 @@ export class Pairs {
   readonly #durability: string;
   readonly #set: string;
   #round = 0;
+  #settled = 0;
   #standing: Sample = {};
 
   constructor(cluster: Cluster, workload: Workload, durability: string) {
@@ -59,10 +61,32 @@ export class Pairs {
     await sleep(smoke ? smokeWarmupMs : this.#round === 1 ? firstWarmupMs : laterWarmupMs);
     const before = await meter();
     await tell(() => ({ do: 'mark' }));
-    await sleep(durationS * 1_000);
-    const after = await meter();
+    await sleep(smoke ? smokeMs : durationS * 1_000);
     const results = await tell<LoadResult>(() => ({ do: 'stop' }));
-    return { ...pairFigures(before, after, results), ...this.#standing };
+    const stoppedMs = performance.now();
+    await this.#untilWritten(results);
+    const written_after_ms = performance.now() - stoppedMs;
+    const figures = pairFigures(before, await meter(), results);
+    return { ...figures, written_after_ms, missing_rows: await this.#missingRows(results), ...this.#standing };
+  }
+
+  /** Until each process's last row is in the ledger: they are written in their order. */
+  async #untilWritten(results: readonly LoadResult[]): Promise<void> {
+    const ids = results.flatMap(({ lastId }) => lastId ?? []);
+    await this.#poll(async () => {
+      const { rows } = await this.#cluster.pool.query('SELECT FROM attempts WHERE id = ANY ($1)', [ids]);
+      return rows.length >= ids.length ? null : `${ids.length - rows.length} processes have not written their rows`;
+    });
+  }
+
+  /** Settled calls that the ledger does not know. */
+  async #missingRows(results: readonly LoadResult[]): Promise<number> {
+    this.#settled += results.reduce((sum, { settled }) => sum + settled, 0);
+    const { rows } = await this.#cluster.pool.query<{ count: number }>(
+      'SELECT count(*)::int AS count FROM attempts WHERE starts_with(project_id, $1)',
+      [projectIdOf(this.#set, '')],
+    );
+    return this.#settled - (rows[0]?.count ?? 0);
   }
 
   /** All at once on a budget that has room for half of the calls; and again, when what was leased has come back. */
@@ -96,19 +120,24 @@ export class Pairs {
     budgetId: string,
     isSo: (counter: { held: number; posted: number }) => boolean,
   ): Promise<{ readonly held: number; readonly posted: number }> {
-    const deadlineMs = performance.now() + waitMs;
-    for (;;) {
+    let counter = { held: 0, posted: 0 };
+    await this.#poll(async () => {
       const { rows } = await this.#cluster.pool.query<{ held: bigint; posted: bigint }>(
         'SELECT held, posted FROM budget_counters WHERE budget_id = $1',
         [budgetId],
       );
       const { held = 0n, posted = 0n } = rows[0] ?? {};
-      const counter = { held: Number(held) / Number(worstAmount), posted: Number(posted) / Number(worstAmount) };
-      if (isSo(counter)) return counter;
-      if (performance.now() > deadlineMs)
-        throw new Error(
-          `${counter.posted} calls posted and ${counter.held} held ${waitMs / 1000} s after the last one`,
-        );
+      counter = { held: Number(held) / Number(worstAmount), posted: Number(posted) / Number(worstAmount) };
+      return isSo(counter) ? null : `${counter.posted} calls are posted and ${counter.held} held`;
+    });
+    return counter;
+  }
+
+  /** Until there is nothing to complain of. */
+  async #poll(complaint: () => Promise<string | null>): Promise<void> {
+    const deadlineMs = performance.now() + waitMs;
+    for (let found = await complaint(); found !== null; found = await complaint()) {
+      if (performance.now() > deadlineMs) throw new Error(`${found} ${waitMs / 1000} s after the last call`);
       await sleep(pollMs);
     }
   }

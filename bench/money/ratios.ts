@@ -15,6 +15,7 @@ export const bars: readonly Bar[] = [
   ...['strict', 'relaxed'].flatMap((durability) => [
     { ratio: `${durability}_overspent_calls`, atMost: 0 },
     { ratio: `${durability}_unused_in_the_end_calls`, atMost: 0 },
+    { ratio: `${durability}_missing_rows`, atMost: 0 },
     { ratio: `${durability}_errors`, atMost: 0 },
   ]),
   { ratio: 'not_measured', atMost: 0 },
@@ -38,7 +39,8 @@ export function compare(samples: Samples, unavailable: Readonly<Record<string, s
   for (const durability of ['strict', 'relaxed']) {
     const pairs = (workload: string) => of(durability, workload, 'pairs_per_s');
     const limit = (figure: string) => Math.max(...of(durability, 'limit', figure));
-    const errors = [...(samples.get(durability)?.values() ?? [])].flat().map((sample) => sample['errors'] ?? 0);
+    const all = [...(samples.get(durability)?.values() ?? [])].flat();
+    const worst = (figure: string) => Math.max(...all.map((sample) => sample[figure] ?? 0));
     const database = `${durability}_database_of_cpu`;
     Object.assign(ratios, {
       [`${durability}_spread_pairs_per_s`]: median(pairs('spread')),
@@ -54,7 +56,8 @@ export function compare(samples: Samples, unavailable: Readonly<Record<string, s
       [`${durability}_unaccounted_calls`]: limit('unaccounted_calls'),
       [`${durability}_overspent_calls`]: limit('overspent_calls'),
       [`${durability}_unused_in_the_end_calls`]: limit('unused_in_the_end_calls'),
-      [`${durability}_errors`]: Math.max(...errors),
+      [`${durability}_missing_rows`]: worst('missing_rows'),
+      [`${durability}_errors`]: worst('errors'),
     });
   }
   return measured(ratios);

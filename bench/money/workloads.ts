@@ -110,7 +110,7 @@ export function idsOf(projectId: string, caller: number | string): Ids {
   };
 }
 
-export function projectIdOf(set: string, project: number): string {
+export function projectIdOf(set: string, project: number | ''): string {
   return `prj_${set}_${project}`;
 }
 

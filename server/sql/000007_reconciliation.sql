@@ -13,7 +13,7 @@ CREATE TABLE bill_imports (
   first_day date NOT NULL,
   last_day date NOT NULL,
   figures integer NOT NULL,
-  -- How many of them said something new.
+  -- How many it made or changed.
   changed integer NOT NULL,
   imported_by text NOT NULL,
   -- Later than that of an import that it waited for.

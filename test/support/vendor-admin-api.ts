@@ -28,7 +28,11 @@ export async function startVendorAdminApi(): Promise<VendorAdminApi> {
       response.writeHead(status, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).end('{"error":"busy"}');
       return;
     }
-    const answer = pages.get(url.pathname)?.[url.searchParams.get('page') ?? ''] ?? { data: [], has_more: false, next_page: null };
+    const answer = pages.get(url.pathname)?.[url.searchParams.get('page') ?? ''] ?? {
+      data: [],
+      has_more: false,
+      next_page: null,
+    };
     if (typeof answer === 'function') return answer(response);
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   });

@@ -23,6 +23,10 @@ export class Pair {
     this.#attempt = attempt(known);
   }
 
+  get id(): string {
+    return this.#attempt.id;
+  }
+
   /** @throws PortcullisError budget_exceeded, unavailable */
   async reserve(): Promise<void> {
     this.#hold = await this.#ledger.reserve({

@@ -26,7 +26,12 @@ export interface Load {
 }
 
 export interface LoadResult {
+  /** Since the mark. */
   readonly pairs: number;
+  /** Since the start. */
+  readonly settled: number;
+  /** The attempt that was settled last. */
+  readonly lastId: string | null;
   readonly failed: number;
   readonly firstError: string | null;
   /** Milliseconds, as `Histogram` counts them. */

@@ -9,16 +9,21 @@ import type { BurstResult, Load, LoadResult } from './job.ts';
 // What is refused must not be hammered.
 const pauseMs = 10;
 
-/** Callers that each make one pair after the other, until they are stopped; what is under way at a mark does not count. */
+/** Callers that each make one pair after the other, until they are stopped. What began before the mark does not count. */
 export class ClosedLoop {
+  readonly #ledger: Ledger;
+  readonly #load: Load;
   readonly #callers: readonly Promise<void>[];
-  #running = true;
+  #isOver = false;
   #tally = newTally();
+  #settled = 0;
+  #lastId: string | null = null;
 
   constructor(ledger: Ledger, load: Load) {
-    this.#callers = Array.from({ length: load.workload.callersPerProcess }, (_, index) =>
-      this.#call(ledger, load, load.firstCaller + index),
-    );
+    this.#ledger = ledger;
+    this.#load = load;
+    const { callersPerProcess } = load.workload;
+    this.#callers = Array.from({ length: callersPerProcess }, (_, index) => this.#caller(load.firstCaller + index));
   }
 
   mark(): void {
@@ -26,33 +31,34 @@ export class ClosedLoop {
   }
 
   async stop(): Promise<LoadResult> {
-    const { hold, settle, ...tally } = this.#tally;
-    this.#running = false;
-    const result = { ...tally, hold: [...hold.counts], settle: [...settle.counts] };
+    this.#isOver = true;
     await Promise.all(this.#callers);
-    return result;
+    const { hold, settle, ...tally } = this.#tally;
+    return { ...tally, settled: this.#settled, lastId: this.#lastId, hold: hold.counts, settle: settle.counts };
   }
 
-  async #call(ledger: Ledger, load: Load, caller: number): Promise<void> {
-    for (let call = 0; this.#running; call += 1) {
-      const pair = new Pair(ledger, load, caller, call);
-      const tally = this.#tally;
-      try {
-        const askedMs = performance.now();
-        await pair.reserve();
-        const heldMs = performance.now();
-        await pair.send();
-        const endedMs = performance.now();
-        await pair.settle(trueAmount);
-        if (this.#tally !== tally) continue;
-        tally.hold.add(heldMs - askedMs);
-        tally.settle.add(performance.now() - endedMs);
-        tally.pairs += 1;
-      } catch (error) {
-        tally.failed += 1;
-        tally.firstError ??= String(error);
-        await sleep(pauseMs);
-      }
+  async #caller(number: number): Promise<void> {
+    let call = 0;
+    while (!this.#isOver) await this.#call(new Pair(this.#ledger, this.#load, number, call++), this.#tally);
+  }
+
+  async #call(pair: Pair, tally: ReturnType<typeof newTally>): Promise<void> {
+    try {
+      const askedMs = performance.now();
+      await pair.reserve();
+      const heldMs = performance.now();
+      await pair.send();
+      const endedMs = performance.now();
+      await pair.settle(trueAmount);
+      tally.hold.add(heldMs - askedMs);
+      tally.settle.add(performance.now() - endedMs);
+      tally.pairs += 1;
+      this.#settled += 1;
+      this.#lastId = pair.id;
+    } catch (error) {
+      tally.failed += 1;
+      tally.firstError ??= String(error);
+      await sleep(pauseMs);
     }
   }
 }

@@ -53,8 +53,8 @@ export async function dueOnCounters(db: Queryable, keys: readonly CounterKey[], 
   const { rows } = await db.query<DueNotice>(
     `SELECT ${dueColumns}
      FROM unnest($1::text[], $2::text[]) AS k (budget_id, window_key)
-     JOIN budget_counters c USING (budget_id, window_key)
-     JOIN budgets b ON b.id = c.budget_id
+     JOIN budgets b ON b.id = k.budget_id
+     ${counterAt('k.window_key')}
      CROSS JOIN unnest(b.notify_percents) AS p (percent)
      WHERE ${isDue} LIMIT $3`,
     [keys.map((key) => key.budgetId), keys.map((key) => key.windowKey), limit],

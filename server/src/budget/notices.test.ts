@@ -183,15 +183,23 @@ describe('a limit that changes', () => {
 });
 
 describe('what a process did not see', () => {
-  test('is found at its start and once a minute, in open windows and in those that closed last', async () => {
+  test('is found at its start in the last windows that closed, however long ago that was', async () => {
+    const { id } = await makeBudget(db.pool, { window: 'month', notifyPercents: [100] });
+    await post(id, '2026-10', 100n);
+    await post(id, '2026-09', 100n);
+    await watch();
+    expect(await noticesOf(id)).toEqual(['2026-10 100']);
+  });
+
+  test('is found once a minute, in open windows and in those that closed lately', async () => {
     const hourly = await makeBudget(db.pool, { window: 'hour', timeZone: 'Asia/Kathmandu', notifyPercents: [100] });
     const monthly = await makeBudget(db.pool, { window: 'month', notifyPercents: [100] });
     const perRun = await makeBudget(db.pool, { window: 'run', unit: 'tokens', notifyPercents: [100] });
     const ever = await makeBudget(db.pool, { unit: 'requests', notifyPercents: [100] });
-    const { notices, later } = await watch();
-    await post(hourly.id, '2026-11-23T16+05:45', 100n);
-    await post(hourly.id, '2026-11-23T15+05:45', 100n);
-    await post(monthly.id, '2026-10', 100n);
+    // Three minutes past the hour in Kathmandu.
+    const { notices, later } = await watch({ now: noon + 18 * 60_000 });
+    for (const hour of ['16', '17', '18']) await post(hourly.id, `2026-11-23T${hour}+05:45`, 100n);
+    for (const month of ['2026-10', '2026-11']) await post(monthly.id, month, 100n);
     await post(perRun.id, runId, 100n);
     await post(ever.id, 'lifetime', 100n);
     later(noticesSweepMs - 1);
@@ -199,8 +207,8 @@ describe('what a process did not see', () => {
     expect(await noticesOf(ever.id)).toEqual([]);
     later(1);
     await notices.check();
-    expect(await noticesOf(hourly.id)).toEqual(['2026-11-23T16+05:45 100']);
-    expect(await noticesOf(monthly.id)).toEqual(['2026-10 100']);
+    expect(await noticesOf(hourly.id)).toEqual(['2026-11-23T17+05:45 100', '2026-11-23T18+05:45 100']);
+    expect(await noticesOf(monthly.id)).toEqual(['2026-11 100']);
     expect(await noticesOf(perRun.id)).toEqual([`${runId} 100`]);
     expect(await noticesOf(ever.id)).toEqual(['lifetime 100']);
   });

@@ -29,18 +29,20 @@ export interface NoticesOptions {
   readonly onNotice: (notice: DueNotice) => void;
 }
 
-// Longer than a process can be away before others have posted what it held.
+// Longer than it takes until others have posted what a process held that died.
 const lateMs = 10 * 60_000;
 
 /**
  * Tells once of each percent of a limit that was reached in a window: a row, an audit entry in the same transaction, a
  * line in the log. It looks at what this process posted lately and, since a process that dies takes that knowledge along
- * and budgets change, once a minute at all windows that are open or were the last to close.
+ * and budgets change, once a minute at all windows that are open or closed lately; at the start of a process, which may have
+ * been long in coming, at the last ones that closed whenever that was.
  */
 export class ThresholdNotices {
   readonly #options: NoticesOptions;
   /** Monotonic time. */
   #sweepAt = -Infinity;
+  #swept = false;
 
   constructor(options: NoticesOptions) {
     this.#options = options;
@@ -63,11 +65,13 @@ export class ThresholdNotices {
   async #sweep(): Promise<void> {
     const { pool, databaseNow } = this.#options;
     const now = databaseNow();
+    const closedSince = this.#swept ? now - lateMs : -Infinity;
     const windows = (await selectWindowKinds(pool)).flatMap((kind) =>
-      keysAround(kind, now).map((key) => ({ ...kind, key })),
+      keysAround(kind, now, closedSince).map((key) => ({ ...kind, key })),
     );
     await this.#tellAll((limit) => dueInWindows(pool, windows, limit));
     await this.#tellAll((limit) => dueInRuns(pool, lateMs, limit));
+    this.#swept = true;
   }
 
   /** Tells of what `find` finds, until it finds no more: what was told of is no longer due. */
@@ -97,11 +101,11 @@ export class ThresholdNotices {
   }
 }
 
-/** The window that is open and the one before it: what was reached in its last moment may be found in the next. */
-function keysAround({ window, timeZone }: WindowKind, now: number): string[] {
+/** The window that is open, and the one before it where that closed after `closedSince`: its last moment may be found late. */
+function keysAround({ window, timeZone }: WindowKind, now: number, closedSince: number): string[] {
   if (window === 'lifetime') return ['lifetime'];
-  const open = calendarWindow(window, timeZone, now);
-  return [open.key, calendarWindow(window, timeZone, open.from - 1).key];
+  const { key, from } = calendarWindow(window, timeZone, now);
+  return from > closedSince ? [key, calendarWindow(window, timeZone, from - 1).key] : [key];
 }
 
 function audit(tx: Tx, notice: DueNotice): Promise<void> {

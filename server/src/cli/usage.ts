@@ -6,6 +6,7 @@ import { formatUsd } from '../base/money.ts';
 import {
   AnalyticsService,
   type Attempt,
+  type AttemptOutcome,
   AttemptOutcomeSchema,
   GetUsageResponseSchema,
   ListAttemptsResponseSchema,
@@ -22,15 +23,20 @@ import { gateCommand, type GateOptions, parseCount } from './gate-command.ts';
 import { type Column, localTime, noteMore, printAnswer, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
 import { agentIdOf, agentNames, projectOf } from './references.ts';
+import { holdsCommand } from './usage-holds.ts';
+import { retentionCommand } from './usage-retention.ts';
 import { exportCommand } from './usage-export.ts';
 import { provisionalCommand, unexplainedCommand } from './usage-reports.ts';
 
 interface FilterOptions extends GateOptions {
   readonly since?: number;
   readonly agent?: string;
+  readonly key?: string;
   readonly run?: string;
+  readonly workflow?: string;
   readonly provider?: string;
   readonly model?: string;
+  readonly outcome?: AttemptOutcome;
   readonly limit: number;
 }
 
@@ -49,23 +55,29 @@ function withFilter(command: Command): Command {
   return command
     .option('--since <time>', 'how far back, like 7d or 1h', parseDuration)
     .option('--agent <agent>', 'of one agent, by name or id')
+    .option('--key <id>', 'with one key')
     .option('--run <id>', 'within one run')
+    .option('--workflow <name>', 'within runs of one workflow')
     .option('--provider <name>', 'at one provider')
     .option('--model <name>', 'for one public model name')
+    .addOption(enumOption('--outcome <outcome>', 'that ended so', AttemptOutcomeSchema))
     .option('--limit <count>', 'how many rows at most', parseCount, 100);
 }
 
 async function filterOf(
   gate: GateClient,
-  { since, agent, run, provider, model }: FilterOptions,
+  { since, agent, key, run, workflow, provider, model, outcome }: FilterOptions,
   project: { projectId?: string },
 ): Promise<MessageInitShape<typeof UsageFilterSchema>> {
   return {
     ...(since === undefined ? {} : { startTime: timestampFromMs(Date.now() - since) }),
     ...(agent === undefined ? {} : { agentId: await agentIdOf(gate, agent, project) }),
+    ...(key === undefined ? {} : { keyId: key }),
     ...(run === undefined ? {} : { runId: run }),
+    ...(workflow === undefined ? {} : { workflow }),
     ...(provider === undefined ? {} : { provider }),
     ...(model === undefined ? {} : { model }),
+    ...(outcome === undefined ? {} : { outcome }),
   };
 }
 
@@ -86,15 +98,16 @@ function printTotals(context: CliContext, options: FilterOptions & { by: UsageGr
       .getUsage({ groupBy: options.by, filter, limit: Math.min(options.limit, pageSizeMax), ...project });
     if (options.json) return printAnswer(context, GetUsageResponseSchema, answer);
     const names = options.by === UsageGroup.AGENT ? await agentNames(gate, project) : new Map<string, string>();
-    const columns = ['COST', 'NOTIONAL', 'ATTEMPTS', 'REFUSED', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE'].map(
-      right,
-    );
+    const group = enumWord(UsageGroupSchema, options.by).toUpperCase();
+    const money = ['COST', 'ESTIMATED', 'NOTIONAL'];
+    const counts = ['ATTEMPTS', 'REFUSED', 'INPUT', 'OUTPUT', 'CACHE READ', 'CACHE WRITE'];
     printTable(
       context,
-      [{ title: enumWord(UsageGroupSchema, options.by).toUpperCase() }, ...columns],
+      [{ title: group }, ...[...money, ...counts].map(right)],
       answer.rows.map(({ key, totals }) => [
         key === '' ? '(none)' : (names.get(key) ?? key),
         formatUsd(totals?.costNanousd ?? 0n),
+        formatUsd(totals?.estimatedNanousd ?? 0n),
         formatUsd(totals?.notionalNanousd ?? 0n),
         String(totals?.attempts ?? 0n),
         String(totals?.refusedAttempts ?? 0n),
@@ -128,7 +141,7 @@ function attemptsCommand(context: CliContext): Command {
         [
           ...['TIME', 'AGENT', 'MODEL', 'PROVIDER'].map((title) => ({ title })),
           { title: 'OUTCOME', format: stateFormat },
-          ...['COST', 'NOTIONAL', 'INPUT', 'OUTPUT', 'CACHED', 'MS'].map(right),
+          ...['COST', 'HELD', 'NOTIONAL', 'INPUT', 'OUTPUT', 'CACHED', 'MS'].map(right),
           ...['AMOUNTS', 'WHY', 'REQUEST'].map((title) => ({ title })),
         ],
         answer.attempts.map((attempt) => attemptRow(attempt, names)),
@@ -149,6 +162,7 @@ function attemptRow(attempt: Attempt, names: ReadonlyMap<string, string>): strin
     attempt.provider ?? '',
     attempt.corrects === undefined ? enumWord(AttemptOutcomeSchema, attempt.outcome) : 'correction',
     formatUsd(attempt.costNanousd),
+    formatUsd(attempt.heldNanousd),
     formatUsd(attempt.notionalNanousd),
     String(attempt.inputTokens),
     String(attempt.outputTokens),

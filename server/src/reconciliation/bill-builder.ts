@@ -64,7 +64,10 @@ export class BillBuilder {
 function figureOf({ provider, day, model, cost, input, output }: Sum): BilledFigure {
   const costUsd = cost === null ? null : nanoOf(cost);
   if ((costUsd ?? 0n) > billedNanousdMax || (input ?? 0n) > billedTokensMax || (output ?? 0n) > billedTokensMax) {
-    throw invalid('figures', `${provider}, ${model} on ${day}: this is more than a day can cost or use; check the units.`);
+    throw invalid(
+      'figures',
+      `${provider}, ${model} on ${day}: this is more than a day can cost or use; check the units.`,
+    );
   }
   return { provider, day, model, costUsd, tokensInput: input, tokensOutput: output };
 }

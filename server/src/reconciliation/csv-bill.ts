@@ -3,7 +3,15 @@ import type { BillBuilder } from './bill-builder.ts';
 import { dayStart } from './calendar-day.ts';
 import { CsvReader, type CsvRecord } from './csv-reader.ts';
 
-export const csvBillColumns = ['provider', 'model', 'date', 'amount', 'currency', 'input_tokens', 'output_tokens'] as const;
+export const csvBillColumns = [
+  'provider',
+  'model',
+  'date',
+  'amount',
+  'currency',
+  'input_tokens',
+  'output_tokens',
+] as const;
 type Column = (typeof csvBillColumns)[number];
 
 interface CsvContext {
@@ -37,7 +45,8 @@ export class CsvBillReader {
   end(): void {
     const last = this.#reader.end();
     if (last) this.#take(last);
-    if (this.#columns === null) throw this.#wrong(1, `is missing: the first line names columns (${csvBillColumns.join(', ')})`);
+    if (this.#columns === null)
+      throw this.#wrong(1, `is missing: the first line names columns (${csvBillColumns.join(', ')})`);
   }
 
   #take({ line, cells }: CsvRecord): void {
@@ -54,7 +63,10 @@ export class CsvBillReader {
 
   #header(line: number, cells: readonly string[]): Column[] {
     const columns = cells.map((cell) => {
-      const name = cell.replace(/^\uFEFF/, '').trim().toLowerCase();
+      const name = cell
+        .replace(/^\uFEFF/, '')
+        .trim()
+        .toLowerCase();
       const column = csvBillColumns.find((known) => known === name);
       if (column === undefined) {
         throw this.#wrong(line, `has the column "${name.slice(0, 40)}": write ${csvBillColumns.join(', ')}`);
@@ -91,7 +103,8 @@ export class CsvBillReader {
   #onlyOnce(line: number, figure: readonly string[]): void {
     const key = JSON.stringify(figure);
     const before = this.#lines.get(key);
-    if (before !== undefined) throw this.#wrong(line, `tells the same provider, model and date as line ${before}: keep one`);
+    if (before !== undefined)
+      throw this.#wrong(line, `tells the same provider, model and date as line ${before}: keep one`);
     this.#lines.set(key, line);
   }
 

@@ -65,7 +65,8 @@ export class CsvReader {
   }
 
   #add(character: string): void {
-    if (this.#cell.length >= csvCellCharsMax) throw this.#wrong(this.#line, `has a cell of over ${csvCellCharsMax} characters`);
+    if (this.#cell.length >= csvCellCharsMax)
+      throw this.#wrong(this.#line, `has a cell of over ${csvCellCharsMax} characters`);
     this.#cell += character;
   }
 

@@ -23,7 +23,9 @@ describe('CSV', () => {
         fc.nat(9),
         (rows, end, size) => {
           const text = rows.map((row) => row.map(quoted).join(',')).join(end) + end;
-          const pieces = Array.from({ length: Math.ceil(text.length / (size + 1)) }, (_, n) => text.slice(n * (size + 1), (n + 1) * (size + 1)));
+          const pieces = Array.from({ length: Math.ceil(text.length / (size + 1)) }, (_, n) =>
+            text.slice(n * (size + 1), (n + 1) * (size + 1)),
+          );
           expect(records(pieces).map(({ cells }) => cells)).toEqual(rows);
         },
       ),
@@ -67,8 +69,22 @@ gpt-4o,2026-11-30,gpt,9,USD,,
     expect(bill(text)).toEqual({
       wholeDays: [],
       figures: [
-        { provider: 'gpt', day: '2026-11-18', model: 'gpt-4o', costUsd: 1_250_000_000n, tokensInput: null, tokensOutput: null },
-        { provider: 'claude', day: '2026-11-18', model: 'claude, new', costUsd: null, tokensInput: 10n, tokensOutput: 20n },
+        {
+          provider: 'gpt',
+          day: '2026-11-18',
+          model: 'gpt-4o',
+          costUsd: 1_250_000_000n,
+          tokensInput: null,
+          tokensOutput: null,
+        },
+        {
+          provider: 'claude',
+          day: '2026-11-18',
+          model: 'claude, new',
+          costUsd: null,
+          tokensInput: 10n,
+          tokensOutput: 20n,
+        },
         { provider: 'gpt', day: '2026-11-19', model: 'gpt-4o', costUsd: 1n, tokensInput: 1n, tokensOutput: 2n },
       ],
     });
@@ -95,7 +111,10 @@ gpt-4o,2026-11-30,gpt,9,USD,,
     [`${head}p,m,2026-11-18,,,1.5,0\n`, 'bill.csv, line 2: "1.5" is not a count of tokens.'],
     [`${head}p,m,2026-11-18,,,,\n`, 'bill.csv, line 2 has neither an amount nor tokens.'],
     [`${head}p,,2026-11-18,1,,,\n`, "a model's name has 1 to 200 characters"],
-    [`${head}p,m,2026-11-18,1,,,\n\np,m,2026-11-18,2,,,\n`, 'bill.csv, line 4 tells the same provider, model and date as line 2: keep one.'],
+    [
+      `${head}p,m,2026-11-18,1,,,\n\np,m,2026-11-18,2,,,\n`,
+      'bill.csv, line 4 tells the same provider, model and date as line 2: keep one.',
+    ],
   ])('that cannot be meant is refused by its line: %j', (text, message) => {
     expect(() => bill(text)).toThrow(message);
   });

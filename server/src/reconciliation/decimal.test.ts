@@ -19,7 +19,23 @@ test('a decimal is read exactly, whatever its notation', () => {
 });
 
 test('what is no plain number of a bill is none', () => {
-  for (const text of ['', ' 1', '-1', '+1', '.5', '1.', '1e999', 'NaN', 'Infinity', '1,000', '0x10', '$5', '9'.repeat(16), '1e', '٣'])
+  for (const text of [
+    '',
+    ' 1',
+    '-1',
+    '+1',
+    '.5',
+    '1.',
+    '1e999',
+    'NaN',
+    'Infinity',
+    '1,000',
+    '0x10',
+    '$5',
+    '9'.repeat(16),
+    '1e',
+    '٣',
+  ])
     expect([text, parseDecimal(text)]).toEqual([text, null]);
 });
 

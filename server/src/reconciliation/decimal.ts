@@ -10,7 +10,8 @@ const attoDigits = 18;
  * @returns null for anything else: signs and words are for the caller to refuse
  */
 export function parseDecimal(text: string): Atto | null {
-  const [, whole = '', decimals = '', power = '0'] = /^(\d{1,15})(?:\.(\d{1,60}))?(?:[eE]([+-]?\d{1,2}))?$/.exec(text) ?? [];
+  const [, whole = '', decimals = '', power = '0'] =
+    /^(\d{1,15})(?:\.(\d{1,60}))?(?:[eE]([+-]?\d{1,2}))?$/.exec(text) ?? [];
   if (whole === '') return null;
   const digits = BigInt(whole + decimals);
   const shift = attoDigits - decimals.length + Number(power);

@@ -20,15 +20,20 @@ import { dayKey } from './rules.ts';
  * @throws PortcullisError invalid_argument
  */
 export function checkBill({ figures, wholeDays }: Bill, today: string): Bill {
-  if (figures.length === 0 && wholeDays.length === 0) throw invalid('figures', 'figures is empty: there is nothing to import.');
+  if (figures.length === 0 && wholeDays.length === 0)
+    throw invalid('figures', 'figures is empty: there is nothing to import.');
   if (figures.length > billFiguresMax) {
-    throw invalid('figures', `figures has ${figures.length} entries, of ${billFiguresMax} at most: import fewer days at a time.`);
+    throw invalid(
+      'figures',
+      `figures has ${figures.length} entries, of ${billFiguresMax} at most: import fewer days at a time.`,
+    );
   }
   const checked = figures.map((figure, index) => checkFigure(figure, `figures[${index}]`, today));
   const seen = new Set<string>();
   for (const [index, { provider, day, model }] of checked.entries()) {
     const key = JSON.stringify([provider, day, model]);
-    if (seen.has(key)) throw invalid('figures', `figures[${index}] tells ${model} on ${day} a second time: send one figure for it.`);
+    if (seen.has(key))
+      throw invalid('figures', `figures[${index}] tells ${model} on ${day} a second time: send one figure for it.`);
     seen.add(key);
   }
   const days = wholeDays.map((day, index) => checkProviderDay(day, `whole_days[${index}]`, today));
@@ -54,7 +59,8 @@ function checkFigure(figure: BilledFigure, param: string, today: string): Billed
 
 function checkProviderDay({ provider, day }: ProviderDay, param: string, today: string): ProviderDay {
   checkDay(`${param}.day`, day);
-  if (day >= today) throw invalid(`${param}.day`, `${param}.day is ${day}, which is not over (UTC): import days that are.`);
+  if (day >= today)
+    throw invalid(`${param}.day`, `${param}.day is ${day}, which is not over (UTC): import days that are.`);
   return { provider: checkLine(`${param}.provider`, provider, 1, nameCharsMax), day };
 }
 

@@ -52,7 +52,12 @@ export async function matchDays(tx: Tx, days: readonly ProviderDay[], order: Mat
     }
     const projectId = bill?.projectId ?? busiestProject(here) ?? fallback.id;
     const next = matchDay(figures.get(key) ?? [], here, bill?.costs === true, order.tolerance);
-    if (isDeepStrictEqual(known.map(comparable), next.map((model) => ({ projectId, ...model })))) {
+    if (
+      isDeepStrictEqual(
+        known.map(comparable),
+        next.map((model) => ({ projectId, ...model })),
+      )
+    ) {
       rows.push(...known);
       continue;
     }

@@ -86,7 +86,7 @@ export interface BillImport {
   readonly firstDay: string;
   readonly lastDay: string;
   readonly figures: number;
-  /** How many of them said something new. */
+  /** How many it made or changed; one that it leaves out of a whole day is now 0. */
   readonly changed: number;
   readonly importedBy: string;
   /** Epoch milliseconds. */

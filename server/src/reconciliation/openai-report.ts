@@ -46,7 +46,8 @@ export function readOpenAiPage(page: unknown, context: PageContext, bill: BillBu
       const where = { ...bucket, at: `${place}.results[${line}]` };
       if (result.object === costsKind) readCost(result, where, day, context, bill);
       else if (usageKinds.has(result.object)) readUsage(result, where, day, context, bill);
-      else throw refuse(where.at, `is "${result.object}", which is neither costs nor usage of completions or embeddings`);
+      else
+        throw refuse(where.at, `is "${result.object}", which is neither costs nor usage of completions or embeddings`);
     }
   }
   return next;

@@ -66,7 +66,13 @@ const told = (clientId: string, more: Partial<ToldAttempt> = {}): ToldAttempt =>
 describe('a report', () => {
   test('is kept with who told it, and told again it is the same', async () => {
     const made = await service.record(agent('agt_1'), told('c1', { runId: 'run_1' }));
-    expect(made).toMatchObject({ ...told('c1', { runId: 'run_1' }), projectId: 'prj_a', agentId: 'agt_1', personId: 'psn_1', keyId: 'key_1' });
+    expect(made).toMatchObject({
+      ...told('c1', { runId: 'run_1' }),
+      projectId: 'prj_a',
+      agentId: 'agt_1',
+      personId: 'psn_1',
+      keyId: 'key_1',
+    });
     expect(await service.record(agent('agt_1'), told('c1', { runId: 'run_1' }))).toEqual(made);
     // Another agent's id of the same name is another one.
     expect((await service.record(agent('agt_2'), told('c1'))).id).not.toBe(made.id);
@@ -79,17 +85,29 @@ describe('a report', () => {
 
   test('of a known id with another content is refused', async () => {
     await service.record(agent('agt_1'), told('c2'));
-    for (const more of [{ costUsd: 701n }, { model: 'x' }, { runId: 'run_1' }, { outcome: 'failed' }, { startedAt: now }] as const)
-      await expect(service.record(agent('agt_1'), told('c2', more))).rejects.toMatchObject({ code: 'idempotency_mismatch' });
+    for (const more of [
+      { costUsd: 701n },
+      { model: 'x' },
+      { runId: 'run_1' },
+      { outcome: 'failed' },
+      { startedAt: now },
+    ] as const)
+      await expect(service.record(agent('agt_1'), told('c2', more))).rejects.toMatchObject({
+        code: 'idempotency_mismatch',
+      });
   });
 
   test('is an agent’s own: of its runs, and of the run that its key is bound to', async () => {
-    await expect(service.record(agent('agt_1', { agentId: null }), told('c3'))).rejects.toMatchObject({ code: 'policy_denied' });
+    await expect(service.record(agent('agt_1', { agentId: null }), told('c3'))).rejects.toMatchObject({
+      code: 'policy_denied',
+    });
     for (const runId of ['run_2', 'run_none'])
       await expect(service.record(agent('agt_1'), told('c3', { runId }))).rejects.toMatchObject({ code: 'not_found' });
     const bound = agent('agt_1', { runId: 'run_1' });
     expect((await service.record(bound, told('c4'))).runId).toBe('run_1');
-    await expect(service.record(bound, told('c5', { runId: 'run_2' }))).rejects.toMatchObject({ code: 'policy_denied' });
+    await expect(service.record(bound, told('c5', { runId: 'run_2' }))).rejects.toMatchObject({
+      code: 'policy_denied',
+    });
   });
 
   test.each<[string, Partial<ToldAttempt>]>([
@@ -115,11 +133,16 @@ describe('a report', () => {
 
   test('is one of so many a day, and what is known already is none of them', async () => {
     await service.record(agent('agt_3'), told('first'));
-    await db.pool.query(`UPDATE provisional_days SET recorded = $1 WHERE agent_id = 'agt_3'`, [provisionalPerAgentDayMax - 1]);
-    const results = await Promise.allSettled(Array.from({ length: 5 }, (_, n) => service.record(agent('agt_3'), told(`last ${n}`))));
+    await db.pool.query(`UPDATE provisional_days SET recorded = $1 WHERE agent_id = 'agt_3'`, [
+      provisionalPerAgentDayMax - 1,
+    ]);
+    const results = await Promise.allSettled(
+      Array.from({ length: 5 }, (_, n) => service.record(agent('agt_3'), told(`last ${n}`))),
+    );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     for (const result of results)
-      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'rate_limited', members: { retryAfterS: 15 * 3600 } });
+      if (result.status === 'rejected')
+        expect(result.reason).toMatchObject({ code: 'rate_limited', members: { retryAfterS: 15 * 3600 } });
     await expect(service.record(agent('agt_3'), told('first'))).resolves.toBeDefined();
     const { rows } = await db.pool.query(`SELECT recorded FROM provisional_days WHERE agent_id = 'agt_3'`);
     expect(rows).toEqual([{ recorded: provisionalPerAgentDayMax }]);
@@ -132,7 +155,12 @@ test('reports are listed newest first, by agent, run and time', async () => {
     return (await service.list(filter, { pageSize: 500, cursor: null })).items;
   };
   const all = await list({});
-  expect(all.map(({ id }) => id)).toEqual(all.map(({ id }) => id).toSorted().toReversed());
+  expect(all.map(({ id }) => id)).toEqual(
+    all
+      .map(({ id }) => id)
+      .toSorted()
+      .toReversed(),
+  );
   expect((await list({ agentId: 'agt_2' })).map(({ clientId }) => clientId)).toEqual(['c1']);
   expect((await list({ runId: 'run_1' })).map(({ clientId }) => clientId).toSorted()).toEqual(['c1', 'c4']);
   expect(await list({ from: now })).toEqual([]);

@@ -47,14 +47,22 @@ export class ProvisionalService {
   async record(by: Principal, told: ToldAttempt): Promise<ProvisionalAttempt> {
     const { agentId, projectId, personId, keyId } = by;
     if (agentId === null) {
-      throw new PortcullisError('policy_denied', "Attempts are reported by the agent that made them: use an agent's key.", {
-        rule: 'provisional.agent',
-      });
+      throw new PortcullisError(
+        'policy_denied',
+        "Attempts are reported by the agent that made them: use an agent's key.",
+        {
+          rule: 'provisional.agent',
+        },
+      );
     }
     if (by.runId !== null && told.runId !== null && told.runId !== by.runId) {
-      throw new PortcullisError('policy_denied', `This key is bound to the run ${by.runId}: it cannot report for another.`, {
-        rule: 'key.run',
-      });
+      throw new PortcullisError(
+        'policy_denied',
+        `This key is bound to the run ${by.runId}: it cannot report for another.`,
+        {
+          rule: 'key.run',
+        },
+      );
     }
     const now = this.#clock.now();
     const attempt = checkTold({ ...told, runId: told.runId ?? by.runId }, now);
@@ -65,14 +73,12 @@ export class ProvisionalService {
       if (known) return sameAgain(known, fingerprint);
       const { runId } = attempt;
       if (runId !== null && !(await runExists(tx, { runId, projectId, agentId }))) {
-        throw new PortcullisError('not_found', `There is no run "${runId.slice(0, 100)}" of yours.`, { param: 'run_id' });
+        throw new PortcullisError('not_found', `There is no run "${runId.slice(0, 100)}" of yours.`, {
+          param: 'run_id',
+        });
       }
       await takePlace(tx, agentId, now);
-      return insertProvisional(
-        tx,
-        { ...attempt, id: newId('prv'), projectId, agentId, personId, keyId },
-        fingerprint,
-      );
+      return insertProvisional(tx, { ...attempt, id: newId('prv'), projectId, agentId, personId, keyId }, fingerprint);
     });
   }
 
@@ -105,7 +111,8 @@ function sameAgain(
 
 function checkTold(told: ToldAttempt, now: number): ToldAttempt {
   const { startedAt } = told;
-  if (startedAt > now + provisionalSkewMs) throw invalid('start_time', 'start_time lies in the future: check the clock.');
+  if (startedAt > now + provisionalSkewMs)
+    throw invalid('start_time', 'start_time lies in the future: check the clock.');
   if (startedAt < now - provisionalAgeMsMax) {
     throw invalid('start_time', `start_time must lie within the last ${provisionalAgeMsMax / 86_400_000} days.`);
   }

@@ -44,7 +44,9 @@ export function once<T extends z.ZodType>(schema: T, at: string, value: unknown)
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const path = (issue?.path ?? []).map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+  const path = (issue?.path ?? [])
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('');
   throw refuse(`${at}${path}`, `is not as the vendor documents it (${issue?.message ?? 'unreadable'})`);
 }
 
@@ -67,7 +69,8 @@ export class SeenBuckets {
     const key = `${kind} ${start}`;
     const before = this.#pages.get(key);
     if (before === undefined) this.#pages.set(key, page);
-    else if (before !== page) throw refuse(at, `tells the ${kind} of ${dayOf(start)} a second time: was a page given twice?`);
+    else if (before !== page)
+      throw refuse(at, `tells the ${kind} of ${dayOf(start)} a second time: was a page given twice?`);
   }
 }
 

@@ -29,7 +29,13 @@ function reading(read: Reader, texts: readonly string[], more: Partial<PageConte
   return {
     cursors,
     wholeDays: wholeDays.map(({ day }) => day),
-    figures: figures.map(({ day, model, costUsd, tokensInput, tokensOutput }) => [day, model, costUsd, tokensInput, tokensOutput]),
+    figures: figures.map(({ day, model, costUsd, tokensInput, tokensOutput }) => [
+      day,
+      model,
+      costUsd,
+      tokensInput,
+      tokensOutput,
+    ]),
   };
 }
 
@@ -85,7 +91,11 @@ describe("Anthropic's reports", () => {
   });
 
   test('of usage are summed over hours, the whole prompt on one side, and cover no day by themselves', () => {
-    const hour = (at: string) => ({ starting_at: `2026-11-18T${at}:00:00Z`, ending_at: `2026-11-18T${at}:59:59Z`, results: [usage()] });
+    const hour = (at: string) => ({
+      starting_at: `2026-11-18T${at}:00:00Z`,
+      ending_at: `2026-11-18T${at}:59:59Z`,
+      results: [usage()],
+    });
     expect(reading(readAnthropicPage, [page(hour('03'), hour('04'))])).toMatchObject({
       wholeDays: [],
       figures: [['2026-11-18', 'claude-haiku-4-5-20251001', null, 13_260n, 154n]],
@@ -101,7 +111,10 @@ describe("Anthropic's reports", () => {
 
   test('name the next page until there is none', () => {
     const first = JSON.stringify({ data: [], has_more: true, next_page: 'page_2' });
-    expect(reading(readAnthropicPage, [first, page(anthropicDay('2026-11-18', cost('1')))]).cursors).toEqual(['page_2', null]);
+    expect(reading(readAnthropicPage, [first, page(anthropicDay('2026-11-18', cost('1')))]).cursors).toEqual([
+      'page_2',
+      null,
+    ]);
     expect(() => reading(readAnthropicPage, [JSON.stringify({ data: [], has_more: true, next_page: null })])).toThrow(
       'page-1.json says that more pages follow, and does not name the next.',
     );
@@ -109,16 +122,36 @@ describe("Anthropic's reports", () => {
 
   const at = 'page-1.json: data[0].results[0]';
   test.each<[string, string | object, string]>([
-    ['ungrouped costs', cost('1', { model: null, cost_type: null, description: null }), `${at} names no model: ask for the report with group_by[]=description.`],
+    [
+      'ungrouped costs',
+      cost('1', { model: null, cost_type: null, description: null }),
+      `${at} names no model: ask for the report with group_by[]=description.`,
+    ],
     ['ungrouped usage', usage({ model: null }), `${at} names no model: ask for the report with group_by[]=model.`],
     ['another currency', cost('1', { currency: 'EUR' }), `${at} is in EUR: only USD can be matched.`],
-    ['a negative amount', cost('-4.2'), `${at}.amount: "-4.2" is negative: leave credits and refunds out, they are no use of a model.`],
+    [
+      'a negative amount',
+      cost('-4.2'),
+      `${at}.amount: "-4.2" is negative: leave credits and refunds out, they are no use of a model.`,
+    ],
     ['NaN for an amount', cost('NaN'), `${at}.amount: "NaN" is not an amount.`],
-    ['an amount of a billion dollars', cost('100000000000'), 'this is more than a day can cost or use; check the units.'],
-    ['an amount that is an object', cost('1', { amount: { value: 1 } }), `${at}.amount is not as the vendor documents it`],
+    [
+      'an amount of a billion dollars',
+      cost('100000000000'),
+      'this is more than a day can cost or use; check the units.',
+    ],
+    [
+      'an amount that is an object',
+      cost('1', { amount: { value: 1 } }),
+      `${at}.amount is not as the vendor documents it`,
+    ],
     ['a negative count', usage({ output_tokens: -1 }), `${at}.output_tokens is not as the vendor documents it`],
     ['a count with decimals', usage({ output_tokens: 1.5 }), `${at}.output_tokens is not as the vendor documents it`],
-    ['something else', { object: 'organization.costs.result' }, `${at} is of neither the cost report nor the messages usage report.`],
+    [
+      'something else',
+      { object: 'organization.costs.result' },
+      `${at} is of neither the cost report nor the messages usage report.`,
+    ],
   ])('with %s are refused, naming the place', (_what, result, message) => {
     expect(() => reading(readAnthropicPage, [page(anthropicDay('2026-11-18', result as object))])).toThrow(message);
   });
@@ -135,7 +168,9 @@ describe("Anthropic's reports", () => {
     const week = bucket('2026-11-18T00:00:00Z', '2026-11-25T00:00:00Z');
     expect(() => reading(readAnthropicPage, [week])).toThrow('page-1.json: data[0] spans more than one day (UTC)');
     for (const text of [bucket('never', 'ever'), bucket('2026-11-19T00:00:00Z', '2026-11-18T00:00:00Z')])
-      expect(() => reading(readAnthropicPage, [text])).toThrow('page-1.json: data[0] has no span of time that a bill can be of.');
+      expect(() => reading(readAnthropicPage, [text])).toThrow(
+        'page-1.json: data[0] has no span of time that a bill can be of.',
+      );
   });
 });
 
@@ -200,13 +235,25 @@ describe("OpenAI's reports", () => {
 
   const at = 'page-1.json: data[0].results[0]';
   test.each<[string, object, string]>([
-    ['costs without line items', amount('1', null), `${at} names no line item: ask for the costs with group_by[]=line_item.`],
-    ['another currency', amount('1', 'm, input', { amount: { value: 1, currency: 'eur' } }), `${at} is in eur: only USD can be matched.`],
+    [
+      'costs without line items',
+      amount('1', null),
+      `${at} names no line item: ask for the costs with group_by[]=line_item.`,
+    ],
+    [
+      'another currency',
+      amount('1', 'm, input', { amount: { value: 1, currency: 'eur' } }),
+      `${at} is in eur: only USD can be matched.`,
+    ],
     ['a negative amount', amount('-0.5', 'm, input'), `${at}.amount.value: "-0.5" is negative`],
     ['an amount with a huge exponent', amount('1e400', 'm, input'), `${at}.amount.value: "1e400" is not an amount.`],
     ['no amount', amount('1', 'm, input', { amount: undefined }), `${at}.amount is not as the vendor documents it`],
     ['a name without end', amount('1', 'm'.repeat(300)), "a model's name has 1 to 200 characters"],
-    ['something else', { object: 'organization.usage.images.result' }, 'which is neither costs nor usage of completions or embeddings'],
+    [
+      'something else',
+      { object: 'organization.usage.images.result' },
+      'which is neither costs nor usage of completions or embeddings',
+    ],
   ])('with %s are refused, naming the place', (_what, result, message) => {
     expect(() => reading(readOpenAiPage, [openAiPage(openAiDay('2026-11-18', result))])).toThrow(message);
   });
@@ -215,12 +262,17 @@ describe("OpenAI's reports", () => {
     const text = openAiPage(openAiDay('2026-11-18', amount('1', 'm, input', { project_id: null })));
     expect(() => reading(readOpenAiPage, [text], { account: 'proj_1' })).toThrow(`${at} names no project`);
     const other = openAiPage(openAiDay('2026-11-18', amount('1', 'm, input', { project_id: 'proj_2' })));
-    expect(reading(readOpenAiPage, [other], { account: 'proj_1' })).toMatchObject({ figures: [], wholeDays: ['2026-11-18'] });
+    expect(reading(readOpenAiPage, [other], { account: 'proj_1' })).toMatchObject({
+      figures: [],
+      wholeDays: ['2026-11-18'],
+    });
   });
 
   test('with more figures than one import may have are refused before they fill the memory', () => {
     const lines = Array.from({ length: billFiguresMax + 1 }, (_, n) => amount('1', `model ${n}, input`));
-    expect(() => reading(readOpenAiPage, [openAiPage(openAiDay('2026-11-18', ...lines))])).toThrow('import a shorter time');
+    expect(() => reading(readOpenAiPage, [openAiPage(openAiDay('2026-11-18', ...lines))])).toThrow(
+      'import a shorter time',
+    );
   });
 });
 
@@ -233,10 +285,13 @@ test.each([
   expect(() => parseExactJson('june.json', text)).toThrow(/^june\.json: this is not a whole JSON document \(/);
 });
 
-test.each([['null'], ['[]'], ['{"error":{"message":"busy"}}'], ['{"data":{},"has_more":false}'], ['{"data":[1],"has_more":false}']])(
-  'a document of another form is refused: %s',
-  (text) => {
-    for (const read of [readAnthropicPage, readOpenAiPage])
-      expect(() => reading(read, [text])).toThrow(/^page-1\.json\S* is not as the vendor documents it/);
-  },
-);
+test.each([
+  ['null'],
+  ['[]'],
+  ['{"error":{"message":"busy"}}'],
+  ['{"data":{},"has_more":false}'],
+  ['{"data":[1],"has_more":false}'],
+])('a document of another form is refused: %s', (text) => {
+  for (const read of [readAnthropicPage, readOpenAiPage])
+    expect(() => reading(read, [text])).toThrow(/^page-1\.json\S* is not as the vendor documents it/);
+});

@@ -67,7 +67,15 @@ describe('a day', () => {
       true,
       tolerance,
     );
-    expect(rows.map(({ model, state, billedUsd, bookedUsd, unexplainedUsd }) => [model, state, billedUsd, bookedUsd, unexplainedUsd])).toEqual([
+    expect(
+      rows.map(({ model, state, billedUsd, bookedUsd, unexplainedUsd }) => [
+        model,
+        state,
+        billedUsd,
+        bookedUsd,
+        unexplainedUsd,
+      ]),
+    ).toEqual([
       ['a', 'reconciled', 1_000_000n, 995_000n, 5_000n],
       ['b', 'drifted', 5_000n, 9_000n, 0n],
       ['gone', 'drifted', 700n, 0n, 700n],
@@ -110,7 +118,9 @@ describe('a day', () => {
           expect(sum(rows.map(({ billedUsd }) => billedUsd!))).toBe(sum(bill.map(([, cost]) => cost)));
           expect(sum(rows.map(({ bookedUsd }) => bookedUsd))).toBe(sum(ledger.map(([, cost]) => cost)));
           // Each name is in one row, and no two rows have one name.
-          expect(rows.flatMap(({ billedModels }) => billedModels).toSorted()).toEqual(bill.map(([model]) => model).toSorted());
+          expect(rows.flatMap(({ billedModels }) => billedModels).toSorted()).toEqual(
+            bill.map(([model]) => model).toSorted(),
+          );
           expect(rows.flatMap(({ bookedModels }) => bookedModels).toSorted()).toEqual(
             [...new Set(ledger.map(([model]) => model))].toSorted(),
           );

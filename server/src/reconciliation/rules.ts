@@ -100,7 +100,8 @@ function matchModel(
   const bookedTokens = sum(booked.map(({ tokens }) => tokens));
   const billedTokens = sumKnown(figures.map(({ tokensInput, tokensOutput }) => addKnown(tokensInput, tokensOutput)));
   // On a day whose bill is known, a model that it does not name was not billed.
-  const billedUsd = sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (costsKnown && billedTokens === null ? 0n : null);
+  const billedUsd =
+    sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (costsKnown && billedTokens === null ? 0n : null);
   const drift = billedUsd === null ? 0n : billedUsd - bookedUsd;
   const all = [...names.billed, ...names.booked].toSorted();
   return {

@@ -80,10 +80,24 @@ function figure(provider: string, costUsd: bigint | null, more: Partial<BilledFi
 }
 
 function importing(figures: readonly BilledFigure[], more: Partial<ImportRequest> = {}) {
-  return service.importBill(by, 'req_t', { source: 'csv', figures, wholeDays: [], projectId: null, tolerance: {}, ...more });
+  return service.importBill(by, 'req_t', {
+    source: 'csv',
+    figures,
+    wholeDays: [],
+    projectId: null,
+    tolerance: {},
+    ...more,
+  });
 }
 
-const shown = ({ model, state, billedUsd, bookedUsd, unexplainedUsd, projectId }: Awaited<ReturnType<typeof importing>>['rows'][number]) => [
+const shown = ({
+  model,
+  state,
+  billedUsd,
+  bookedUsd,
+  unexplainedUsd,
+  projectId,
+}: Awaited<ReturnType<typeof importing>>['rows'][number]) => [
   model,
   state,
   billedUsd,
@@ -102,7 +116,10 @@ async function versions(provider: string, table: 'billed_figures' | 'reconciled_
 
 function audited(action: string, provider: string) {
   return db.pool
-    .query<{ payload: object }>(`SELECT payload FROM audit_entries WHERE action = $1 AND target LIKE $2 ORDER BY at`, [action, `${provider} %`])
+    .query<{ payload: object }>(`SELECT payload FROM audit_entries WHERE action = $1 AND target LIKE $2 ORDER BY at`, [
+      action,
+      `${provider} %`,
+    ])
     .then(({ rows }) => rows.map(({ payload }) => payload));
 }
 
@@ -116,7 +133,14 @@ describe('an import', () => {
     await attempt({ provider: 'other', cost: 9_000n });
     const { billImport, repeated, rows } = await importing([figure('p1', 1_005n)]);
     expect(repeated).toBe(false);
-    expect(billImport).toMatchObject({ providers: ['p1'], firstDay: day, lastDay: day, figures: 1, changed: 1, importedBy: 'psn_1' });
+    expect(billImport).toMatchObject({
+      providers: ['p1'],
+      firstDay: day,
+      lastDay: day,
+      figures: 1,
+      changed: 1,
+      importedBy: 'psn_1',
+    });
     expect(rows.map(shown)).toEqual([['m', 'reconciled', 1_005n, 1_000n, 5n, 'prj_a']]);
     expect(rows[0]).toMatchObject({ estimatedUsd: 400n, bookedTokens: 45n });
     expect(told).toEqual({ states: ['reconciled'], lines: [] });
@@ -131,7 +155,11 @@ describe('an import', () => {
     await service.match(by, 'req_t', { provider: 'p2', firstDay: day, lastDay: day, tolerance: {} });
     expect(told.states).toEqual(['drifted', 'drifted']);
     expect(await audited('reconciliation.drifted', 'p2')).toEqual([
-      { drifted: 1, unexplained_nanousd: '500', models: [{ model: 'm', billed_nanousd: '1500', booked_nanousd: '1000' }] },
+      {
+        drifted: 1,
+        unexplained_nanousd: '500',
+        models: [{ model: 'm', billed_nanousd: '1500', booked_nanousd: '1000' }],
+      },
     ]);
     expect(await versions('p2', 'reconciled_days')).toBe(1);
   });
@@ -215,22 +243,35 @@ describe('an import', () => {
 describe('a matching', () => {
   test('follows what the ledger learns later', async () => {
     const id = await attempt({ provider: 'q1', cost: 900n, provenance: 'estimated' });
-    expect((await importing([figure('q1', 500n)])).rows.map(shown)).toEqual([['m', 'drifted', 500n, 900n, 0n, 'prj_a']]);
+    expect((await importing([figure('q1', 500n)])).rows.map(shown)).toEqual([
+      ['m', 'drifted', 500n, 900n, 0n, 'prj_a'],
+    ]);
     await attempt({ provider: 'q1', cost: -400n, corrects: id });
-    const { days, rows } = await service.match(by, 'req_t', { provider: 'q1', firstDay: day, lastDay: day, tolerance: {} });
+    const { days, rows } = await service.match(by, 'req_t', {
+      provider: 'q1',
+      firstDay: day,
+      lastDay: day,
+      tolerance: {},
+    });
     expect(days).toBe(1);
     expect(rows.map(shown)).toEqual([['m', 'reconciled', 500n, 500n, 0n, 'prj_a']]);
   });
 
   test('takes the tolerance that it is given', async () => {
     await attempt({ provider: 'q2', cost: 90n });
-    expect((await importing([figure('q2', 100n)], { tolerance: { basisPoints: 1_000 } })).rows[0]?.state).toBe('reconciled');
+    expect((await importing([figure('q2', 100n)], { tolerance: { basisPoints: 1_000 } })).rows[0]?.state).toBe(
+      'reconciled',
+    );
     const order = { provider: 'q2', firstDay: day, lastDay: day };
-    expect((await service.match(by, 'req_t', { ...order, tolerance: { basisPoints: 999 } })).rows[0]?.state).toBe('drifted');
+    expect((await service.match(by, 'req_t', { ...order, tolerance: { basisPoints: 999 } })).rows[0]?.state).toBe(
+      'drifted',
+    );
     const exact = { basisPoints: 10_000, nanoUsd: 9n };
     expect((await service.match(by, 'req_t', { ...order, tolerance: exact })).rows[0]?.state).toBe('drifted');
     for (const tolerance of [{ basisPoints: -1 }, { basisPoints: 10_001 }, { nanoUsd: -1n }])
-      await expect(service.match(by, 'req_t', { ...order, tolerance })).rejects.toMatchObject({ code: 'invalid_argument' });
+      await expect(service.match(by, 'req_t', { ...order, tolerance })).rejects.toMatchObject({
+        code: 'invalid_argument',
+      });
   });
 
   test('leaves a day alone that the ledger has dropped', async () => {
@@ -243,7 +284,12 @@ describe('a matching', () => {
        VALUES ('aud_dropped', 'system', 'server', 'ledger.day_dropped', $1, '', '')`,
       [day],
     );
-    const { rows, droppedDays } = await service.match(by, 'req_t', { provider: 'q3', firstDay: day, lastDay: day, tolerance: {} });
+    const { rows, droppedDays } = await service.match(by, 'req_t', {
+      provider: 'q3',
+      firstDay: day,
+      lastDay: day,
+      tolerance: {},
+    });
     await queryAsOwner(db, `DELETE FROM audit_entries WHERE id = 'aud_dropped'`);
     expect(droppedDays).toBe(1);
     expect(rows.map(shown)).toEqual([['m', 'reconciled', 100n, 100n, 0n, 'prj_a']]);
@@ -254,7 +300,9 @@ describe('a matching', () => {
     for (const each of days) await attempt({ provider: 'q4', cost: 10n, at: `${each}T01:00:00Z` });
     await attempt({ provider: 'q4', cost: 10n, at: '2026-06-02T00:00:00Z' });
     const { rows } = await importing(days.map((each) => figure('q4', 10n, { day: each })));
-    expect(rows.map(({ day: of, state, bookedUsd }) => [of, state, bookedUsd])).toEqual(days.map((each) => [each, 'reconciled', 10n]));
+    expect(rows.map(({ day: of, state, bookedUsd }) => [of, state, bookedUsd])).toEqual(
+      days.map((each) => [each, 'reconciled', 10n]),
+    );
   });
 
   test('is refused for days that end before they begin, or are too many', async () => {
@@ -263,7 +311,9 @@ describe('a matching', () => {
       ['2024-01-01', '2026-11-01'],
       ['soon', '2026-11-01'],
     ] as const)
-      await expect(service.match(by, 'req_t', { provider: null, firstDay, lastDay, tolerance: {} })).rejects.toMatchObject({
+      await expect(
+        service.match(by, 'req_t', { provider: null, firstDay, lastDay, tolerance: {} }),
+      ).rejects.toMatchObject({
         code: 'invalid_argument',
       });
   });
@@ -272,16 +322,23 @@ describe('a matching', () => {
 test('the lists go through all pages, newest days first, and a project sees its own days alone', async () => {
   await attempt({ provider: 'r1', cost: 10n, project: 'prj_b', at: '2026-11-01T00:00:00Z' });
   const days = ['2026-11-01', '2026-11-02', '2026-11-03'];
-  await importing(days.flatMap((each) => ['x', 'y'].map((model) => figure('r1', 1n, { day: each, model }))), { projectId: 'prj_a' });
+  await importing(
+    days.flatMap((each) => ['x', 'y'].map((model) => figure('r1', 1n, { day: each, model }))),
+    { projectId: 'prj_a' },
+  );
   const all: string[] = [];
-  for (let cursor: string | null = null; ; ) {
+  for (let cursor: string | null = null; ;) {
     const filter = { provider: 'r1', firstDay: '2026-11-01', lastDay: '2026-11-03', state: null, projectId: null };
     const page = await service.listMatches(filter, { pageSize: 2, cursor });
     all.push(...page.items.map((row) => `${row.day} ${row.model}`));
     if (page.nextCursor === null) break;
     cursor = page.nextCursor;
   }
-  expect(all).toEqual([...days].toReversed().flatMap((each) => (each === '2026-11-01' ? ['y', 'x', 'm'] : ['y', 'x']).map((model) => `${each} ${model}`)));
+  expect(all).toEqual(
+    [...days]
+      .toReversed()
+      .flatMap((each) => (each === '2026-11-01' ? ['y', 'x', 'm'] : ['y', 'x']).map((model) => `${each} ${model}`)),
+  );
   const own = await service.listMatches(
     { provider: 'r1', firstDay: null, lastDay: null, state: null, projectId: 'prj_b' },
     { pageSize: 0, cursor: null },
@@ -294,6 +351,9 @@ test('the lists go through all pages, newest days first, and a project sees its 
 
 test("the application's role can change nothing of what was imported or matched", async () => {
   for (const table of ['bill_imports', 'billed_figures', 'billed_days', 'reconciled_days', 'provisional_attempts'])
-    for (const statement of [`DELETE FROM ${table}`, `UPDATE ${table} SET ${table === 'bill_imports' || table === 'provisional_attempts' ? 'id' : 'provider'} = 'x'`])
+    for (const statement of [
+      `DELETE FROM ${table}`,
+      `UPDATE ${table} SET ${table === 'bill_imports' || table === 'provisional_attempts' ? 'id' : 'provider'} = 'x'`,
+    ])
       await expect(db.pool.query(statement)).rejects.toThrow('permission denied');
 });

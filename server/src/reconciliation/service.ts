@@ -78,15 +78,16 @@ export class ReconciliationService {
     const digest = digestOfBill(source, projectId, bill);
     const actor = actorOf(by);
     const answer = await inTransaction(this.#pool, async (tx) => {
-      await lockProviders(tx, days.map(({ provider }) => provider));
-      if (projectId !== null && !(await findProject(tx, projectId))) {
-        throw new PortcullisError('not_found', `There is no project "${projectId.slice(0, 100)}".`, { param: 'project_id' });
-      }
-      const changed = changedFigures(
-        await currentFigures(tx, days),
-        bill.figures,
-        new Set(bill.wholeDays.map(dayKey)),
+      await lockProviders(
+        tx,
+        days.map(({ provider }) => provider),
       );
+      if (projectId !== null && !(await findProject(tx, projectId))) {
+        throw new PortcullisError('not_found', `There is no project "${projectId.slice(0, 100)}".`, {
+          param: 'project_id',
+        });
+      }
+      const changed = changedFigures(await currentFigures(tx, days), bill.figures, new Set(bill.wholeDays.map(dayKey)));
       const before = changed.length === 0 ? await findImport(tx, digest) : null;
       const id = newId('imp');
       const billImport =
@@ -105,7 +106,11 @@ export class ReconciliationService {
         }));
       if (before === null) {
         await insertFigures(tx, id, changed);
-        await insertBilledDays(tx, id, days.map((day) => ({ ...day, costs: withCosts.has(dayKey(day)) })));
+        await insertBilledDays(
+          tx,
+          id,
+          days.map((day) => ({ ...day, costs: withCosts.has(dayKey(day)) })),
+        );
         await appendAudit(tx, {
           actor,
           action: 'bill.imported',
@@ -154,7 +159,10 @@ export class ReconciliationService {
     const actor = actorOf(by);
     const matched = await inTransaction(this.#pool, async (tx) => {
       const days = await billedDays(tx, provider, firstDay, lastDay);
-      await lockProviders(tx, days.map((day) => day.provider));
+      await lockProviders(
+        tx,
+        days.map((day) => day.provider),
+      );
       return matchDays(tx, days, { tolerance, actor, requestId });
     });
     this.#tell(matched);
@@ -190,7 +198,9 @@ export class ReconciliationService {
 
 /** The days that a bill is about, oldest first. */
 function daysOf({ figures, wholeDays }: Bill): ProviderDay[] {
-  const days = new Map([...figures, ...wholeDays].map(({ provider, day }) => [dayKey({ provider, day }), { provider, day }]));
+  const days = new Map(
+    [...figures, ...wholeDays].map(({ provider, day }) => [dayKey({ provider, day }), { provider, day }]),
+  );
   return [...days.values()].toSorted((one, other) => (one.day < other.day ? -1 : one.day > other.day ? 1 : 0));
 }
 

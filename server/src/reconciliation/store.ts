@@ -69,12 +69,7 @@ export async function insertBilledDays(
   await tx.query(
     `INSERT INTO billed_days (provider, day, import_id, costs) SELECT provider, day, $4, costs
      FROM unnest($1::text[], $2::date[], $3::boolean[]) AS d (provider, day, costs)`,
-    [
-      days.map(({ provider }) => provider),
-      days.map(({ day }) => day),
-      days.map(({ costs }) => costs),
-      importId,
-    ],
+    [days.map(({ provider }) => provider), days.map(({ day }) => day), days.map(({ costs }) => costs), importId],
   );
 }
 

@@ -1,6 +1,10 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { AttemptOutcomeSchema } from '../../gen/portcullis/v1/analytics_pb.ts';
-import { BillSourceSchema, MatchStateSchema, type ReconciliationService } from '../../gen/portcullis/v1/reconciliation_pb.ts';
+import {
+  BillSourceSchema,
+  MatchStateSchema,
+  type ReconciliationService,
+} from '../../gen/portcullis/v1/reconciliation_pb.ts';
 import { invalid } from '../../identity/input.ts';
 import { billSources, matchStates, toldOutcomes } from '../../reconciliation/model.ts';
 import { callerOf } from '../caller.ts';

@@ -143,7 +143,8 @@ describe('a relaxed project', () => {
     await gate.ledger.release(hold, used(hold, 0n));
     await db.pool.query('UPDATE budgets SET limit_amount = 50 WHERE id = $1', [budget.id]);
     await gate.reload();
-    await leasedHold(10n).then((next) => gate.ledger.release(next, used(next, 0n)));
+    const next = await leasedHold(10n);
+    await gate.ledger.release(next, used(next, 0n));
     await expect.poll(async () => (await sums()).leased).toBeLessThanOrEqual(10n);
     clock.aheadMs += 3_500;
     await expect.poll(sums).toMatchObject({ held: 0n, leased: 0n, posted: 0n });

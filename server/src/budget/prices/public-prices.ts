@@ -40,6 +40,9 @@ const besideKeys: Readonly<Record<PricedVendor, ReadonlySet<string>>> = {
   gemini: new Set(['input_audio_mtok', 'cache_audio_read_mtok', 'input_video_mtok']),
 };
 
+// Google sells other houses' models under another API than the one that is meant here.
+const ownModels: Readonly<Record<PricedVendor, RegExp>> = { anthropic: /./, openai: /./, gemini: /^gem(?:ini|ma)-/ };
+
 // Models that search in every call and bill each search: token prices are not their price.
 const searches = /-search-(?:preview|api)/;
 
@@ -55,7 +58,7 @@ export function readPublicPrices(): ReadonlyMap<string, ReadonlyMap<string, Publ
 function readVendor(vendor: PricedVendor, source: string): Map<string, PublicModel> {
   const models = new Map<string, PublicModel>();
   for (const info of findProvider({ providerId: pricedVendors[vendor] })?.models ?? []) {
-    const sheets = readSheets(vendor, info, source);
+    const sheets = ownModels[vendor].test(info.id) ? readSheets(vendor, info, source) : null;
     if (sheets === null) continue;
     const model = { sheets, contextTokens: info.context_window ?? null };
     for (const name of [info.id, ...literalNames(info.match)]) if (!searches.test(name)) models.set(name, model);

@@ -179,7 +179,7 @@ async function sendBill(
       context,
       answer.repeatedImport
         ? `Known already as ${id}: nothing was imported.`
-        : `Imported ${id}: ${figures} figures from ${firstDay} to ${lastDay}, ${changed} of them new.`,
+        : `Imported ${id}: ${figures} figures from ${firstDay} to ${lastDay}; ${changed} are new or changed.`,
     );
     printSummary(context, present(answer.summary));
   });

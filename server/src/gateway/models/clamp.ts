@@ -10,7 +10,7 @@ import type { Clamp } from './prepare.ts';
 import { type Quote, type Reserved, quote, reserve } from './reserve.ts';
 
 /** An attempt that has its money, perhaps for a shorter answer than was asked for. */
-export interface Affordable {
+interface Affordable {
   readonly plan: CallPlan;
   readonly reserved: Reserved;
 }

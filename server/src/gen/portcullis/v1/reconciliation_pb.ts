@@ -192,7 +192,7 @@ export type BillImport = Message<"portcullis.v1.BillImport"> & {
   figures: number;
 
   /**
-   * How many of them said something new.
+   * How many figures it made or changed; one that it leaves out of a whole day is now 0.
    *
    * @generated from field: int32 changed = 9;
    */
