@@ -277,9 +277,12 @@ describe('how the first call ended', () => {
     const ledger = new Client({ connectionString: gate.database.ownerUrl });
     await ledger.connect();
     try {
+      await mock.script({ model: 'claude-1', latencyMs: 300, times: 1 });
+      const calling = call(secret, key);
+      await mock.until((requests) => requests.length === 1);
       await ledger.query('BEGIN');
       await ledger.query('LOCK TABLE attempts IN EXCLUSIVE MODE');
-      const unsettled = await call(secret, key);
+      const unsettled = await calling;
       expect([unsettled.status, unsettled.headers['x-should-retry']]).toEqual([503, 'false']);
     } finally {
       await ledger.end();

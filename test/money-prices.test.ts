@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { TestGate } from './support/gate.ts';
 import type { MockUpstream } from './support/mock-upstream/client.ts';
 import { ask, doors, mockConfiguration, post, startGateWithMock } from './support/models.ts';
@@ -75,7 +75,12 @@ beforeAll(async () => {
   await gate.budget({ name: 'money', unit: 'USD', limit: 10n ** 12n });
   writeFileSync(join(gate.folder, fileName), JSON.stringify(prices));
   writeFileSync(gate.configFile, configuration());
-  await expect.poll(async () => (await call('gpt-listed', {}, 'poll')).status, { timeout: 10_000 }).toBe(200);
+  await vi.waitFor(
+    async () => {
+      if (!gate.log.includes('the configuration file was read again')) throw new Error('the file was not read');
+    },
+    { timeout: 10_000 },
+  );
 });
 
 afterAll(() => stop());
@@ -227,7 +232,13 @@ describe('the terms of service', () => {
 
   test('of the account are held where the call does not say', async () => {
     // At the list price such a call is held at about $0.0045, and by priority at twice that.
-    await gate.budget({ name: 'small', unit: 'USD', limit: 6_000_000n, window: 'ATTEMPT', selector: { model: 'held' } });
+    await gate.budget({
+      name: 'small',
+      unit: 'USD',
+      limit: 6_000_000n,
+      window: 'ATTEMPT',
+      selector: { model: 'held' },
+    });
     const status = async (rest: object) => (await call('held', { max_tokens: 1_000, ...rest })).status;
     expect(await status({})).toBe(429);
     expect(await status({ service_tier: 'default' })).toBe(200);

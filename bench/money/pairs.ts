@@ -6,7 +6,7 @@ import type { Cluster, Reading } from './cluster.ts';
 import { limitFigures } from './limit.ts';
 import { seedBudgets, seedProjects } from './seed.ts';
 import type { BurstResult, Load, LoadResult, MemoryResult } from './worker/job.ts';
-import { processes, projectIdOf, type Workload, worstAmount } from './workloads.ts';
+import { budgetIdOf, processes, projectIdOf, type Workload, worstAmount } from './workloads.ts';
 
 const firstWarmupMs = 3_000;
 const laterWarmupMs = 500;
@@ -38,10 +38,10 @@ export class Pairs {
   async prepare(): Promise<void> {
     const { pool } = this.#cluster;
     const { limitCalls, scattered = false } = this.#workload;
-    await this.#reach(await seedProjects(pool, this.#workload, this.#set, this.#durability));
     if (limitCalls !== undefined) return;
+    await this.#reach(await seedProjects(pool, this.#workload, this.#set, this.#durability));
     const before = scattered ? await this.#heapMib() : 0;
-    const version = await seedBudgets(pool, this.#workload, this.#set, 'budget');
+    const version = await seedBudgets(pool, this.#workload, this.#set);
     const startedMs = performance.now();
     await this.#reach(version);
     if (!scattered) return;
@@ -70,12 +70,12 @@ export class Pairs {
     return { ...figures, written_after_ms, missing_rows: await this.#missingRows(results), ...this.#standing };
   }
 
-  /** Until each process's last row is in the ledger: they are written in their order. */
+  /** Until each process's last rows are in the ledger. */
   async #untilWritten(results: readonly LoadResult[]): Promise<void> {
-    const ids = results.flatMap(({ lastId }) => lastId ?? []);
+    const ids = results.flatMap(({ lastIds }) => Object.values(lastIds));
     await this.#poll(async () => {
       const { rows } = await this.#cluster.pool.query('SELECT FROM attempts WHERE id = ANY ($1)', [ids]);
-      return rows.length >= ids.length ? null : `${ids.length - rows.length} processes have not written their rows`;
+      return rows.length >= ids.length ? null : `${ids.length - rows.length} rows are not in the ledger`;
     });
   }
 
@@ -91,12 +91,17 @@ export class Pairs {
 
   /** All at once on a budget that has room for half of the calls; and again, when what was leased has come back. */
   async #reachLimit(limitCalls: number): Promise<Sample> {
-    const name = `limit_${this.#round}`;
-    await this.#reach(await seedBudgets(this.#cluster.pool, this.#workload, this.#set, name));
-    const budgetId = `bud_${projectIdOf(this.#set, 0)}_${name}_0_0`;
+    const set = `${this.#set}_${this.#round}`;
+    await seedProjects(this.#cluster.pool, this.#workload, set, this.#durability);
+    await this.#reach(await seedBudgets(this.#cluster.pool, this.#workload, set));
+    const budgetId = budgetIdOf(projectIdOf(set, 0), 0, 0);
     const callsPerCaller = Math.ceil((2 * limitCalls) / (processes * this.#workload.callersPerProcess));
     const burst = () =>
-      this.#cluster.tell<BurstResult>((worker) => ({ do: 'burst', load: this.#load(worker), callsPerCaller }));
+      this.#cluster.tell<BurstResult>((worker) => ({
+        do: 'burst',
+        load: { ...this.#load(worker), set },
+        callsPerCaller,
+      }));
     const startedMs = performance.now();
     const first = await burst();
     const seconds = (performance.now() - startedMs) / 1_000;

@@ -11,7 +11,7 @@ export const bars: readonly Bar[] = [
   { ratio: 'strict_false_refusals', atMost: 0 },
   { ratio: 'strict_unaccounted_calls', atMost: 0 },
   { ratio: 'relaxed_unaccounted_calls', atMost: 0 },
-  { ratio: 'relaxed_outstanding_of_limit', atMost: 0.01 },
+  { ratio: 'relaxed_refused_with_room_of_limit', atMost: 0.01 },
   ...['strict', 'relaxed'].flatMap((durability) => [
     { ratio: `${durability}_overspent_calls`, atMost: 0 },
     { ratio: `${durability}_unused_in_the_end_calls`, atMost: 0 },
@@ -51,7 +51,7 @@ export function compare(samples: Samples, unavailable: Readonly<Record<string, s
       [`${durability}_many_vs_spread`]: over(pairs('many'), pairs('spread')),
       [database]: over(cpu(durability, 'database_cpu_us_per_request'), cpu(durability)),
       [`${durability}_false_refusals`]: limit('false_refusals'),
-      [`${durability}_refused_with_room_calls`]: limit('refused_with_room_calls'),
+      [`${durability}_refused_with_room_of_limit`]: limit('refused_with_room_calls') / limit('limit_calls'),
       [`${durability}_outstanding_of_limit`]: limit('outstanding_calls') / limit('limit_calls'),
       [`${durability}_unaccounted_calls`]: limit('unaccounted_calls'),
       [`${durability}_overspent_calls`]: limit('overspent_calls'),

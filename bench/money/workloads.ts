@@ -114,6 +114,10 @@ export function projectIdOf(set: string, project: number | ''): string {
   return `prj_${set}_${project}`;
 }
 
+export function budgetIdOf(projectId: string, plan: number, number: number | ''): string {
+  return `bud_${projectId}_${plan}_${number}`;
+}
+
 /** What all callers have in common. */
 export const shared = { workflow: 'bench', providerType: 'api', provider: 'mock', model: 'mock-1' } as const;
 

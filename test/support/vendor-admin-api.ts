@@ -33,8 +33,8 @@ export async function startVendorAdminApi(): Promise<VendorAdminApi> {
       has_more: false,
       next_page: null,
     };
-    if (typeof answer === 'function') return answer(response);
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+    if (typeof answer === 'function') answer(response);
+    else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   return {

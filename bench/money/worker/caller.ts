@@ -27,6 +27,11 @@ export class Pair {
     return this.#attempt.id;
   }
 
+  /** Where it was held: in memory on a lease, or in the database. */
+  get place(): 'leased' | 'committed' {
+    return this.#hold !== null && 'leased' in this.#hold.place ? 'leased' : 'committed';
+  }
+
   /** @throws PortcullisError budget_exceeded, unavailable */
   async reserve(): Promise<void> {
     this.#hold = await this.#ledger.reserve({

@@ -14,7 +14,7 @@ export type Command =
   | { readonly do: 'burst'; readonly load: Load; readonly callsPerCaller: number }
   /** Answered with a `MemoryResult`. */
   | { readonly do: 'memory' }
-  /** Finds the budgets of so many calls. Answered with the microseconds that one takes. */
+  /** Finds the budgets of so many calls. Answered with the microseconds of CPU that one takes. */
   | { readonly do: 'match'; readonly load: Load; readonly calls: number };
 
 export interface Load {
@@ -30,8 +30,8 @@ export interface LoadResult {
   readonly pairs: number;
   /** Since the start. */
   readonly settled: number;
-  /** The attempt that was settled last. */
-  readonly lastId: string | null;
+  /** The attempts that were settled last, by where they were held: each kind's rows are written in their order. */
+  readonly lastIds: Readonly<Partial<Record<'leased' | 'committed', string>>>;
   readonly failed: number;
   readonly firstError: string | null;
   /** Milliseconds, as `Histogram` counts them. */

@@ -17,7 +17,7 @@ export class ClosedLoop {
   #isOver = false;
   #tally = newTally();
   #settled = 0;
-  #lastId: string | null = null;
+  #lastIds: LoadResult['lastIds'] = {};
 
   constructor(ledger: Ledger, load: Load) {
     this.#ledger = ledger;
@@ -34,7 +34,7 @@ export class ClosedLoop {
     this.#isOver = true;
     await Promise.all(this.#callers);
     const { hold, settle, ...tally } = this.#tally;
-    return { ...tally, settled: this.#settled, lastId: this.#lastId, hold: hold.counts, settle: settle.counts };
+    return { ...tally, settled: this.#settled, lastIds: this.#lastIds, hold: hold.counts, settle: settle.counts };
   }
 
   async #caller(number: number): Promise<void> {
@@ -54,7 +54,7 @@ export class ClosedLoop {
       tally.settle.add(performance.now() - endedMs);
       tally.pairs += 1;
       this.#settled += 1;
-      this.#lastId = pair.id;
+      this.#lastIds = { ...this.#lastIds, [pair.place]: pair.id };
     } catch (error) {
       tally.failed += 1;
       tally.firstError ??= String(error);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { idTime, leastId, newId } from './ids.ts';
 
-const times = fc.integer({ min: 0, max: 2 ** 48 - 1 });
+const times = fc.integer({ min: 0, max: 2 ** 48 - 2 });
 
 test('an identifier tells when it was made, and lies between the least ones of that millisecond and the next', () => {
   fc.assert(
@@ -10,7 +10,7 @@ test('an identifier tells when it was made, and lies between the least ones of t
       const id = newId('att', ms);
       expect(idTime(id)).toBe(ms);
       expect(leastId('att', ms) <= id).toBe(true);
-      if (ms < 2 ** 48 - 1) expect(id < leastId('att', ms + 1)).toBe(true);
+      expect(id < leastId('att', ms + 1)).toBe(true);
     }),
   );
 });

@@ -134,6 +134,8 @@ export const holdQueueMax = 5_000;
 export const holdWaitMs = 5_000;
 // A hold outlives its call by this much, so that the call can still be settled.
 export const holdGraceMs = 30_000;
+// What a model may have said between the last that was read of an aborted answer and its noticing that nobody reads
+export const unreadTokensMax = 128;
 export const settleWaitMs = 2_000;
 export const settleQueueMax = 20_000;
 export const countersKnownMax = 50_000;
@@ -167,7 +169,7 @@ export const driftToleranceBasisPoints = 100;
 export const driftToleranceNanousd = 5_000_000_000n;
 export const driftToleranceBasisPointsMax = 10_000;
 // So many days of attempts are summed by one statement.
-export const matchedDaysMax = 31;
+export const matchedDaysMax = 7;
 export const driftsToldMax = 500;
 export const provisionalPerAgentDayMax = 10_000;
 export const provisionalAgeMsMax = 30 * 86_400_000;

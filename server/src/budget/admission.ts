@@ -42,7 +42,7 @@ export function decide(placed: readonly Placed[], rows: readonly LockedBudget[])
     }),
   );
   return admit(calls).map((verdict, index) => {
-    if (!verdict.admitted) return { admitted: false, error: budgetExceeded(verdict.shortfall) };
+    if (!verdict.admitted) return { admitted: false, error: budgetExceeded(verdict.shortfall, verdict.others) };
     const charges = calls[index] ?? [];
     return {
       admitted: true,

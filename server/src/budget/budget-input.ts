@@ -14,19 +14,27 @@ export type CheckedBudget = Omit<Budget, 'id'> & { readonly notifyPercents: read
 
 const notifyPercentsDefault = [80, 100];
 
-const windowsOfUnit: Readonly<Partial<Record<BudgetUnit, readonly BudgetWindow[]>>> = {
-  // One attempt is one request.
-  requests: budgetWindows.filter((window) => window !== 'attempt'),
-  concurrent_requests: ['run', 'lifetime'],
-  latency_ms: ['attempt'],
+/** Units that do not go with every window, and why. */
+const windowsOfUnit: Readonly<
+  Partial<Record<BudgetUnit, { readonly windows: readonly BudgetWindow[]; readonly because: string }>>
+> = {
+  requests: {
+    windows: budgetWindows.filter((window) => window !== 'attempt'),
+    because: 'each attempt is one request',
+  },
+  concurrent_requests: {
+    windows: ['run', 'lifetime'],
+    because: 'it counts calls in flight, of which no calendar begins anew',
+  },
+  latency_ms: { windows: ['attempt'], because: 'it is how long one attempt may take' },
 };
 
 /** A budget as it is stored. @throws PortcullisError invalid_argument, by the name of the field */
 export function checkNewBudget(request: NewBudget): CheckedBudget {
   const { unit, window } = request;
-  const windows = windowsOfUnit[unit] ?? budgetWindows;
-  if (!windows.includes(window)) {
-    throw invalid('window', `window must be ${windows.join(' or ')} for the unit ${unit}${becauseOf[unit] ?? ''}.`);
+  const rule = windowsOfUnit[unit];
+  if (rule && !rule.windows.includes(window)) {
+    throw invalid('window', `window must be ${rule.windows.join(' or ')} for the unit ${unit}: ${rule.because}.`);
   }
   return {
     ...request,
@@ -37,12 +45,6 @@ export function checkNewBudget(request: NewBudget): CheckedBudget {
     notifyPercents: checkNotifyPercents(request.notifyPercents ?? defaultOf(request), request),
   };
 }
-
-const becauseOf: Readonly<Partial<Record<BudgetUnit, string>>> = {
-  requests: ': each attempt is one request',
-  concurrent_requests: ': it counts calls in flight, of which no calendar begins anew',
-  latency_ms: ': it is how long one attempt may take',
-};
 
 /**
  * Refuses a selector that no call can match, since what it names does not belong together.

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
-import { type Gate, openGate, projectId, reserve, seedProject, used } from '../../../test/support/ledger.ts';
+import { type Gate, openGate, reserve, seedProject, used } from '../../../test/support/ledger.ts';
 import { everything } from '../../../test/support/ledger-days.ts';
 import { newId } from '../base/ids.ts';
 import { holdGraceMs } from '../base/limits.ts';

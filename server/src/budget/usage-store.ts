@@ -46,12 +46,12 @@ const amounts = {
   notional: 'notional_nanousd',
 } as const;
 
-const plainSums = Object.entries(amounts).map(([name, column]) => `sum(${column}) AS ${name}`);
-const movedSums = Object.values(amounts).map((column) => `sum(sign * a.${column})`);
+const sums = Object.entries(amounts).map(([name, column]) => `sum(a.${column}) AS ${name}`);
 
 /**
- * Totals by group: days newest first, all else dearest first; `limit` of them at most. Rows are summed as they were written;
- * what was corrected, which is rare, is then taken out of the sums of what it was and put into those of what it is.
+ * Totals by group: days newest first, all else dearest first; `limit` of them at most. What was corrected counts with the
+ * outcome and provenance of its last correction, what a bill agrees with as reconciled; most sums have neither, and are
+ * spared the joins.
  */
 export async function sumUsage(
   db: Queryable,
@@ -60,20 +60,13 @@ export async function sumUsage(
   limit: number,
 ): Promise<UsageTotal[]> {
   const [grouped, written] = keyOf[group];
+  const values = filterValues(filter, rangeOf(filter));
+  const { from, provenance, outcome } = await knownNow(db, values);
   const { rows } = await db.query<UsageTotal>(
-    `WITH corrected AS MATERIALIZED (
-       SELECT DISTINCT ON (id) id, provenance, outcome FROM attempts
-       WHERE corrects IS NOT NULL AND ${filtered} ORDER BY id, row_no DESC
-     ), parts AS (
-       SELECT ${grouped} AS key, provenance, outcome, count(*) AS "rows",
-              count(*) FILTER (WHERE corrects IS NULL) AS attempts, ${plainSums.join(', ')}
-       FROM attempts WHERE ${filtered} GROUP BY 1, 2, 3
-       UNION ALL
-       SELECT ${grouped}, v.provenance, v.outcome, sum(sign),
-              sum(sign) FILTER (WHERE corrects IS NULL), ${movedSums.join(', ')}
-       FROM corrected c JOIN (SELECT * FROM attempts WHERE ${filtered}) a USING (id)
-       CROSS JOIN LATERAL (VALUES (-1, a.provenance, a.outcome), (1, c.provenance, c.outcome)) AS v (sign, provenance, outcome)
-       GROUP BY 1, 2, 3
+    `WITH parts AS (
+       SELECT ${grouped} AS key, ${provenance} AS provenance, ${outcome} AS outcome,
+              count(*) FILTER (WHERE a.corrects IS NULL) AS attempts, ${sums.join(', ')}
+       FROM ${from} GROUP BY 1, 2, 3
      )
      SELECT ${written} AS key,
             sum(attempts)::bigint AS attempts,
@@ -89,9 +82,34 @@ export async function sumUsage(
             coalesce(sum(cost) FILTER (WHERE provenance = 'reconciled'), 0)::bigint AS "reconciledUsd",
             sum(notional)::bigint AS "notionalUsd"
      FROM parts WHERE ($12::text IS NULL OR outcome = $12)
-     GROUP BY parts.key HAVING sum("rows") > 0
-     ORDER BY ${group === 'day' ? '' : '"costUsd" DESC,'} parts.key DESC NULLS LAST LIMIT $13`,
-    [...filterValues(filter, rangeOf(filter)), filter.outcome, limit],
+     GROUP BY parts.key ORDER BY ${group === 'day' ? '' : '"costUsd" DESC,'} parts.key DESC NULLS LAST LIMIT $13`,
+    [...values, filter.outcome, limit],
   );
   return rows;
 }
+
+/** The rows `a` of a filter, and expressions for what is known of each by now. */
+async function knownNow(db: Queryable, values: readonly unknown[]) {
+  const { rows } = await db.query<{ corrected: boolean; reconciled: boolean }>(
+    `SELECT EXISTS (SELECT FROM attempts WHERE corrects IS NOT NULL AND ${filtered}) AS corrected,
+            EXISTS (SELECT FROM reconciled_days WHERE state = 'reconciled') AS reconciled`,
+    [...values],
+  );
+  const { corrected = false, reconciled = false } = rows[0] ?? {};
+  const last = `LEFT JOIN (
+      SELECT DISTINCT ON (id) id, provenance, outcome FROM attempts
+      WHERE corrects IS NOT NULL AND ${filtered} ORDER BY id, row_no DESC
+    ) AS c ON c.id = a.id`;
+  const provenance = corrected ? 'coalesce(c.provenance, a.provenance)' : 'a.provenance';
+  return {
+    from: `(SELECT * FROM attempts WHERE ${filtered}) AS a ${corrected ? last : ''} ${reconciled ? billed : ''}`,
+    provenance: reconciled ? `CASE WHEN r.day IS NULL THEN ${provenance} ELSE 'reconciled' END` : provenance,
+    outcome: corrected ? 'coalesce(c.outcome, a.outcome)' : 'a.outcome',
+  };
+}
+
+// A bill agrees with all attempts of a model on a day at once (decision 0017).
+const billed = `LEFT JOIN (
+    SELECT DISTINCT provider, day, unnest(booked_models) AS model FROM current_reconciled_days WHERE state = 'reconciled'
+  ) AS r ON r.provider = a.provider AND r.day = (a.started_at AT TIME ZONE 'UTC')::date
+        AND r.model = coalesce(a.model_served, a.model_asked, '(none)')`;

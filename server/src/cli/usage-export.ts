@@ -2,7 +2,7 @@ import { createWriteStream, renameSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { Command, Option } from 'commander';
 import { pageSizeMax } from '../base/limits.ts';
@@ -133,14 +133,12 @@ function reconciledModels(days: readonly ProjectDay[]): ReadonlySet<string> {
   );
 }
 
-function provenanceOf(
-  { provider, modelServed, startTime, provenance }: Attempt,
-  reconciled: ReadonlySet<string>,
-): string {
-  const day = startTime === undefined ? '' : dayOf(timestampDate(startTime).getTime());
-  return reconciled.has(modelKey(provider ?? '', day, modelServed ?? ''))
-    ? 'reconciled'
-    : enumWord(ProvenanceSchema, provenance);
+function provenanceOf(attempt: Attempt, reconciled: ReadonlySet<string>): string {
+  const { provider = '', modelServed, modelAsked, startTime, provenance } = attempt;
+  const day = startTime === undefined ? '' : dayOf(timestampMs(startTime));
+  // As the ledger is matched (reconciliation/store.ts).
+  const model = modelServed ?? modelAsked ?? '(none)';
+  return reconciled.has(modelKey(provider, day, model)) ? 'reconciled' : enumWord(ProvenanceSchema, provenance);
 }
 
 function modelKey(provider: string, day: string, model: string): string {

@@ -23,10 +23,10 @@ import { gateCommand, type GateOptions, parseCount } from './gate-command.ts';
 import { type Column, localTime, noteMore, printAnswer, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
 import { agentIdOf, agentNames, projectOf } from './references.ts';
-import { holdsCommand } from './usage-holds.ts';
-import { retentionCommand } from './usage-retention.ts';
 import { exportCommand } from './usage-export.ts';
+import { holdsCommand } from './usage-holds.ts';
 import { provisionalCommand, unexplainedCommand } from './usage-reports.ts';
+import { retentionCommand } from './usage-retention.ts';
 
 interface FilterOptions extends GateOptions {
   readonly since?: number;
@@ -43,9 +43,11 @@ interface FilterOptions extends GateOptions {
 /** `portcullis usage`: what was used, from the ledger. */
 export function usageCommand(context: CliContext): Command {
   return new Command('usage')
-    .description('sum what was used, or list attempts')
+    .description('sum what was used; list attempts, or what is reserved right now')
     .addCommand(totalsCommand(context), { isDefault: true })
     .addCommand(attemptsCommand(context))
+    .addCommand(holdsCommand(context))
+    .addCommand(retentionCommand(context))
     .addCommand(provisionalCommand(context))
     .addCommand(unexplainedCommand(context))
     .addCommand(exportCommand(context));

@@ -107,6 +107,7 @@ export const prices = z
     file: z
       .string()
       .min(1)
+      .max(1_000)
       .describe(
         "A JSON file in LiteLLM's format (`model_prices_and_context_window.json`), from the folder of this file. It is read at the start and whenever this file is read again (SIGHUP). `portcullis prices check FILE` says which of its entries are of use.",
       ),

@@ -101,7 +101,10 @@ describe.each(dialects)('a stream in the %s dialect', (dialect) => {
       fc.property(native, (events) => {
         const decoded = decode(eventsIn(write(format.createEncoder(options), events)));
         expect(blocksOf(decoded).map(unwrapped)).toEqual(blocksOf(events));
-        expect(decoded.at(-1)).toEqual(events.at(-1));
+        const last = events.at(-1);
+        // Every response names a service tier.
+        const told = dialect === 'responses' && last?.type === 'finish' && last.usage !== null;
+        expect(decoded.at(-1)).toEqual(told ? { ...last, usage: { ...last.usage, terms: [] } } : last);
       }),
     );
   });

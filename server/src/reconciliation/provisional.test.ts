@@ -140,9 +140,10 @@ describe('a report', () => {
       Array.from({ length: 5 }, (_, n) => service.record(agent('agt_3'), told(`last ${n}`))),
     );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    for (const result of results)
-      if (result.status === 'rejected')
-        expect(result.reason).toMatchObject({ code: 'rate_limited', members: { retryAfterS: 15 * 3600 } });
+    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+    for (const error of refused) {
+      expect(error).toMatchObject({ code: 'rate_limited', members: { retryAfterS: 15 * 3600 } });
+    }
     await expect(service.record(agent('agt_3'), told('first'))).resolves.toBeDefined();
     const { rows } = await db.pool.query(`SELECT recorded FROM provisional_days WHERE agent_id = 'agt_3'`);
     expect(rows).toEqual([{ recorded: provisionalPerAgentDayMax }]);

@@ -221,6 +221,7 @@ describe('an import', () => {
       (await importing([figure(provider, 1_000n)], more)).rows[0]?.projectId;
     expect(await owner()).toBe('prj_b');
     expect(await owner({ projectId: 'prj_a' })).toBe('prj_a');
+    expect(await owner()).toBe('prj_b');
     expect(await owner({}, 'nobody')).toBe('prj_d');
     await expect(owner({ projectId: 'prj_none' })).rejects.toMatchObject({ code: 'not_found' });
   });

@@ -23,6 +23,7 @@ import {
   insertBilledDays,
   insertFigures,
   insertImport,
+  knownBills,
   lockProviders,
   type MatchFilter,
   type MatchPlace,
@@ -88,7 +89,8 @@ export class ReconciliationService {
         });
       }
       const changed = changedFigures(await currentFigures(tx, days), bill.figures, new Set(bill.wholeDays.map(dayKey)));
-      const before = changed.length === 0 ? await findImport(tx, digest) : null;
+      const declared = (await knownBills(tx, days)).every((bill) => bill.projectId === projectId);
+      const before = changed.length === 0 && declared ? await findImport(tx, digest) : null;
       const id = newId('imp');
       const billImport =
         before ??

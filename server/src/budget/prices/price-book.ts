@@ -39,7 +39,8 @@ export class PriceBook {
   /** Where two sources disagree, an upper bound believes the larger. */
   limits(place: Place, model: string): ModelLimits {
     const { kind } = place;
-    const openai = kind === 'openai' ? anyName(kind, model, (name) => openaiLimits.get(name)) : undefined;
+    const [vendor, own] = publicName(place, model);
+    const openai = vendor === 'openai' ? anyName(vendor, own, (name) => openaiLimits.get(name)) : undefined;
     const inFile = this.#inFile(place, model)?.limits;
     const largest = (...counts: (number | null | undefined)[]) =>
       Math.max(...counts.map((count) => count ?? 0)) || null;
@@ -58,16 +59,18 @@ export class PriceBook {
     return anyName(kind, model, (name) => this.#file?.find(kind, provider, name) ?? undefined);
   }
 
-  #inLibrary({ kind, baseModel }: Place, model: string): PublicModel | undefined {
-    const [vendor, own] = baseModel === null ? [kind, model] : splitName(kind, baseModel);
+  #inLibrary(place: Place, model: string): PublicModel | undefined {
+    const [vendor, own] = publicName(place, model);
     const models = this.#public.get(vendor);
     return anyName(vendor, own, (name) => models?.get(name));
   }
 }
 
-function splitName(kind: string, name: string): readonly [vendor: string, model: string] {
-  const slash = name.indexOf('/');
-  return slash < 0 ? [kind, name] : [name.slice(0, slash), name.slice(slash + 1)];
+/** As which vendor's model the public prices know it. */
+function publicName({ kind, baseModel }: Place, model: string): readonly [vendor: string, model: string] {
+  if (baseModel === null) return [kind, model];
+  const slash = baseModel.indexOf('/');
+  return slash < 0 ? [kind, baseModel] : [baseModel.slice(0, slash), baseModel.slice(slash + 1)];
 }
 
 /** What `find` has under the model's name, else under its name without a date. */

@@ -237,6 +237,10 @@ describe('a model is found in the file', () => {
   });
 
   it('with its limits', () => {
+    expect(book.limits({ kind: 'azure', provider: 'azure', baseModel: 'openai/gpt-5' }, 'mine')).toMatchObject({
+      contextTokens: 400_000,
+      maxOutputTokens: 128_000,
+    });
     expect(book.limits(at('anthropic'), 'claude-9')).toMatchObject({ contextTokens: 500_000, maxOutputTokens: 9_000 });
     expect(book.limits(at('openai-compatible'), 'qwen-own')).toMatchObject({
       contextTokens: null,

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { PortcullisError } from '../../base/errors.ts';
 import { priceFileModelsMax } from '../../base/limits.ts';
 import { MalformedPrice } from './exact-number.ts';
@@ -42,7 +43,7 @@ export class PriceFile {
 
   /** @throws PortcullisError invalid_argument, naming the entry, for what is no such file or has an amount that is none */
   constructor(file: PriceFileText) {
-    this.version = `file ${file.name} sha256:${file.sha256.slice(0, 12)} of ${file.changedOn}`;
+    this.version = `file ${basename(file.name)} sha256:${file.sha256.slice(0, 12)} of ${file.changedOn}`;
     const entries = Object.entries(parse(file)).filter(([name]) => name !== explanation);
     if (entries.length > priceFileModelsMax) throw refusal(file, `has more than ${priceFileModelsMax} models`);
     this.models = new Map(entries.map(([name, entry]) => [name, readModel(file, this.version, name, entry)]));

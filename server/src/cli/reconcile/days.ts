@@ -8,7 +8,7 @@ import { parseDuration } from '../durations.ts';
  */
 export function parseDay(text: string): string {
   if (dayStart(text) !== null) return text;
-  if (/^\d+[dw]$/.test(text)) return dayOf(Date.now() - parseDuration(text));
+  if (/^[1-9]\d{0,3}[dw]$/.test(text)) return dayOf(Date.now() - parseDuration(text));
   throw new InvalidArgumentError('Write a day like 2026-11-22, or how far back, like 7d.');
 }
 

@@ -46,6 +46,8 @@ export interface Progress {
   begun: boolean;
   /** Null while there is no answer. */
   answer: Consumption | null;
+  /** What of the answer came, or may have come, and was not read. */
+  unread: UpstreamAnswer['unread'];
 }
 
 /** What an answer used, as far as it came. */
@@ -92,7 +94,14 @@ export async function forward(
   { call, plan, reserved, flight, stream, leave, spentMs }: Departure,
 ): Promise<Forwarded> {
   const { provider, deadlines } = plan.target;
-  const progress: Progress = { connectMs: null, firstTokenMs: null, refused: false, begun: false, answer: null };
+  const progress: Progress = {
+    connectMs: null,
+    firstTokenMs: null,
+    refused: false,
+    begun: false,
+    answer: null,
+    unread: () => 'nothing',
+  };
   const upstreamCall = new AbortController();
   const endUpstream = () => upstreamCall.abort(call.signal.reason);
   // Until the client has some of the answer, what ends this attempt does not end the call.
@@ -121,6 +130,7 @@ export async function forward(
         progress.connectMs = written - began;
       },
     });
+    progress.unread = () => upstream.unread();
     const arrived = () => {
       deadline.progress();
       progress.firstTokenMs ??= clock.monotonic() - written;

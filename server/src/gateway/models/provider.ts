@@ -30,6 +30,11 @@ export interface UpstreamAnswer {
   readonly status: number;
   readonly headers: UpstreamHeaders;
   readonly body: AsyncIterable<Buffer>;
+  /**
+   * What was not read when its reader left, or the call was ended: nothing, no more than was on its way at that moment, or
+   * nobody knows how much, since the reader was behind.
+   */
+  readonly unread: () => 'nothing' | 'little' | 'unknown';
 }
 
 export interface Refusal {

@@ -6,7 +6,7 @@ import { freePrice } from '../../budget/prices/declared-price.ts';
 import type { Price } from '../../budget/prices/price.ts';
 import { freeOfCharge, worstCase } from '../../budget/prices/worst-case.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
-import { listPrice as listPriceTerm } from '../../llm/terms.ts';
+import { listPrice } from '../../llm/terms.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Operation } from './endpoints.ts';
@@ -58,7 +58,7 @@ export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Qu
   const runsTools = plan.translation === null && provider.kind !== 'sim';
   const maxOutputTokens = plan.translation?.maxOutputTokens ?? facts.maxOutputTokens;
   // A translation carries no terms but the usual ones.
-  const terms = plan.translation ? facts.terms.filter(({ value }) => value === listPriceTerm) : facts.terms;
+  const terms = plan.translation ? facts.terms.filter(({ value }) => value === listPrice) : facts.terms;
   const carried = {
     ...facts,
     bodyBytes,
@@ -99,14 +99,8 @@ export async function reserve(
 }
 
 /** Null where nobody knows it. What a caller's own account pays for is not billed here. */
-function priceOf(gate: ModelGate, plan: CallPlan): Price | null {
-  const { provider } = plan.target;
-  if (provider.credential === 'caller') return { ...freePrice, version: 'subscription' };
-  return listPrice(gate, plan);
-}
-
-/** What the target costs whoever pays for it; null where nobody knows it. */
-export function listPrice({ clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
+function priceOf({ clock }: ModelGate, { target, modelServed }: CallPlan): Price | null {
+  if (target.provider.credential === 'caller') return { ...freePrice, version: 'subscription' };
   return target.prices.priceOf(modelServed, clock.now());
 }
 

@@ -1,13 +1,14 @@
 import type { NanoUsd } from '../../base/money.ts';
 import { cost, isPriced } from '../../budget/prices/cost.ts';
-import type { Attempt, WorstCase } from '../../budget/model.ts';
+import { unreadTokensMax } from '../../base/limits.ts';
+import type { Attempt, AttemptOutcome, WorstCase } from '../../budget/model.ts';
 import { type Usage, noUsage, tokenClasses } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
 import type { Delivery, Progress } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { latencyShadows } from './latency-cap.ts';
-import { type Reserved, listPrice } from './reserve.ts';
+import type { Reserved } from './reserve.ts';
 
 /**
  * Ends the hold at what was used, and writes the ledger row in the same commit: measured where the provider said it,
@@ -23,13 +24,13 @@ export async function settle(
 ): Promise<void> {
   const billable = progress.connectMs !== null && !progress.refused;
   const { usage, provenance } = billable
-    ? amounts(progress, hold.worst, (plan.translation ?? plan.facts).mayReason)
+    ? amounts(progress, outcome, hold.worst, (plan.translation ?? plan.facts).mayReason)
     : nothing;
   const now = gate.clock.monotonic();
   call.note({
     usage,
     costUsd: price === null ? 0n : cost(price, usage),
-    notionalUsd: notional(gate, plan, usage),
+    notionalUsd: notional(plan, usage, call.attempt.startedAt),
     provenance: price === null || isPriced(price, usage) ? provenance : 'estimated',
     outcome,
     errorClass,
@@ -45,8 +46,8 @@ export async function settle(
 }
 
 /** What the caller's own account is charged, as far as the prices are known here. */
-function notional(gate: ModelGate, plan: CallPlan, usage: Usage): NanoUsd {
-  const price = plan.target.provider.credential === 'caller' ? listPrice(gate, plan) : null;
+function notional({ target, modelServed }: CallPlan, usage: Usage, startedAt: number): NanoUsd {
+  const price = target.provider.credential === 'caller' ? target.prices.priceOf(modelServed, startedAt) : null;
   return price === null ? 0n : cost(price, usage);
 }
 
@@ -54,14 +55,15 @@ type Amounts = Pick<Attempt, 'usage' | 'provenance'>;
 
 const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
 
-function amounts({ answer }: Progress, worst: WorstCase, mayReason: boolean): Amounts {
+function amounts({ answer, unread }: Progress, outcome: AttemptOutcome, worst: WorstCase, mayReason: boolean): Amounts {
   if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
   const { complete, outputBytes } = answer;
   const usage = answer.usage === null ? null : asServed(answer.usage, worst.usage);
   if (usage !== null && complete) return { usage, provenance: 'measured' };
-  // A token is a byte at least, so no more can have been said than came through, but a model may think unseen. What the
-  // provider told of an answer that it did not end is from before its end.
-  const said = worst.bounded ? Math.min(worst.usage.output, outputBytes) : outputBytes;
+  // A token is a byte at least, so no more can have been said than came, but a model may think unseen. What the provider
+  // told of an answer that it did not end is from before its end.
+  const came = outputBytes + unreadTokens(unread(), outcome, worst);
+  const said = worst.bounded ? Math.min(worst.usage.output, came) : came;
   const most = mayReason ? Math.max(worst.usage.output, said) : said;
   const known = usage ?? worst.usage;
   const output = Math.max(usage?.output ?? 0, most);
@@ -69,6 +71,14 @@ function amounts({ answer }: Progress, worst: WorstCase, mayReason: boolean): Am
   const rest = { output, ...(searches > 0 && { searches }) };
   // Where reasoning is dearer than the rest, all that is not known counts as it.
   return { usage: { ...known, ...rest, reasoning: reasoning > 0 ? output : known.reasoning }, provenance: 'estimated' };
+}
+
+/** What may have been generated beyond what was read of an answer that the gate did not read to its end. */
+function unreadTokens(unread: ReturnType<Progress['unread']>, outcome: AttemptOutcome, { bounded }: WorstCase): number {
+  if (unread === 'nothing') return 0;
+  // What is broken was given up in the middle of what came.
+  const isLittle = unread === 'little' && outcome !== 'failed';
+  return isLittle || !bounded ? unreadTokensMax : Infinity;
 }
 
 /** An answer that does not say on which terms it was served was served on the dearest that were asked for. */

@@ -99,7 +99,7 @@ async function send(
   try {
     pool.dispatch(request, call);
     const { status, headers: answered } = await call.head;
-    return { status, headers: answered, body: readable(call, name, signal) };
+    return { status, headers: answered, body: readable(call, name, signal), unread: () => call.unread() };
   } catch (error) {
     throw upstreamFailure(error, name, signal, written);
   }

@@ -31,6 +31,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, AsyncIterator<B
   #unreadBytes = 0;
   #reader: Waiting<IteratorResult<Buffer>> | null = null;
   #over = false;
+  #leftUnread: 'nothing' | 'little' | 'unknown' = 'nothing';
   #failure: { readonly error: unknown } | null = null;
   /** The reader went before the end. */
   #left: NodeJS.Timeout | null = null;
@@ -95,7 +96,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, AsyncIterator<B
 
   /** A reader that has its answer leaves before the last bytes of the framing: after them the connection serves again. */
   return(): Promise<IteratorResult<Buffer>> {
-    this.#unread = [];
+    this.#leave();
     if (!this.#over) {
       this.#left = setTimeout(() => this.#controller?.abort(new Error('the rest was not read')), unreadBodyMs);
       if (this.#controller?.paused) this.#controller.resume();
@@ -105,11 +106,22 @@ export class UpstreamCall implements Dispatcher.DispatchHandler, AsyncIterator<B
 
   readonly #aborted = (): void => {
     const reason = this.#signal.reason as Error;
-    this.#unread = [];
+    this.#leave();
     this.#fail(reason);
     // Before there is a connection there is no controller: then it is `onRequestStart` that ends the request.
     this.#controller?.abort(reason);
   };
+
+  /** What of the answer its reader never saw; see UpstreamAnswer. */
+  unread(): 'nothing' | 'little' | 'unknown' {
+    return this.#leftUnread;
+  }
+
+  #leave(): void {
+    if (this.#unread.length > 0) this.#leftUnread = 'unknown';
+    else if (!this.#over && this.#leftUnread === 'nothing') this.#leftUnread = 'little';
+    this.#unread = [];
+  }
 
   #fail(error: unknown): void {
     if (this.#over) return;

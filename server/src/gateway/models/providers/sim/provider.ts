@@ -31,13 +31,20 @@ function answer({ dialect, operation, body, attemptId, beforeWrite, signal }: Up
   const request = parseExactJson(body.toString());
   const simulation =
     operation === 'embed' ? simulateEmbedding(request) : simulate({ dialect, body: request, requestId: attemptId });
+  // It says nothing that nobody reads.
+  const unread = () => 'nothing' as const;
   if (simulation.kind === 'error') {
-    return { status: simulation.status, headers: json, body: whole(simulation, signal) };
+    return { status: simulation.status, headers: json, body: whole(simulation, signal), unread };
   }
   const dropped = droppedHeader(simulation.dropped);
   return simulation.kind === 'stream'
-    ? { status: 200, headers: { 'content-type': 'text/event-stream', ...dropped }, body: play(simulation, signal) }
-    : { status: 200, headers: { ...json, ...dropped }, body: whole(simulation, signal) };
+    ? {
+        status: 200,
+        headers: { 'content-type': 'text/event-stream', ...dropped },
+        body: play(simulation, signal),
+        unread,
+      }
+    : { status: 200, headers: { ...json, ...dropped }, body: whole(simulation, signal), unread };
 }
 
 async function* whole(
