@@ -48,14 +48,14 @@ async function run(options: BenchOptions): Promise<Findings> {
 async function measure(
   cluster: Cluster,
   workload: Workload,
-  durabilities: readonly string[],
+  targets: readonly string[],
   options: BenchOptions,
   { samples, unavailable }: { readonly samples: Samples; readonly unavailable: Record<string, string> },
 ): Promise<void> {
   const { progress, rounds } = options;
   const prepared = new Map<string, Pairs>();
   for (let round = 0; round <= rounds; round += 1) {
-    for (const durability of durabilities) {
+    for (const durability of targets) {
       const failure = `${durability}: ${workload.name}`;
       if (failure in unavailable) continue;
       try {

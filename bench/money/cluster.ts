@@ -52,13 +52,15 @@ export async function startCluster(directory: string): Promise<Cluster> {
   });
   return {
     pool,
-    tell: (command) =>
-      Promise.all(
-        workers.map(async (worker, number) => {
-          worker.send(JSON.stringify(command(number)));
-          return JSON.parse(await worker.line());
-        }),
-      ),
+    tell: async (command) => {
+      for (const [number, worker] of workers.entries()) worker.send(JSON.stringify(command(number)));
+      // All are read before one that failed is told: the others' answers must not be taken for those of the next command.
+      const lines = await Promise.allSettled(workers.map((worker) => worker.line()));
+      return lines.map((line) => {
+        if (line.status === 'rejected') throw line.reason;
+        return JSON.parse(line.value);
+      });
+    },
     meter: async () => ({
       ...(await written(pool)),
       atMs: performance.now(),

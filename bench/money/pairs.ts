@@ -74,7 +74,9 @@ export class Pairs {
   async #untilWritten(results: readonly LoadResult[]): Promise<void> {
     const ids = results.flatMap(({ lastIds }) => Object.values(lastIds));
     await this.#poll(async () => {
-      const { rows } = await this.#cluster.pool.query('SELECT FROM attempts WHERE id = ANY ($1)', [ids]);
+      const { rows } = await this.#cluster.pool.query('SELECT FROM attempts WHERE id = ANY ($1) AND corrects IS NULL', [
+        ids,
+      ]);
       return rows.length >= ids.length ? null : `${ids.length - rows.length} rows are not in the ledger`;
     });
   }
@@ -158,7 +160,12 @@ export class Pairs {
 
   #load(worker: number): Load {
     const { callersPerProcess } = this.#workload;
-    return { workload: this.#workload, set: this.#set, firstCaller: worker * callersPerProcess };
+    return {
+      workload: this.#workload,
+      set: this.#set,
+      round: this.#round,
+      firstCaller: worker * callersPerProcess,
+    };
   }
 }
 

@@ -121,13 +121,19 @@ export function budgetIdOf(projectId: string, plan: number, number: number | '')
 /** What all callers have in common. */
 export const shared = { workflow: 'bench', providerType: 'api', provider: 'mock', model: 'mock-1' } as const;
 
-/** The spender of a caller's call by its number; `set` names the projects. */
-export function spenderOf(workload: Workload, set: string, caller: number, call: number): Spender {
+/** Which of a caller's calls it is. */
+export interface CallNumber {
+  readonly round: number;
+  readonly call: number;
+}
+
+/** The spender of a caller's call; `set` names the projects. */
+export function spenderOf(workload: Workload, set: string, caller: number, { round, call }: CallNumber): Spender {
   const { projects, callersPerProject, scattered = false, callsPerRun } = workload;
   const project = scattered ? Math.floor(Math.random() * projects) : 0;
   const number = scattered ? Math.floor(Math.random() * callersPerProject) : caller;
   const projectId = projectIdOf(set, project);
   const ids = idsOf(projectId, number);
-  const run = callsPerRun === undefined ? '' : `_${Math.floor(call / callsPerRun)}`;
+  const run = callsPerRun === undefined ? '' : `_${round}_${Math.floor(call / callsPerRun)}`;
   return { ...shared, projectId, ...ids, runId: `${ids.runId}${run}` };
 }

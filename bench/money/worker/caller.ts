@@ -15,9 +15,9 @@ export class Pair {
   readonly #spender: ReturnType<typeof spenderOf>;
   #hold: Hold | null = null;
 
-  constructor(ledger: Ledger, { workload, set }: Load, caller: number, call: number) {
+  constructor(ledger: Ledger, { workload, set, round }: Load, caller: number, call: number) {
     this.#ledger = ledger;
-    this.#spender = spenderOf(workload, set, caller, call);
+    this.#spender = spenderOf(workload, set, caller, { round, call });
     const { projectId, personId, agentId, keyId, runId, workflow, provider, model } = this.#spender;
     const known = { projectId, personId, agentId, keyId, runId, workflow, provider, modelAsked: model };
     this.#attempt = attempt(known);

@@ -17,10 +17,12 @@ export type Command =
   /** Finds the budgets of so many calls. Answered with the microseconds of CPU that one takes. */
   | { readonly do: 'match'; readonly load: Load; readonly calls: number };
 
+/** The calls of one worker in one round. */
 export interface Load {
   readonly workload: Workload;
   /** Names the projects. */
   readonly set: string;
+  readonly round: number;
   /** The number of this worker's first caller. */
   readonly firstCaller: number;
 }

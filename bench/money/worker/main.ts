@@ -59,8 +59,8 @@ function memory(): MemoryResult {
 }
 
 /** Microseconds of CPU that it takes to find the budgets of one call. */
-function matchUs(budgets: BudgetIndex, { workload, set, firstCaller }: Load, calls: number): number {
-  const spenders = Array.from({ length: calls }, (_, call) => spenderOf(workload, set, firstCaller, call));
+function matchUs(budgets: BudgetIndex, { workload, set, round, firstCaller }: Load, calls: number): number {
+  const spenders = Array.from({ length: calls }, (_, call) => spenderOf(workload, set, firstCaller, { round, call }));
   const before = process.cpuUsage();
   for (const spender of spenders) {
     if (budgets.matching(spender).length !== workload.budgets.length) throw new Error('a budget was not found');

@@ -25,6 +25,7 @@ import {
 } from './budget-store.ts';
 import { calendarWindow } from './calendar.ts';
 import type { Budget, BudgetMode } from './model.ts';
+import { type PostingRecord, selectPostings } from './leases/postings-store.ts';
 import { type NoticeRecord, selectNotices } from './notices-store.ts';
 import { decimalText, remainingOf, runBudgetExceeded } from './refusal.ts';
 import { type BudgetSubject, findMissingReference, readSelectorFacts, readSubjects } from './selector-store.ts';
@@ -43,6 +44,8 @@ export interface BudgetChange {
 export interface Standing {
   readonly posted: bigint;
   readonly held: bigint;
+  /** What of `held` processes leased. */
+  readonly leased: bigint;
   /** Null where there is no limit. */
   readonly remaining: bigint | null;
   /** Epoch milliseconds; null when the window does not end by itself. */
@@ -211,6 +214,15 @@ export class BudgetService {
     return readPage(page, (beforeId, limit) => selectNotices(this.#pool, projectId, budgetId, beforeId, limit));
   }
 
+  /**
+   * What was posted for processes that went silent with leases, of a project or one of its budgets, newest first.
+   * @param budgetId null for all budgets; a deleted one too
+   * @throws PortcullisError invalid_argument
+   */
+  postings(projectId: string, budgetId: string | null, page: PageRequest): Promise<Page<PostingRecord>> {
+    return readPage(page, (beforeId, limit) => selectPostings(this.#pool, projectId, budgetId, beforeId, limit));
+  }
+
   async #status(budgets: readonly BudgetRecord[]): Promise<BudgetStatus[]> {
     const standings = await this.#standings(budgets);
     const subjects = await readSubjects(
@@ -238,9 +250,9 @@ export class BudgetService {
       budgets.flatMap(({ id, limit }) => {
         const window = windows.get(id);
         if (!window) return [];
-        const { posted, held } = counters.get(id) ?? { posted: 0n, held: 0n };
+        const { posted, held, leased } = counters.get(id) ?? { posted: 0n, held: 0n, leased: 0n };
         const remaining = limit === null ? null : remainingOf(limit, posted + held);
-        return [[id, { posted, held, remaining, resetsAt: window.endsAt }]];
+        return [[id, { posted, held, leased, remaining, resetsAt: window.endsAt }]];
       }),
     );
   }

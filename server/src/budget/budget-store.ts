@@ -193,11 +193,11 @@ export async function selectBudgetsOfRun(
 export async function readCounters(
   db: Queryable,
   keys: readonly { readonly budgetId: string; readonly windowKey: string }[],
-): Promise<Map<string, { readonly posted: bigint; readonly held: bigint }>> {
-  const { rows } = await db.query<{ budget_id: string; posted: bigint; held: bigint }>(
-    `SELECT budget_id, posted, held FROM budget_counters
+): Promise<Map<string, { readonly posted: bigint; readonly held: bigint; readonly leased: bigint }>> {
+  const { rows } = await db.query<{ budget_id: string; posted: bigint; held: bigint; leased: bigint }>(
+    `SELECT budget_id, posted, held, leased FROM budget_counters
      JOIN unnest($1::text[], $2::text[]) AS k (budget_id, window_key) USING (budget_id, window_key)`,
     [keys.map((key) => key.budgetId), keys.map((key) => key.windowKey)],
   );
-  return new Map(rows.map(({ budget_id, posted, held }) => [budget_id, { posted, held }]));
+  return new Map(rows.map(({ budget_id, posted, held, leased }) => [budget_id, { posted, held, leased }]));
 }

@@ -48,10 +48,19 @@ export function listAttempts(
   });
 }
 
+// A bill agrees with all attempts of a model on a day at once (decision 0017).
+const provenanceNow = `CASE WHEN EXISTS (
+    SELECT FROM current_reconciled_days r
+    WHERE r.state = 'reconciled' AND r.provider = attempts.provider AND r.day = (started_at AT TIME ZONE 'UTC')::date
+      AND coalesce(model_served, model_asked, '(none)') = ANY (r.booked_models)
+  ) THEN 'reconciled' ELSE provenance END AS provenance`;
+
+const columns = ledgerColumns.map((column) => (column === 'provenance' ? provenanceNow : column));
+
 async function selectRows(db: Queryable, values: readonly unknown[], limit: number): Promise<Row[]> {
   // That the id is at most the cursor's follows from the next condition, but only this one leaves later days out.
   const { rows } = await db.query<Row>(
-    `SELECT row_no, recorded_at, ${ledgerColumns.join(', ')}
+    `SELECT row_no, recorded_at, ${columns.join(', ')}
      FROM attempts WHERE ${filtered} AND ($12::text IS NULL OR outcome = $12)
        AND ($13::text IS NULL OR id <= $13) AND ($13::text IS NULL OR (id, row_no) < ($13, $14::bigint))
      ORDER BY id DESC, row_no DESC LIMIT $15`,

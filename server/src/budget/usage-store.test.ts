@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
-import { type Gate, openGate, reserve, seedProject, used } from '../../../test/support/ledger.ts';
+import { type Gate, openGate, projectId, reserve, seedProject, used } from '../../../test/support/ledger.ts';
 import { everything } from '../../../test/support/ledger-days.ts';
 import { newId } from '../base/ids.ts';
 import { holdGraceMs } from '../base/limits.ts';
@@ -114,6 +114,25 @@ describe('totals', () => {
       ['agt_1', 20n, 10n, 0n],
       ['', 0n, 5n, 0n],
     ]);
+  });
+
+  test('and lists say reconciled of what a bill agrees with', async () => {
+    await db.pool.query(
+      `INSERT INTO reconciled_days (provider, day, version, model, billed_models, booked_models, state, billed_nanousd,
+         booked_nanousd, estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_projects, matched_by)
+       SELECT provider, day::date, version, 'sim-1', '{sim-1}', '{sim-1}', state, 5, 5, 0, 0, NULL, 5, $1, ARRAY[$1], 'test'
+       FROM (VALUES ('q', '2026-11-17', 1, 'drifted'), ('q', '2026-11-17', 2, 'reconciled'),
+                    ('p', '2026-11-16', 1, 'drifted'), ('p', '2026-11-18', 1, 'reconciled')) AS m (provider, day, version, state)`,
+      [projectId],
+    );
+    const totals = await sumUsage(db.pool, everything, 'provider', 100);
+    expect(totals.map(({ key, costUsd, ...parts }) => [key, costUsd, parts.measuredUsd, parts.reconciledUsd])).toEqual([
+      ['p', 70n, 50n, 0n],
+      ['q', 5n, 0n, 5n],
+      ['sim', 0n, 0n, 0n],
+    ]);
+    const { items } = await listAttempts(db.pool, { ...everything, provider: 'q' }, { pageSize: 9, cursor: null }, 0);
+    expect(items.map(({ attempt }) => attempt.provenance)).toEqual(['reconciled']);
   });
 
   test('have no group of which nothing is left', async () => {

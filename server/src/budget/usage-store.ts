@@ -27,11 +27,11 @@ export interface UsageTotal {
 
 /** By what a row is grouped, and how that is written. */
 const keyOf: Readonly<Record<UsageGroup, readonly [grouped: string, written: string]>> = {
-  agent: ['agent_id', `coalesce(key, '')`],
-  model: ['model_asked', `coalesce(key, '')`],
-  provider: ['provider', `coalesce(key, '')`],
-  run: ['run_id', `coalesce(key, '')`],
-  day: [`(started_at AT TIME ZONE 'UTC')::date`, `to_char(key, 'YYYY-MM-DD')`],
+  agent: ['a.agent_id', `coalesce(key, '')`],
+  model: ['a.model_asked', `coalesce(key, '')`],
+  provider: ['a.provider', `coalesce(key, '')`],
+  run: ['a.run_id', `coalesce(key, '')`],
+  day: [`(a.started_at AT TIME ZONE 'UTC')::date`, `to_char(key, 'YYYY-MM-DD')`],
 };
 
 /** What is summed, by the name that the parts of a sum have. */

@@ -6,6 +6,7 @@ import {
   BudgetUnit,
   BudgetWindow,
   BudgetWindowSchema,
+  type LeasePosting,
   ProviderTypeSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
 import { amountText } from './budget-amounts.ts';
@@ -66,6 +67,7 @@ export function budgetFields(status: BudgetStatus): (readonly [string, string | 
     ['mode', budget.mode === BudgetMode.DRY_RUN ? 'dry run: refuses nothing' : 'enforced'],
     ['used', amount(standing?.postedAmount)],
     ['held', amount(standing?.heldAmount)],
+    ['of that leased', standing?.leasedAmount ? amount(standing.leasedAmount) : undefined],
     ['left', amount(standing?.remainingAmount)],
     ['full', standing === undefined ? undefined : fullText(status)],
     ['resets', localTime(standing?.resetTime)],
@@ -97,6 +99,25 @@ export function noticeRow(notice: BudgetNotice): string[] {
     amountText(notice.limitAmount, notice.unit),
     notice.windowKey,
     modeText(notice.mode),
+  ];
+}
+
+export const postingColumns: readonly Column[] = [
+  { title: 'TIME' },
+  { title: 'BUDGET' },
+  right('AMOUNT'),
+  { title: 'WINDOW' },
+  { title: 'PROCESS' },
+];
+
+/** A negative amount was taken back, since the process came back and told what it had spent. */
+export function postingRow(posting: LeasePosting): string[] {
+  return [
+    localTime(posting.postTime),
+    posting.budgetName,
+    amountText(posting.amount, posting.unit),
+    posting.windowKey,
+    posting.instanceId,
   ];
 }
 

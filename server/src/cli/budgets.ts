@@ -17,12 +17,22 @@ import {
   type GetBudgetRequestSchema,
   ListBudgetNoticesResponseSchema,
   ListBudgetsResponseSchema,
+  ListLeasePostingsResponseSchema,
   type ProviderType,
   ProviderTypeSchema,
   UpdateBudgetResponseSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
 import { parseAmount, parsePercents } from './budget-amounts.ts';
-import { budgetColumns, budgetFields, budgetRow, byFullness, noticeColumns, noticeRow } from './budget-table.ts';
+import {
+  budgetColumns,
+  budgetFields,
+  budgetRow,
+  byFullness,
+  noticeColumns,
+  noticeRow,
+  postingColumns,
+  postingRow,
+} from './budget-table.ts';
 import { type CliContext, CliError } from './context.ts';
 import { enumOption } from './enum-words.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -44,6 +54,7 @@ export function budgetsCommand(context: CliContext): Command {
     .addCommand(listBudgetsCommand(context))
     .addCommand(showCommand(context))
     .addCommand(noticesCommand(context))
+    .addCommand(postingsCommand(context))
     .addCommand(updateCommand(context))
     .addCommand(deleteCommand(context));
 }
@@ -183,7 +194,7 @@ function noticesCommand(context: CliContext): Command {
     .action((name: string | undefined, options: ListOptions) =>
       withGate(context, async (gate) => {
         const project = await projectOf(gate, options);
-        const budget = name === undefined ? {} : { budgetId: await noticedIdOf(gate, name, project) };
+        const budget = name === undefined ? {} : { budgetId: await lastingIdOf(gate, name, project) };
         const answer = await readPages(
           options.limit,
           (page) => gate.of(BudgetService).listBudgetNotices({ ...page, ...budget, ...project }),
@@ -196,8 +207,28 @@ function noticesCommand(context: CliContext): Command {
     );
 }
 
-/** An id stands for itself: the budget may be deleted, and its notices stay. */
-async function noticedIdOf(gate: GateClient, nameOrId: string, project: { projectId?: string }): Promise<string> {
+function postingsCommand(context: CliContext): Command {
+  return gateCommand('postings', 'list what was posted for processes that went silent with leases, newest first')
+    .argument('[budget]', 'of this budget alone, by its name or id')
+    .option('--limit <count>', 'how many at most', parseCount, 100)
+    .action((name: string | undefined, options: ListOptions) =>
+      withGate(context, async (gate) => {
+        const project = await projectOf(gate, options);
+        const budget = name === undefined ? {} : { budgetId: await lastingIdOf(gate, name, project) };
+        const answer = await readPages(
+          options.limit,
+          (page) => gate.of(BudgetService).listLeasePostings({ ...page, ...budget, ...project }),
+          ({ postings }) => postings,
+        );
+        if (options.json) return printAnswer(context, ListLeasePostingsResponseSchema, answer);
+        printTable(context, postingColumns, answer.postings.map(postingRow), 'There are no lease postings.');
+        noteMore(context, answer.nextPageToken);
+      }),
+    );
+}
+
+/** An id stands for itself: the budget may be deleted, and what is told of it stays. */
+async function lastingIdOf(gate: GateClient, nameOrId: string, project: { projectId?: string }): Promise<string> {
   if (nameOrId.startsWith('bud_')) return nameOrId;
   return present((await statusOf(gate, nameOrId, project)).budget).id;
 }

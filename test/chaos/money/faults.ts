@@ -32,7 +32,7 @@ export async function play(
     await sleep(Math.max(0, started + fault.atMs - performance.now()));
     switch (fault.do) {
       case 'kill':
-        running.push(kill(stage, fault.gate, done));
+        running.push(kill(stage, fault, done));
         break;
       case 'pause':
         replicas[fault.gate]?.pause(fault.ms);
@@ -64,8 +64,13 @@ export async function play(
   await Promise.all([...running, striking]);
 }
 
-async function kill({ replicas }: Stage, gate: number, { kills }: Done): Promise<void> {
-  const replica = replicas[gate];
+async function kill(
+  { replicas }: Stage,
+  { gate, serving }: Extract<Timed, { do: 'kill' }>,
+  { kills }: Done,
+): Promise<void> {
+  const inTurn = [...replicas.slice(gate), ...replicas.slice(0, gate)];
+  const replica = (serving ? inTurn.find(({ state }) => state === 'serving') : undefined) ?? inTurn[0];
   if (!replica) return;
   let was = await replica.kill();
   // Dead already, and not yet on its way back.

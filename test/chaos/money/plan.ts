@@ -5,7 +5,8 @@ export const replicaCount = 4;
 
 /** What goes wrong. Times are milliseconds; gates are numbered from 0. */
 export type Fault =
-  | { readonly do: 'kill'; readonly gate: number }
+  /** One that serves: this, or else the next; or this, whatever it is doing. */
+  | { readonly do: 'kill'; readonly gate: number; readonly serving: boolean }
   | { readonly do: 'pause'; readonly gate: number; readonly ms: number }
   | { readonly do: 'shift'; readonly gate: number; readonly offsetMs: number }
   | { readonly do: 'jump'; readonly ms: number }
@@ -69,7 +70,7 @@ function killsOf(random: Random, { kills, durationMs }: PlanOptions, pauses: rea
       pauses.filter((pause) => pause.atMs - 1_000 < atMs && atMs < pause.atMs + pause.ms).map(({ gate }) => gate),
     );
     const gates = Array.from({ length: replicaCount }, (_each, gate) => gate).filter((gate) => !stopped.has(gate));
-    return { do: 'kill', atMs, gate: gates[random.int(0, gates.length - 1)] ?? 0 };
+    return { do: 'kill', atMs, gate: gates[random.int(0, gates.length - 1)] ?? 0, serving: random.chance(0.85) };
   });
 }
 

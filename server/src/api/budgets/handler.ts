@@ -27,7 +27,7 @@ import type { ServiceDeps } from '../deps.ts';
 import { fromEnum } from '../enums.ts';
 import { changesIn } from '../update-mask.ts';
 import { visible } from '../visible.ts';
-import { budgetMessage, noticeMessage, statusMessage } from './messages.ts';
+import { budgetMessage, noticeMessage, postingMessage, statusMessage } from './messages.ts';
 
 export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): ServiceImpl<typeof BudgetService> {
   return {
@@ -66,6 +66,13 @@ export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): Servi
       const list = { method: context.method, projectId };
       const page = await budgets.notices(projectId, request.budgetId ?? null, pageTokens.read(list, request));
       return { notices: page.items.map(noticeMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+
+    async listLeasePostings(request, context) {
+      const { projectId } = callerOf(context, request.projectId);
+      const list = { method: context.method, projectId };
+      const page = await budgets.postings(projectId, request.budgetId ?? null, pageTokens.read(list, request));
+      return { postings: page.items.map(postingMessage), nextPageToken: pageTokens.next(list, page) };
     },
   };
 }

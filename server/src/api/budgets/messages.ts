@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { BudgetStatus } from '../../budget/budget-service.ts';
 import type { BudgetRecord } from '../../budget/budget-store.ts';
 import type { BudgetSelector } from '../../budget/model.ts';
+import type { PostingRecord } from '../../budget/leases/postings-store.ts';
 import type { NoticeRecord } from '../../budget/notices-store.ts';
 import {
   BudgetModeSchema,
@@ -11,6 +12,7 @@ import {
   type BudgetStatusSchema,
   BudgetUnitSchema,
   BudgetWindowSchema,
+  type LeasePostingSchema,
   ProviderTypeSchema,
 } from '../../gen/portcullis/v1/budget_pb.ts';
 import { toEnum } from '../enums.ts';
@@ -55,6 +57,7 @@ export function statusMessage(status: BudgetStatus): MessageInitShape<typeof Bud
       standing: {
         postedAmount: standing.posted,
         heldAmount: standing.held,
+        leasedAmount: standing.leased,
         remainingAmount: standing.remaining ?? undefined,
         resetTime: toTimestamp(standing.resetsAt),
       },
@@ -78,5 +81,17 @@ export function noticeMessage(notice: NoticeRecord): MessageInitShape<typeof Bud
     limitAmount: notice.limit,
     mode: toEnum(BudgetModeSchema, notice.mode),
     noticeTime: toTimestamp(notice.at),
+  };
+}
+
+export function postingMessage(posting: PostingRecord): MessageInitShape<typeof LeasePostingSchema> {
+  return {
+    budgetId: posting.budgetId,
+    budgetName: posting.budgetName,
+    unit: toEnum(BudgetUnitSchema, posting.unit),
+    windowKey: posting.windowKey,
+    amount: posting.amount,
+    instanceId: posting.instanceId,
+    postTime: toTimestamp(posting.postedAt),
   };
 }
