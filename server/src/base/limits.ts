@@ -183,7 +183,6 @@ export const flushEveryMs = 50;
 export const flushRowsMax = 1_000;
 // More than this and calls take the strict path: a database that does not keep up must not fill the memory.
 export const unflushedRowsMax = 20_000;
-export const flushGraceMs = 2_000;
 
 // The file of prices (config/price-file.ts, budget/prices/price-file.ts)
 export const priceFileBytesMax = 16 * 1024 * 1024;
