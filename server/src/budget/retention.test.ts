@@ -106,6 +106,15 @@ describe('the days of the ledger', () => {
     expect(await days()).toContain('1970-01-01');
   });
 
+  test('are made by the hundred where rows came without them, and none is forgotten', async () => {
+    const rows = Array.from({ length: 210 }, (_, nth) => attemptAt(noon(-10 - nth), { costUsd: 1n }));
+    await writeRows(db.pool, rows);
+    expect(await addLedgerDays(db.pool, 14)).toBe(200);
+    await keepLedgerDays(db.pool, 0);
+    expect(new Set(Object.values(await tablesOf(db))).size).toBe(210);
+    expect(await costOf()).toBe(210n);
+  });
+
   test('can be made while rows come: none is refused, and none is left outside', async () => {
     await queryAsOwner(db, `DROP TABLE ${tableOf(today())}`);
     await writeRows(db.pool, [attemptAt(Date.now(), { costUsd: 1n })]);
@@ -184,11 +193,16 @@ describe('a day that is over', () => {
     expect(await costOf()).toBe(8n);
   });
 
-  test('is dropped once, by whichever of four processes comes first', async () => {
+  test('is dropped once, by whichever of four processes comes first, and calls go on meanwhile', async () => {
     for (const ago of [91, 92, 93]) await writePast(ago, 1n);
+    const gate = await openGate(db.pool);
     const pools = Array.from({ length: 4 }, () => createPool({ ...testBounds, connectionString: db.appUrl }));
-    await Promise.all(pools.map((pool) => keepLedgerDays(pool, 90)));
-    await Promise.all(pools.map((pool) => pool.end()));
+    const calling = async () => {
+      for (let call = 0; call < 50; call++) await gate.ledger.settle(...(await settled(gate, 1n)));
+    };
+    await Promise.all([calling(), ...pools.map((pool) => keepLedgerDays(pool, 90))]);
+    await Promise.all([gate.ledger.stop(1_000), ...pools.map((pool) => pool.end())]);
+    expect(await costOf()).toBe(50n);
     const audit = await queryAsOwner(
       db,
       `SELECT target FROM audit_entries WHERE action = 'ledger.day_dropped' ORDER BY 1`,
@@ -206,10 +220,15 @@ describe('a day that is over', () => {
     expect(await costOf()).toBe(0n);
   });
 
-  test('waits for whoever reads the ledger, and calls go on meanwhile', async () => {
+  // The drop then waits for the day, or, which inserts mind, for the ledger.
+  test.each([
+    ['all of it', ''],
+    ['another day', noon(0)],
+  ] as const)('stays while somebody reads the ledger (%s), and calls go on meanwhile', async (_, from) => {
     await writePast(91, 1n);
     const reader = await db.pool.connect();
-    await reader.query('BEGIN; SELECT count(*) FROM attempts');
+    await reader.query('BEGIN');
+    await reader.query('SELECT count(*) FROM attempts WHERE id >= $1', [from === '' ? '' : leastId('att', from)]);
     const gate = await openGate(db.pool);
     const dropping = db.pool.query('SELECT ledger_drop_day($1)', [dayOf(noon(-91))]);
     const outcome = dropping.catch((error: unknown) => error);

@@ -44,18 +44,40 @@ export interface Account {
 const pageSize = 500;
 
 /** Every row of the ledger, newest first. */
-export async function readLedger({ gate }: Replica): Promise<Row[]> {
-  const rows: Row[] = [];
+export function readLedger(replica: Replica): Promise<Row[]> {
+  return readAll(replica, 'AnalyticsService/ListAttempts', ({ attempts }) => attempts);
+}
+
+/** A slice of a budget that was posted whole since its process died; negative where that told later what it had spent. */
+export interface LeasePosting {
+  readonly budgetId: string;
+  readonly windowKey: string;
+  readonly amount: string;
+}
+
+export function readLeasePostings(replica: Replica): Promise<LeasePosting[]> {
+  return readAll(replica, 'BudgetService/ListLeasePostings', ({ postings }) => postings);
+}
+
+interface Page {
+  readonly attempts?: readonly Row[];
+  readonly postings?: readonly LeasePosting[];
+  readonly nextPageToken?: string;
+}
+
+async function readAll<T>(
+  { gate }: Replica,
+  method: string,
+  itemsOf: (page: Page) => readonly T[] | undefined,
+): Promise<T[]> {
+  const items: T[] = [];
   let pageToken = '';
   do {
-    const page = await gate.api<{ attempts?: Row[]; nextPageToken?: string }>('AnalyticsService/ListAttempts', {
-      pageSize,
-      pageToken,
-    });
-    rows.push(...(page.attempts ?? []));
+    const page: Page = await gate.api(method, { pageSize, pageToken });
+    items.push(...(itemsOf(page) ?? []));
     pageToken = page.nextPageToken ?? '';
   } while (pageToken !== '');
-  return rows;
+  return items;
 }
 
 export function accountsOf(rows: readonly Row[]): Account[] {

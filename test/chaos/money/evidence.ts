@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Account, type Row, accountsOf, readLedger } from './books.ts';
+import { type Account, type LeasePosting, type Row, accountsOf, readLedger, readLeasePostings } from './books.ts';
 import type { Cast } from './cast.ts';
 import type { Made } from './load.ts';
 import { type Seen, readRecord } from './provider-record.ts';
@@ -19,6 +19,8 @@ export interface Evidence {
   readonly seen: readonly Seen[];
   readonly rows: readonly Row[];
   readonly accounts: ReadonlyMap<string, Account>;
+  /** Slices of processes that died, posted without rows. */
+  readonly postings: readonly LeasePosting[];
   readonly ends: readonly Standing[];
   /** Ids of holds that are open at the end. */
   readonly openHolds: readonly string[];
@@ -43,6 +45,7 @@ export async function collect(
     seen: await readRecord(stage.recordFile),
     rows,
     accounts: new Map(accountsOf(rows).map((account) => [account.attemptId, account])),
+    postings: await readLeasePostings(replica),
     ends: await standings(replica),
     openHolds: await openHolds(replica),
   };

@@ -30,6 +30,11 @@ export interface Refusal {
   readonly remaining: string;
 }
 
+/** The request id of the call with that label, which its provider sees in its message. */
+export function requestIdOf(label: string): string {
+  return `money-${label.replace(' ', '-')}`;
+}
+
 export interface CallOptions {
   readonly replica: Replica;
   readonly gate: number;
@@ -85,7 +90,7 @@ export class Load {
   /** One call, however it ends. */
   call(plan: CallPlan, options: CallOptions): Promise<Made> {
     const { replica, gate, label } = options;
-    const requestId = `money-${label.replace(' ', '-')}`;
+    const requestId = requestIdOf(label);
     const life = replica.lives.length - 1;
     const startedAt = Date.now();
     const made: Made = {

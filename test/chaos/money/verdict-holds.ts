@@ -1,5 +1,6 @@
 import type { Evidence } from './evidence.ts';
 import type { Finding } from './finding.ts';
+import { requestIdOf } from './load.ts';
 
 /**
  * 3, `strict`: every request that reached the provider has exactly one hold by its id, and that ended exactly once: one
@@ -27,23 +28,28 @@ export function judgeRelaxedHolds({ seen, accounts, openHolds, rows, made, stage
   const violations = [...twice(seen), ...rowsTwice(accounts)];
   const calls = new Map(made.map((call) => [call.requestId, call]));
   let missing = 0;
+  let longestMs = 0;
   for (const { attemptId, label } of seen) {
     if (accounts.has(attemptId)) continue;
     missing++;
-    const call = calls.get(`money-${label.replace(' ', '-')}`);
+    const call = calls.get(requestIdOf(label));
     const killedAt = call && stage.replicas[call.gate]?.lives[call.life]?.killedAt;
     if (call === undefined) violations.push(`the provider saw ${attemptId} (${label}), which nobody called`);
     else if (killedAt === null || killedAt === undefined)
       violations.push(`the ledger has no row of ${attemptId} (${label}), and its process was never killed`);
-    else if (call.endedAt < killedAt - lostMs)
-      violations.push(
-        `the ledger has no row of ${attemptId} (${label}), which ended ${killedAt - call.endedAt} ms before its process was killed`,
-      );
+    else {
+      const beforeMs = killedAt - call.endedAt;
+      longestMs = Math.max(longestMs, beforeMs);
+      if (beforeMs > lostMs)
+        violations.push(
+          `the ledger has no row of ${attemptId} (${label}), which ended ${beforeMs} ms before its process was killed`,
+        );
+    }
   }
   for (const id of openHolds) violations.push(`hold ${id} is open at the end`);
   return {
     invariant: '3. no request id twice; rows are missing only of processes that were killed',
-    counts: `${seen.length} requests at the provider, ${rows.length} ledger rows, ${missing} rows missing`,
+    counts: `${seen.length} requests at the provider, ${rows.length} ledger rows, ${missing} rows missing, of calls that ended up to ${longestMs} ms before the kill`,
     violations,
   };
 }

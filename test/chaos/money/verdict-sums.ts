@@ -2,9 +2,9 @@ import { type Account, amountOf, counts } from './books.ts';
 import type { ChaosBudget } from './cast.ts';
 import type { Evidence } from './evidence.ts';
 import type { Finding } from './finding.ts';
-import type { Made } from './load.ts';
+import { type Made, requestIdOf } from './load.ts';
 import type { Standing } from './samples.ts';
-import { windowBefore, windowsOf } from './windows.ts';
+import { windowBefore, windowNamed, windowsOf } from './windows.ts';
 
 /** A client that left may have a call that is still being held for. */
 const stragglerMs = 30_000;
@@ -15,7 +15,7 @@ export function judgeSums(evidence: Evidence): Finding {
   const violations: string[] = [];
   const standingOf = new Map(ends.map((standing) => [standing.budgetId, standing]));
   let exact = 0;
-  let unrowed = 0;
+  let posted = 0;
   for (const budget of cast.budgets) {
     if (budget.window === 'ATTEMPT') continue;
     if (budget.window === 'RUN') {
@@ -28,18 +28,17 @@ export function judgeSums(evidence: Evidence): Finding {
       continue;
     }
     violations.push(...judgeRest(budget, standing));
-    const { least, most } = sumOf(evidence, budget, standing);
+    const { least, most, posting } = sumOf(evidence, budget, standing);
     if (least === most) exact++;
-    if (standing.posted > most) unrowed++;
-    // What a killed process had leased is posted without rows.
-    if (standing.posted < least || (durability === 'strict' && standing.posted > most))
+    if (posting !== 0n) posted++;
+    if (standing.posted < least + posting || standing.posted > most + posting)
       violations.push(
-        `"${budget.name}" has ${standing.posted} posted, and its rows say ${least === most ? least : `${least} to ${most}`}`,
+        `"${budget.name}" has ${standing.posted} posted: its rows say ${least === most ? least : `${least} to ${most}`}, and postings of leases ${posting}`,
       );
   }
   return {
-    invariant: '4. at the end nothing is held, available = limit - posted, and posted = the sum of the rows',
-    counts: `${cast.budgets.length} budgets, ${exact} sums to the last unit${durability === 'strict' ? '' : `, ${unrowed} with postings of leases`}`,
+    invariant: `4. at the end nothing is held, available = limit - posted, and posted = the sum of the rows${durability === 'strict' ? '' : ' and of lease postings'}`,
+    counts: `${cast.budgets.length} budgets, ${exact} sums to the last unit${durability === 'strict' ? '' : `, ${posted} with postings of leases`}`,
     violations,
   };
 }
@@ -54,10 +53,10 @@ function judgeRest({ name }: ChaosBudget, { posted, held, limit, remaining }: St
 
 /** What the rows add up to in the window that a budget stands in: from what is surely in it, and what may be. */
 function sumOf(
-  { accounts, ...evidence }: Evidence,
+  { accounts, postings, ...evidence }: Evidence,
   budget: ChaosBudget,
   standing: Standing,
-): { least: bigint; most: bigint } {
+): { least: bigint; most: bigint; posting: bigint } {
   const window = standing.resetsAt === null ? null : windowBefore(budget, standing.resetsAt);
   const intervalOf = window === null ? null : intervals(evidence);
   let [least, most] = [0n, 0n];
@@ -69,7 +68,13 @@ function sumOf(
     most += amount;
     if (windows === null || windows.size === 1) least += amount;
   }
-  return { least, most };
+  const posting = postings
+    .filter(
+      ({ budgetId, windowKey }) =>
+        budgetId === budget.id && (window === null || windowNamed(budget, windowKey) === window),
+    )
+    .reduce((sum, { amount }) => sum + BigInt(amount), 0n);
+  return { least, most, posting };
 }
 
 /** When an attempt was held for, at the earliest and the latest (epoch milliseconds). */
@@ -136,7 +141,7 @@ export function judgeCharges({ seen, made, cast, ends, stage, accounts }: Eviden
     let charged = 0n;
     for (const request of seen) {
       const account = accounts.get(request.attemptId);
-      const row = account?.row ?? rowOf(cast, calls.get(`money-${request.label.replace(' ', '-')}`));
+      const row = account?.row ?? rowOf(cast, calls.get(requestIdOf(request.label)));
       // An overrun that broke off is booked as far as anybody knew.
       if (row === null || !counts(budget, row) || (request.isOverrun && account?.measured !== true)) continue;
       charged += amountOf(budget, { ...request, requests: request.tokens > 0n ? 1n : 0n });

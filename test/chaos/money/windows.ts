@@ -28,3 +28,13 @@ export function windowsOf(
 export function windowBefore({ window, zoneMs }: Pick<ChaosBudget, 'window' | 'zoneMs'>, endsAt: number): number {
   return Math.floor((endsAt - 1 + zoneMs) / (window === 'DAY' ? widthMs.DAY : widthMs.HOUR));
 }
+
+/** The number of the window of that name, such as `2026-11-23` or `2026-11-23T05+05:30`. */
+export function windowNamed(budget: Pick<ChaosBudget, 'window' | 'zoneMs'>, key: string): number {
+  const [date = '', hour] = key.split('T');
+  const beginsAt =
+    hour === undefined
+      ? Date.parse(date) - budget.zoneMs
+      : Date.parse(`${date}T${hour.slice(0, 2)}:00:00${hour.slice(2)}`);
+  return windowBefore(budget, beginsAt + 1);
+}

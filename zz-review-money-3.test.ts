@@ -1,0 +1,27 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, test, vi } from 'vitest';
+import { runCommand } from './test/support/cli.ts';
+import { ask, doors, post, startGateWithMock } from './test/support/models.ts';
+let s: Awaited<ReturnType<typeof startGateWithMock>>;
+beforeAll(async () => { s = await startGateWithMock(); });
+afterAll(() => s.stop());
+test('http', async () => {
+  const { gate, mock } = s as any;
+  const { secret } = await gate.agent('hostile'); const { secret: good } = await gate.agent('good');
+  const json = (b: any) => { try { return JSON.parse(b.toString()).error ?? 'answer'; } catch { return b.toString().slice(0, 100); } };
+  await gate.budget({ name: 'money', unit: 'USD', limit: 10n ** 10n });
+  await mock.script({ usage: { input: 1_000, output: 100 } });
+  const call = (key: string, rest: object, model = 'gpt-mock', id = '') => post(gate, doors.chat.path, ask(model, rest), { authorization: `Bearer ${key}`, ...(id && {'x-request-id': id}) });
+  const models = (await gate.api('AnalyticsService/ListAttempts')) as any;
+  const names = JSON.parse((await import('node:fs')).readFileSync(gate.configFile, 'utf8')).models;
+  console.log(JSON.stringify(names).slice(0, 600), models);
+  const model = process.env['MODEL'] ?? Object.keys(names).find((n) => n.includes('gpt')) ?? Object.keys(names)[0]!;
+  const first = await call(good, { max_tokens: 10 }, model); console.log('first', first.status, json(first.body));
+  const most = Number(9_223_372_036_854_775_807n / 2000n);
+  const n = most - 200;
+  const r = await call(secret, { max_tokens: 1, n }, model); console.log('n attack alone', n, r.status, JSON.stringify(json(r.body)));
+  const time = async (bad: number) => { const t = performance.now(); const out = await Promise.all(Array.from({ length: 200 }, (_, i) => { const isBad = i < bad; return call(isBad ? secret : good, isBad ? { max_tokens: 1, n } : { max_tokens: 10 }, model).then((x: any) => (isBad ? 'bad ' : 'good ') + x.status); })); return [Object.entries(Object.groupBy(out, (x: string) => x)).map(([k, v]) => `${k} x${v!.length}`), Math.round(performance.now() - t)]; };
+  console.log('0 of 200', await time(0)); console.log('100 of 200', await time(100)); console.log('0 of 200', await time(0));
+  console.log('alive', (await call(good, { max_tokens: 10 }, model)).status);
+});
