@@ -96,7 +96,6 @@ const worstOf = new Set([
   'false_refusals',
   'refused_with_room_calls',
   'outstanding_calls',
-  'unaccounted_calls',
   'overspent_calls',
   'unused_in_the_end_calls',
 ]);

@@ -33,12 +33,10 @@ export async function startCluster(directory: string): Promise<Cluster> {
   await mkdir(own);
   const postgres = script('database', [own], join(directory, 'database.log'));
   const { url, pid } = JSON.parse(await postgres.line()) as Database;
-  const workers: Child[] = [];
-  for (let number = 0; number < processes; number += 1) {
-    const worker = script('worker', [url], join(directory, `worker-${number}.log`), ['--expose-gc']);
-    await worker.line();
-    workers.push(worker);
-  }
+  const workers = Array.from({ length: processes }, (_, number) =>
+    script('worker', [url], join(directory, `worker-${number}.log`), ['--expose-gc']),
+  );
+  await Promise.all(workers.map((worker) => worker.line()));
   const pool = createPool({
     connectionString: url,
     statementMs: 120_000,

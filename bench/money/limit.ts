@@ -15,8 +15,9 @@ interface Burst {
 }
 
 /**
- * Whether the budget gave exactly what it had. A refusal is false when fewer calls that were admitted had been asked for
- * than there was room for: in whatever order they were decided, there was room, `refused_with_room_calls` at most.
+ * Whether the budget gave exactly what it had. A refusal is false when fewer of the calls that were admitted had been asked
+ * for by then than there was room for: in whatever order they were decided, there was room. At the first refusal it was
+ * for `refused_with_room_calls`, or more.
  */
 export function limitFigures({ limitCalls, first, second, seconds, outstanding, postedInTheEnd }: Burst): Sample {
   const askedUs = first.flatMap(({ admittedAskedUs }) => admittedAskedUs).sort((a, b) => a - b);
@@ -33,7 +34,6 @@ export function limitFigures({ limitCalls, first, second, seconds, outstanding, 
     false_refusals: refusedUs.filter((us) => us < fullUs).length,
     refused_with_room_calls: Math.max(0, limitCalls - askedBefore),
     outstanding_calls: outstanding,
-    unaccounted_calls: Math.max(0, limitCalls - askedUs.length - outstanding),
     overspent_calls: Math.max(0, postedInTheEnd - limitCalls),
     unused_in_the_end_calls: limitCalls - admittedInTheEnd,
     answers_per_s: (askedUs.length + refusedUs.length) / seconds,

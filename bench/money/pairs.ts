@@ -12,7 +12,7 @@ const firstWarmupMs = 3_000;
 const laterWarmupMs = 500;
 const smokeWarmupMs = 200;
 const smokeMs = 400;
-const matchCalls = 100_000;
+const matchCalls = 20_000;
 // What was spent is written a moment later; what is leased and not used comes back after some seconds.
 const waitMs = 20_000;
 const pollMs = 20;

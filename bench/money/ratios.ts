@@ -9,8 +9,6 @@ export const bars: readonly Bar[] = [
   { ratio: 'strict_cpu_vs_off', atMost: 1.4 },
   { ratio: 'relaxed_cpu_vs_off', atMost: 1.15 },
   { ratio: 'strict_false_refusals', atMost: 0 },
-  { ratio: 'strict_unaccounted_calls', atMost: 0 },
-  { ratio: 'relaxed_unaccounted_calls', atMost: 0 },
   { ratio: 'relaxed_refused_with_room_of_limit', atMost: 0.01 },
   ...['strict', 'relaxed'].flatMap((durability) => [
     { ratio: `${durability}_overspent_calls`, atMost: 0 },
@@ -53,7 +51,6 @@ export function compare(samples: Samples, unavailable: Readonly<Record<string, s
       [`${durability}_false_refusals`]: limit('false_refusals'),
       [`${durability}_refused_with_room_of_limit`]: limit('refused_with_room_calls') / limit('limit_calls'),
       [`${durability}_outstanding_of_limit`]: limit('outstanding_calls') / limit('limit_calls'),
-      [`${durability}_unaccounted_calls`]: limit('unaccounted_calls'),
       [`${durability}_overspent_calls`]: limit('overspent_calls'),
       [`${durability}_unused_in_the_end_calls`]: limit('unused_in_the_end_calls'),
       [`${durability}_missing_rows`]: worst('missing_rows'),

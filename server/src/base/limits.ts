@@ -129,6 +129,8 @@ export const noticesPerTransactionMax = 500;
 export const noticesEveryMs = 1_000;
 export const noticesSweepMs = 60_000;
 export const noticesRetryMs = 5_000;
+// What one call may use at most, a million USD in nano-USD, or tokens: thousands of them at once can be added up
+export const callAmountMax = 10n ** 15n;
 export const holdBatchMax = 500;
 export const holdQueueMax = 5_000;
 export const holdWaitMs = 5_000;

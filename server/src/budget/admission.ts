@@ -64,6 +64,7 @@ export function decide(placed: readonly Placed[], rows: readonly LockedBudget[])
       budget,
       posted: counter?.posted ?? 0n,
       held: counter?.held ?? 0n,
+      leased: counter?.leased ?? 0n,
       accumulates: windowKey !== null,
       endsAt,
     };

@@ -192,7 +192,8 @@ export class BudgetService {
     const standings = await this.#standings(budgets);
     for (const budget of budgets) {
       const standing = standings.get(budget.id);
-      if (budget.limit !== 0n && standing?.remaining !== 0n) continue;
+      // What is leased is given back when nobody uses it.
+      if (budget.limit !== 0n && (standing?.remaining !== 0n || standing.leased > 0n)) continue;
       const { posted, held, resetsAt } = standing ?? { posted: 0n, held: 0n, resetsAt: null };
       throw runBudgetExceeded(budget, posted + held, resetsAt);
     }

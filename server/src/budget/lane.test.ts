@@ -114,3 +114,17 @@ test('the ledger says what was held, and a verdict that was known only at the en
   );
   expect(rows).toEqual([{ held: 40n, cost: 15n, shadows: [late] }]);
 });
+
+test('what no budget can count is refused by itself, before it could spoil the sums of its neighbours', async () => {
+  await budgetOf({ limit: null });
+  const [huge, small] = await Promise.allSettled([
+    reserve(gate, { usd: 10n ** 15n + 1n, tokens: 1n }),
+    reserve(gate, { usd: 1n }),
+  ]);
+  expect(huge).toMatchObject({ status: 'rejected', reason: { code: 'invalid_argument' } });
+  expect(small.status).toBe('fulfilled');
+  const most = await Promise.allSettled(
+    Array.from({ length: 500 }, () => reserve(gate, { usd: 10n ** 15n, tokens: 1n })),
+  );
+  expect(most.filter(({ status }) => status === 'fulfilled')).toHaveLength(500);
+});

@@ -272,14 +272,15 @@ export class MoneyLane {
     await this.#commit(holds.slice(middle), endings.slice(middle));
   }
 
-  /** A connection that broke is closed, not reused. */
+  /** A connection whose state is in doubt is closed, not reused. */
   async #onConnection<T>(work: (client: Parameters<typeof commitBatch>[0]) => Promise<T>): Promise<T> {
     const client = await this.#options.pool.connect();
-    let broken = true;
+    let broken = false;
     try {
-      const result = await work(client);
-      broken = false;
-      return result;
+      return await work(client);
+    } catch (error) {
+      broken = isUnavailable(error);
+      throw error;
     } finally {
       client.release(broken);
     }

@@ -2,7 +2,8 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { type NanoUsd, maxAmount } from '../base/money.ts';
+import { callAmountMax } from '../base/limits.ts';
+import type { NanoUsd } from '../base/money.ts';
 import { noUsage } from '../llm/usage.ts';
 import type { BudgetIndex } from './budget-index.ts';
 import { totalTokens } from './prices/cost.ts';
@@ -11,8 +12,10 @@ import { type LedgerRow, ledgerRow } from './ledger-row.ts';
 import { LeaseBook, type LeasedHold } from './leases/lease-book.ts';
 import { LeaseKeeper } from './leases/lease-keeper.ts';
 import { Placement } from './placement.ts';
-import type { Attempt, ShadowVerdict, Spender, WorstCase } from './model.ts';
+import type { Attempt, HoldRequest, ShadowVerdict, Spender, WorstCase } from './model.ts';
+import type { Granted } from './lane-queue.ts';
 import { MoneyLane } from './lane.ts';
+import { BudgetExceeded } from './refusal.ts';
 import type { CounterKey, EndingRow } from './store.ts';
 import type { TouchedCounters } from './touched-counters.ts';
 
@@ -109,23 +112,38 @@ export class Ledger {
   async reserve(reservation: Reservation): Promise<Hold> {
     const { budgets, clock, instance, durabilityOf } = this.#options;
     const { attempt, spender, worst, deadlineMs } = reservation;
-    if (worst.usd > maxAmount || worst.tokens > maxAmount) {
+    if (worst.usd > callAmountMax || worst.tokens > callAmountMax) {
       throw new PortcullisError(
         'invalid_argument',
-        'What this call could use at most is more than can be counted: ask for less.',
+        'What this call could use at most is more than can be counted (10^15 nano-USD or tokens): ask for less.',
       );
     }
     const askedAt = clock.monotonic();
     const until = askedAt + deadlineMs;
     const request = { attempt, worst, budgets: budgets.matching(spender), deadlineMs };
-    if (durabilityOf(spender.projectId) === 'relaxed') {
-      const leased = this.#book.hold(request);
-      const usableUntil = (hold: LeasedHold) => Math.min(until, this.#book.usableUntil(hold));
-      if (leased) return new Hold(reservation, { leased }, [], () => usableUntil(leased), clock);
+    const isRelaxed = durabilityOf(spender.projectId) === 'relaxed';
+    const leased = isRelaxed ? this.#book.hold(request) : null;
+    if (leased) {
+      const usableUntil = () => Math.min(until, this.#book.usableUntil(leased));
+      return new Hold(reservation, { leased }, [], usableUntil, clock);
     }
-    const { counters, shadowVerdicts } = await this.#lane.hold(request);
+    const { counters, shadowVerdicts } = isRelaxed ? await this.#holdBeside(request) : await this.#lane.hold(request);
     const aliveUntil = Math.min(until, instance.aliveUntil);
     return new Hold(reservation, { counters }, shadowVerdicts, () => aliveUntil, clock);
+  }
+
+  /** The strict path of a relaxed call. What it lacks may be what this very process has leased and does not use. */
+  async #holdBeside(request: HoldRequest): Promise<Granted> {
+    let granted: Granted;
+    try {
+      granted = await this.#lane.hold(request);
+    } catch (error) {
+      if (!(error instanceof BudgetExceeded) || !this.#book.yield(request)) throw error;
+      await this.#keeper.flushed();
+      granted = await this.#lane.hold(request);
+    }
+    this.#book.wish(request);
+    return granted;
   }
 
   /**
@@ -148,8 +166,9 @@ export class Ledger {
    * Gives the hold back, since nothing was sent or nothing is billed, and writes the attempt's ledger row without any cost.
    * @throws PortcullisError unavailable when that is not durable in time; it may be later
    */
-  async release(hold: Hold, attempt: Attempt): Promise<void> {
-    await this.#end(hold, { ...released(attempt, hold.worst.usd, hold.shadowVerdicts), holdId: hold.id });
+  async release(hold: Hold, attempt: Attempt, shadows: readonly ShadowVerdict[] = []): Promise<void> {
+    const verdicts = [...hold.shadowVerdicts, ...shadows];
+    await this.#end(hold, { ...released(attempt, hold.worst.usd, verdicts), holdId: hold.id });
   }
 
   /** Writes, soon, the ledger row of a call that was refused before it had a hold. */

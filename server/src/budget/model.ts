@@ -140,6 +140,8 @@ export interface Meter {
   readonly budget: Pick<Budget, 'id' | 'name' | 'unit' | 'window' | 'limit' | 'mode'>;
   readonly posted: bigint;
   readonly held: bigint;
+  /** What of `held` processes leased for calls to come. */
+  readonly leased: bigint;
   /** False for the window `attempt`, where each call is measured by itself. */
   readonly accumulates: boolean;
   /** Epoch milliseconds at which the window ends; null when it does not by itself. */

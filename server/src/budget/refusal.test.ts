@@ -32,7 +32,7 @@ function shortfall({
   const { amount = 40n, limit = 100n } = asked;
   const budget = { id: 'bud_1', name: 'team', unit, window, limit, mode: 'enforce' } as const;
   const endsAt = endsInS === undefined ? null : now + endsInS * 1000;
-  const meter = { budget, posted, held, accumulates: window !== 'attempt', endsAt };
+  const meter = { budget, posted, held, leased: 0n, accumulates: window !== 'attempt', endsAt };
   return { meter, amount, observed: posted + held, limit };
 }
 

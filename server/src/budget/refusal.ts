@@ -67,7 +67,8 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
     const allows = `Budget "${name}" allows ${inWords(unit, limit)}${windowWords[window]}`;
     const asks = `this call may take up to ${inWords(unit, amount)}`;
     if (isTooMuch(shortfall)) return `${allows}, and ${asks}; ask for less output, or have an operator raise it.`;
-    const used = `${inWords(unit, meter.posted)} spent, ${inWords(unit, held)} held by calls in flight`;
+    const leased = meter.leased > 0n ? `, ${inWords(unit, meter.leased)} of it leased for calls to come` : '';
+    const used = `${inWords(unit, meter.posted)} spent, ${inWords(unit, held)} held by calls in flight${leased}`;
     return `${allows}: ${used}, and ${asks}. ${help()}`;
   }
 

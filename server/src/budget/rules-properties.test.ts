@@ -19,6 +19,7 @@ function metersOf(mode: fc.Arbitrary<'enforce' | 'dry_run'>): fc.Arbitrary<Meter
       mode,
       posted: amounts,
       held: amounts,
+      leased: fc.constant(0n),
       accumulates: fc.boolean(),
       endsAt: fc.option(fc.integer({ min: 1, max: 5 })),
     })

@@ -58,7 +58,7 @@ interface MeterSpec extends Partial<Omit<Meter, 'budget'>> {
 
 function meter({ limit = 100n, mode = 'enforce', unit = 'usd', ...rest }: MeterSpec = {}): Meter {
   const budget = { id: 'bud_1', name: 'one', unit, window: 'day', limit, mode } as const;
-  return { budget, posted: 0n, held: 0n, accumulates: true, endsAt: null, ...rest };
+  return { budget, posted: 0n, held: 0n, leased: 0n, accumulates: true, endsAt: null, ...rest };
 }
 
 const verdictsOf = (calls: readonly (readonly Charge[])[]) => admit(calls).map(({ admitted }) => admitted);

@@ -74,10 +74,10 @@ export function isTooMuch({ amount, limit }: Shortfall): boolean {
 }
 
 /**
- * Whether only what calls in flight hold is in the way, of which they give something back when they end. Of a request that
- * is held nothing is given back.
+ * Whether only what is held is in the way, of which calls in flight give something back when they end, and processes what
+ * they leased and do not use. Of a request that a call holds nothing is given back.
  */
 export function waitsForOthers({ meter, amount, limit }: Shortfall): boolean {
-  const givesBack = meter.accumulates && meter.budget.unit !== 'requests';
+  const givesBack = meter.accumulates && (meter.budget.unit !== 'requests' || meter.leased > 0n);
   return givesBack && limit > 0n && meter.posted + amount <= limit;
 }

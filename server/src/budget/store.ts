@@ -19,6 +19,7 @@ export function counterName({ budgetId, windowKey }: CounterKey): string {
 export interface LockedBudget extends Pick<Budget, 'id' | 'name' | 'unit' | 'window' | 'limit' | 'mode'> {
   readonly windowKey: string | null;
   readonly held: bigint | null;
+  readonly leased: bigint | null;
   readonly posted: bigint | null;
 }
 
@@ -65,14 +66,14 @@ export async function lockBudgets(
 ): Promise<LockedBudget[]> {
   const { rows } = await tx.query<LockedBudget>(
     `WITH locked AS MATERIALIZED (
-       SELECT c.budget_id, c.window_key, c.held, c.posted
+       SELECT c.budget_id, c.window_key, c.held, c.leased, c.posted
        FROM unnest($2::text[], $3::text[]) AS k (budget_id, window_key)
        JOIN budget_counters c USING (budget_id, window_key)
        ORDER BY c.budget_id, c.window_key
        FOR UPDATE OF c
      )
      SELECT b.id, b.name, b.unit, b."window", b.limit_amount AS "limit", b.mode,
-            l.window_key AS "windowKey", l.held, l.posted
+            l.window_key AS "windowKey", l.held, l.leased, l.posted
      FROM budgets b LEFT JOIN locked l ON l.budget_id = b.id
      WHERE b.id = ANY ($1) AND CASE WHEN b.deleted_at IS NULL THEN true END`,
     [budgetIds, keys.map((key) => key.budgetId), keys.map((key) => key.windowKey)],

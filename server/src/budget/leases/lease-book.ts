@@ -5,6 +5,7 @@ import type { LedgerRow } from '../ledger-row.ts';
 import type { Budget, BudgetUnit, HoldRequest } from '../model.ts';
 import type { Placement } from '../placement.ts';
 import { type CounterKey, counterName } from '../store.ts';
+import { leasableMax } from './rules.ts';
 import { Slice, type SliceUse } from './slice.ts';
 
 /** What an ended call leaves on each of its budgets, by unit. */
@@ -56,12 +57,11 @@ export class LeaseBook {
 
   /**
    * Holds a call in memory on all its budgets.
-   * @returns null where that is not possible: the strict path decides, and the next flush asks for what was missing
+   * @returns null where that is not possible: the strict path decides
    */
   hold(request: HoldRequest): LeasedHold | null {
     if (!this.isOpen || this.#isClosed || this.#rows.length >= unflushedRowsMax) return null;
-    const [placed] = this.#placement.place([request]);
-    const stands = placed?.stands ?? [];
+    const stands = this.#standsOf(request);
     if (stands.some((stand) => isForStrict(stand, request))) return null;
     const now = this.#clock.monotonic();
     const parts: { slice: Slice; unit: BudgetUnit; amount: bigint }[] = [];
@@ -69,20 +69,53 @@ export class LeaseBook {
     for (const { budget, windowKey } of stands) {
       if (windowKey === null) continue;
       const key = { budgetId: budget.id, windowKey };
-      if (budget.limit === null) counted.push({ key, unit: budget.unit });
-      else
-        parts.push({
-          slice: this.#sliceOf(budget, key, now),
-          unit: budget.unit,
-          amount: amountOf(budget.unit, request.worst),
-        });
+      const amount = amountOf(budget.unit, request.worst);
+      if (budget.limit === null) {
+        counted.push({ key, unit: budget.unit });
+        continue;
+      }
+      const slice = this.#slices.get(counterName(key));
+      if (slice?.budget !== budget || !slice.canHold(amount, now)) return null;
+      parts.push({ slice, unit: budget.unit, amount });
     }
-    const fits = parts.every(({ slice, amount }) => slice.canHold(amount, now));
-    for (const { slice, amount } of parts) {
-      if (fits) slice.hold(amount, now);
-      else slice.wish(amount, now);
+    for (const { slice, amount } of parts) slice.hold(amount, now);
+    return { parts, counted };
+  }
+
+  /**
+   * The strict path let a call in that could not be held here: the next flush asks for slices in which another like it
+   * fits. What is refused leases nothing, and neither does what is too dear for any slice.
+   */
+  wish(request: HoldRequest): void {
+    if (this.#isClosed) return;
+    const stands = this.#standsOf(request).filter(
+      ({ budget, windowKey }) => budget.limit !== null && windowKey !== null,
+    );
+    const isTooDear = ({ budget }: Stand) => amountOf(budget.unit, request.worst) > leasableMax(budget.limit ?? 0n);
+    if (stands.some((stand) => isForStrict(stand, request) || isTooDear(stand))) return;
+    const now = this.#clock.monotonic();
+    for (const { budget, windowKey } of stands) {
+      if (windowKey === null) continue;
+      const slice = this.#sliceOf(budget, { budgetId: budget.id, windowKey }, now);
+      slice.wish(amountOf(budget.unit, request.worst), now);
     }
-    return fits ? { parts, counted } : null;
+  }
+
+  /**
+   * Gives back what is free of the slices that a call stands on, with the next flush: it may be what the call lacks.
+   * @returns whether there is any
+   */
+  yield(request: HoldRequest): boolean {
+    let any = false;
+    for (const { budget, windowKey } of this.#standsOf(request)) {
+      if (windowKey === null) continue;
+      const name = counterName({ budgetId: budget.id, windowKey });
+      const slice = this.#slices.get(name);
+      if (!slice || slice.free <= 0n) continue;
+      this.#retire(name, slice);
+      any = true;
+    }
+    return any;
   }
 
   /** Monotonic milliseconds until which the hold may be used: as long as each of its slices. */
@@ -133,14 +166,22 @@ export class LeaseBook {
     const name = counterName(key);
     const known = this.#slices.get(name);
     if (known?.budget === budget) return known;
-    if (known) {
-      known.close();
-      this.#former.push(known);
-    }
+    if (known) this.#retire(name, known);
     this.#epoch += 1n;
     const slice = new Slice(budget, key, this.#epoch, now);
     this.#slices.set(name, slice);
     return slice;
+  }
+
+  #retire(name: string, slice: Slice): void {
+    slice.close();
+    this.#slices.delete(name);
+    this.#former.push(slice);
+  }
+
+  #standsOf(request: HoldRequest): readonly Stand[] {
+    const [placed] = this.#placement.place([request]);
+    return placed?.stands ?? [];
   }
 
   #count(key: CounterKey, amount: bigint): void {

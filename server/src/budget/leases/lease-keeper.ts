@@ -27,6 +27,10 @@ export class LeaseKeeper {
   /** A flush that may or may not be committed: it is tried again before any other. */
   #open: Flush | null = null;
   #running: Promise<void> | undefined;
+  /** Ends a pause early. */
+  #wake = new AbortController();
+  /** Who waits for a flush that has not begun yet. */
+  #waiting: (() => void)[] = [];
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
@@ -34,6 +38,15 @@ export class LeaseKeeper {
 
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  /** Flushes without a pause. Resolves once a flush that began after this was called is over, however it went. */
+  flushed(): Promise<void> {
+    if (this.#stop.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#wake.abort();
+    });
   }
 
   /** Gives all slices back, and writes what there is to write, for `graceMs` at most. */
@@ -56,9 +69,14 @@ export class LeaseKeeper {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep(flushEveryMs, undefined, { signal }).catch(() => undefined);
+      const pause = AbortSignal.any([signal, this.#wake.signal]);
+      await sleep(flushEveryMs, undefined, { signal: pause }).catch(() => undefined);
+      this.#wake = new AbortController();
+      const waiting = this.#waiting.splice(0);
       await this.#flush();
+      for (const resolve of waiting) resolve();
     }
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   /** @returns whether there was anything to do */

@@ -124,6 +124,42 @@ describe('a relaxed project', () => {
     await Promise.all(holds.map((hold) => gate.ledger.release(hold, used(hold, 0n))));
   });
 
+  test('leases nothing for a call that is refused, nor for one that is dear against the limit', async () => {
+    const other = await openGate(db.pool, undefined, 'relaxed');
+    for (let i = 0; i < 3; i++)
+      await expect(reserve(gate, { usd: 500_000n })).rejects.toMatchObject({ code: 'budget_exceeded' });
+    const dear = await reserve(gate, { usd: 50_000n });
+    await gate.ledger.release(dear, used(dear, 0n));
+    await new Promise((resolve) => {
+      setTimeout(resolve, 150);
+    });
+    expect((await sums()).leased).toBe(0n);
+    const whole = await reserve(other, { usd: 100_000n });
+    await other.ledger.release(whole, used(whole, 0n));
+    await other.ledger.stop(5_000);
+  });
+
+  test('gives its own slice back for a call that lacks it, before it refuses', async () => {
+    const hold = await leasedHold(900n);
+    await gate.ledger.release(hold, used(hold, 0n));
+    expect((await sums()).leased).toBeGreaterThanOrEqual(900n);
+    const whole = await reserve(gate, { usd: 100_000n });
+    expect(isLeased(whole)).toBe(false);
+    expect(await sums()).toMatchObject({ held: 100_000n, leased: 0n });
+    await gate.ledger.release(whole, used(whole, 0n));
+  });
+
+  test('says of a refusal what is leased for calls to come', async () => {
+    const other = await openGate(db.pool, undefined, 'relaxed');
+    const hold = await leasedHold(900n, other);
+    await other.ledger.release(hold, used(hold, 0n));
+    await expect(reserve(gate, { usd: 100_000n })).rejects.toMatchObject({
+      message: expect.stringMatching(/of it leased for calls to come.*try again soon/) as string,
+      members: { retryAfterS: 1 },
+    });
+    await other.ledger.stop(5_000);
+  });
+
   test('is strict where calls in flight are limited, and where a budget allows nothing', async () => {
     await makeBudget(db.pool, { limit: 2n, unit: 'concurrent_requests' });
     await gate.reload();
@@ -141,11 +177,11 @@ describe('a relaxed project', () => {
   test('gives back what is not used any more, and what was leased of a budget that changed', async () => {
     const hold = await leasedHold(10n);
     await gate.ledger.release(hold, used(hold, 0n));
-    await db.pool.query('UPDATE budgets SET limit_amount = 50 WHERE id = $1', [budget.id]);
+    await db.pool.query('UPDATE budgets SET limit_amount = 5000 WHERE id = $1', [budget.id]);
     await gate.reload();
     const next = await leasedHold(10n);
     await gate.ledger.release(next, used(next, 0n));
-    await expect.poll(async () => (await sums()).leased).toBeLessThanOrEqual(10n);
+    await expect.poll(async () => (await sums()).leased).toBeLessThanOrEqual(50n);
     clock.aheadMs += 3_500;
     await expect.poll(sums).toMatchObject({ held: 0n, leased: 0n, posted: 0n });
   });

@@ -35,12 +35,15 @@ export interface SliceChange {
   readonly takenBack: bigint;
 }
 
-const shareOfLimit = 100n;
+/** The most that is ever leased of a limit: a call that is dearer takes the strict path, and leases nothing. */
+export function leasableMax(limit: bigint): bigint {
+  return limit / 20n;
+}
 
 /**
  * Books what was spent out of a slice and sizes it anew (decision 0015): all slices of a counter together are at most one
- * per cent of its limit, or one worst case where that is more; a process takes at most half of what is left of that, so
- * that others find some. What was spent beyond the slice is an overrun and is posted all the same. What calls in flight
+ * per cent of its limit, or one worst case where that is more and no more than a twentieth; a process takes at most half of
+ * what is left of that, so that others find some. What was spent beyond the slice is an overrun and is posted all the same. What calls in flight
  * hold is never given back.
  */
 export function reslice(counter: LeasableCounter, report: SliceReport): SliceChange {
@@ -67,10 +70,11 @@ function grantable(counter: LeasableCounter, report: SliceReport, spent: bigint,
   const { limit, posted, held, leased } = counter;
   if (limit === null) return 0n;
   const wanted = report.wanted - floor((report.granted ?? 0n) - used - report.held);
-  const ceiling = max(limit / shareOfLimit, report.dearest);
+  const dearest = min(report.dearest, leasableMax(limit));
+  const ceiling = max(limit / 100n, dearest);
   const ofShare = floor(ceiling - (leased - used));
   const ofLimit = floor(limit - (posted + spent) - (held - used));
-  const share = ofShare <= report.dearest ? ofShare : max(ofShare / 2n, report.dearest);
+  const share = ofShare <= dearest ? ofShare : max(ofShare / 2n, dearest);
   return min(wanted, min(share, ofLimit));
 }
 

@@ -46,6 +46,6 @@ export function latencyShadows({ dryRun }: LatencyCaps, tookMs: number): ShadowV
 }
 
 function shortfallOf(budget: Budget, observed: bigint): Shortfall {
-  const meter = { budget, posted: observed, held: 0n, accumulates: false, endsAt: null };
+  const meter = { budget, posted: observed, held: 0n, leased: 0n, accumulates: false, endsAt: null };
   return { meter, amount: 0n, observed, limit: budget.limit ?? 0n };
 }

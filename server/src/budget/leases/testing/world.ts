@@ -65,7 +65,7 @@ class Process {
 }
 
 export class World {
-  readonly budgets = [budget('wide', 40_000n), budget('narrow', 900n)];
+  readonly budgets = [budget('wide', 40_000n), budget('narrow', 2_000n)];
   readonly counters = new Map(
     this.budgets.map(({ id, limit }): [string, Counter] => [
       counterName({ budgetId: id, windowKey: 'lifetime' }),
@@ -87,8 +87,11 @@ export class World {
     const usd = BigInt(amount);
     const spent = (held: bigint) => (held * BigInt(percent)) / 100n;
     if (kind === 'hold') {
-      const held = one.book.hold({ attempt: attempt(), worst: worst(usd), budgets: this.budgets, deadlineMs: 1 });
+      const request = { attempt: attempt(), worst: worst(usd), budgets: this.budgets, deadlineMs: 1 };
+      const held = one.book.hold(request);
       if (held) one.holds.push({ held, usd });
+      else if (pick % 10 === 0) one.book.yield(request);
+      else one.book.wish(request);
     } else if (kind === 'end') {
       const [ended] = one.holds.splice(pick % Math.max(1, one.holds.length), 1);
       if (!ended) return;
