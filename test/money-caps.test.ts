@@ -18,12 +18,13 @@ beforeAll(async () => {
       models: {
         ...yaml.models,
         'openai-*': { targets: [{ provider: 'openai' }], attempts_max: 1 },
+        'again-*': { targets: [{ provider: 'claude' }], attempts_max: 3 },
         'twice-*': {
           targets: [
             { provider: 'claude', weight: 1 },
             { provider: 'gpt', weight: 0 },
           ],
-          attempts_max: 2,
+          attempts_max: 4,
         },
       },
     }),
@@ -165,6 +166,18 @@ describe('a cap per attempt on', () => {
       expect(error.details).toMatchObject({ unit: 'latency_ms', limit: '400' });
     });
 
+    test.each([
+      ['again-1', 1, undefined],
+      ['twice-1', 2, '2'],
+    ])('asks each target of %s once, and tells clients not to ask again', async (model, targets, attempts) => {
+      const { headers } = await caller({ unit: 'LATENCY_MS', limit: 300n, window: 'ATTEMPT' });
+      await mock.script({ never: true });
+      const answer = await call('chat', model, headers);
+      expect([answer.status, answer.headers['portcullis-attempts']]).toEqual([504, attempts]);
+      expect(answer.headers['x-should-retry']).toBe('false');
+      expect(await mock.requests()).toHaveLength(targets);
+    });
+
     test('gives way to a deadline of the route that is sooner', async () => {
       const { headers } = await caller({ unit: 'LATENCY_MS', limit: 20_000n, window: 'ATTEMPT' });
       await mock.script({ never: true });
@@ -190,8 +203,17 @@ describe('a cap per attempt on', () => {
       const answer = await call('anthropic', 'claude-1', headers);
       expect(answer.status).toBe(200);
       const { shadowVerdicts = [] } = await rowOf(answer);
-      expect(shadowVerdicts).toMatchObject([{ budgetId: budgets[0], limit: '200' }]);
-      expect(Number(shadowVerdicts[0]?.observed)).toBeGreaterThanOrEqual(500);
+      const took = shadowVerdicts[0]?.observed;
+      expect(shadowVerdicts).toMatchObject([{ budgetId: budgets[0], limit: '200', requested: took }]);
+      expect(Number(took)).toBeGreaterThanOrEqual(500);
+    });
+
+    test.each([429, 500, 503])('in dry run also says so of an attempt that the provider refuses: %i', async (error) => {
+      const { headers, budgets } = await caller({ unit: 'LATENCY_MS', limit: 200n, window: 'ATTEMPT', mode: 'DRY_RUN' });
+      await mock.script({ latencyMs: 500, error });
+      const answer = await call('anthropic', 'claude-1', headers);
+      expect([answer.status, answer.headers['x-should-retry']]).toEqual([error, undefined]);
+      expect(await rowOf(answer)).toMatchObject({ costNanousd: '0', shadowVerdicts: [{ budgetId: budgets[0] }] });
     });
 
     test('is for each attempt: the next target has as long, and the breaker of none hears of it', async () => {

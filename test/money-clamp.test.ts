@@ -27,6 +27,8 @@ beforeAll(async () => {
           targets: [{ provider: 'openai', capabilities: { max_output: 5_000 } }],
           ...clamp,
         },
+        'unknown-clamp-*': { ...targets('gpt'), ...clamp },
+        'small-clamp-*': { targets: [{ provider: 'gpt', capabilities: { context: 2_000 } }], ...clamp },
         'both-clamp-*': {
           targets: [
             { provider: 'claude', weight: 1 },
@@ -140,9 +142,36 @@ describe('the output limit', () => {
     expect(body).toEqual({ ...both, max_tokens: told });
   });
 
+  test('is set by the other name too, where servers differ in which they obey', async () => {
+    const one = { model: 'gpt-clamp-1', max_tokens: 9_000, messages };
+    const { told, body } = await bounds(JSON.stringify(one));
+    expect(body).toEqual({ ...one, max_tokens: told, max_completion_tokens: told });
+  });
+
   test('is set where the request leaves it to the model', async () => {
     const chat = await bounds(JSON.stringify({ model: 'openai-capped-1', messages }));
     expect(chat.body).toEqual({ model: 'openai-capped-1', messages, max_completion_tokens: chat.told });
+  });
+
+  test('is set also where nobody knows how long an answer of the model can be, and never to more than it may take', async () => {
+    const headers = await caller({ name: 'rich', unit: 'USD', limit: 10n ** 15n });
+    for (const [client, model, limit] of [
+      ['chat', 'unknown-clamp-1', 8_192],
+      ['responses', 'unknown-clamp-1', 8_192],
+      ['chat', 'small-clamp-1', 2_000],
+    ] as const) {
+      await mock.reset();
+      const body = request(client, model, { max_tokens: undefined, max_output_tokens: undefined });
+      const answer = await post(gate, paths[client], body, headers);
+      expect(answer.status).toBe(200);
+      const told = toldLimit(answer, '"rich"');
+      expect(told).toBeLessThanOrEqual(limit);
+      expect(told).toBeGreaterThan(limit / 2);
+      expect(await sent()).toMatchObject({ max_tokens: told, max_completion_tokens: told });
+    }
+    await mock.reset();
+    const poor = await bounds(JSON.stringify({ model: 'unknown-clamp-1', messages }));
+    expect(poor.told).toBeLessThan(1_000);
   });
 
   test('is shared by all choices', async () => {
@@ -190,6 +219,47 @@ describe('a call is refused, and nothing is sent,', () => {
     const answer = await post(gate, paths.anthropic, request('anthropic', 'claude-clamp-1', thinking), headers);
     expect(answer.status).toBe(200);
     expect(toldLimit(answer, '"thoughtful"')).toBeGreaterThan(2_256);
+  });
+});
+
+describe('a refusal is of the shortest answer that is of use,', () => {
+  const body = request('anthropic', 'claude-clamp-held');
+
+  test('and asks to be tried again where calls in flight hold what it takes', async () => {
+    const headers = await caller({ name: 'held', unit: 'TOKENS', limit: 2_000n });
+    await mock.script({ latencyMs: 1_200, tokens: 1 });
+    const slow = post(gate, paths.anthropic, request('anthropic', 'claude-clamp-held', { max_tokens: 1_300 }), headers);
+    await mock.until((requests) => requests.length === 1);
+    const refused = await post(gate, paths.anthropic, body, headers);
+    expect(refused.status).toBe(429);
+    expect(refused.body.toString()).toContain('It fits when those have ended: try again soon');
+    expect(refused.headers).toMatchObject({ 'retry-after': '1' });
+    expect(refused.headers).not.toHaveProperty('x-should-retry');
+    expect((await slow).status).toBe(200);
+    expect((await post(gate, paths.anthropic, body, headers)).status).toBe(200);
+  });
+
+  test('and says when the window begins anew in which it fits', async () => {
+    const headers = await caller(
+      { name: 'monthly', unit: 'TOKENS', limit: 2_000n, window: 'MONTH' },
+      { name: 'roomy', unit: 'TOKENS', limit: 3_000n },
+    );
+    await mock.script({ tokens: 1_500 });
+    expect((await post(gate, paths.anthropic, body, headers)).status).toBe(200);
+    const refused = await post(gate, paths.anthropic, body, headers);
+    expect(refused.status).toBe(429);
+    expect(refused.body.toString()).toMatch(/Budget \\"monthly\\" allows 2000 tokens a month: .* It resets at /);
+    expect(refused.headers).toHaveProperty('retry-after');
+  });
+
+  test('and by the budget that no shorter answer helps with', async () => {
+    const headers = await caller(
+      { name: 'fits', unit: 'TOKENS', limit: 2_000n },
+      { name: 'once', unit: 'REQUESTS', limit: 1n, window: 'MONTH' },
+    );
+    expect((await post(gate, paths.anthropic, body, headers)).status).toBe(200);
+    const refused = await post(gate, paths.anthropic, body, headers);
+    expect(refused.body.toString()).toMatch(/Budget \\"once\\" allows 1 request a month: .* It resets at /);
   });
 });
 

@@ -30,6 +30,7 @@ CREATE INDEX budgets_of_run ON budgets (project_id, agent_id, workflow)
 
 -- Runs that are running (for ever, as far as is known) or ended lately: their counters still move.
 CREATE INDEX runs_ended ON runs (coalesce(finished_at, 'infinity'));
+CREATE INDEX budget_counters_of_runs ON budget_counters (window_key) WHERE window_key LIKE 'run\_%';
 
 -- A row for each (budget, window, percent) that was reached: it is told once, by whichever process found it.
 CREATE TABLE budget_notices (

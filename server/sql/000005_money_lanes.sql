@@ -6,6 +6,7 @@ ALTER TABLE attempts ADD COLUMN held_nanousd bigint NOT NULL DEFAULT 0;
 -- A hold that ended is deleted in the commit that writes its ledger row, so that the table has calls in flight alone. Two
 -- kinds of row stay for a while: those posted at their worst case, whose truth may come late, and those abandoned while
 -- their commit was in doubt, which make that commit fail.
+-- A process of the version before cannot work on this: stop all, then migrate.
 DELETE FROM holds WHERE state IN ('settled', 'released') OR corrected_at IS NOT NULL;
 DROP INDEX holds_open_by_instance;
 -- Its predicate is not one that ending a hold by its id implies: else the planner, told by statistics that nothing is held,

@@ -95,8 +95,19 @@ BEGIN
   END LOOP;
 END $$;
 
--- Drops one day and tells what it held; no row when there is no such day, or it has rows written within a week: those of an
--- absurd clock. Whoever calls, what is younger than a week stays.
+-- What was dropped, for good: only `ledger_drop_day` writes here. A day that rows came to later may be dropped again.
+CREATE TABLE ledger_dropped_days (
+  day date NOT NULL,
+  dropped_at timestamptz NOT NULL DEFAULT now(),
+  attempt_rows bigint NOT NULL,
+  cost_nanousd bigint NOT NULL,
+  dropped_by text NOT NULL DEFAULT session_user,
+  PRIMARY KEY (day, dropped_at)
+);
+
+-- Drops one day, and leaves word of it in `ledger_dropped_days`; returns what it held, and no row when there is no such day,
+-- or it has rows written within eight days: those of an absurd clock, or of a hold that can still be corrected, which is so
+-- for a week. Whoever calls, what is younger than a week stays.
 CREATE FUNCTION ledger_drop_day(day date) RETURNS TABLE (attempt_rows bigint, cost bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
@@ -111,14 +122,16 @@ BEGIN
     SELECT FROM pg_inherits
     WHERE inhparent = 'public.attempts'::regclass AND inhrelid = to_regclass('public.' || day_table)
   ) THEN RETURN; END IF;
-  -- The day first: only who reads it waits while it is summed. The ledger last, since every insert waits for that.
-  EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', day_table);
+  -- Nobody writes to the day from here on, and who reads it does not mind: what is counted is what goes.
+  EXECUTE format('LOCK TABLE ONLY public.%I IN SHARE MODE', day_table);
   EXECUTE format('SELECT count(*), coalesce(sum(cost_nanousd), 0)::bigint, max(recorded_at) FROM public.%I', day_table)
     INTO attempt_rows, cost, written;
-  IF written > now() - interval '7 days' THEN RETURN; END IF;
-  LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
+  IF written > now() - interval '8 days' THEN RETURN; END IF;
+  -- The ledger first, as readers do: one that has it already waits for nothing that we hold, and ends.
   LOCK TABLE ONLY public.attempts IN ACCESS EXCLUSIVE MODE;
+  LOCK TABLE ONLY public.attempts_default IN ACCESS EXCLUSIVE MODE;
   EXECUTE format('DROP TABLE public.%I', day_table);
+  INSERT INTO public.ledger_dropped_days VALUES (day, DEFAULT, attempt_rows, cost);
   RETURN NEXT;
 END $$;
 

@@ -67,8 +67,8 @@ CREATE TABLE reconciled_days (
   billed_tokens bigint,
   booked_tokens bigint NOT NULL,
   project_id text NOT NULL REFERENCES projects,
-  -- The projects whose attempts were booked.
-  booked_projects text[] NOT NULL,
+  -- The names in the ledger by project: whose attempts they are of.
+  booked_by jsonb NOT NULL,
   matched_by text NOT NULL,
   matched_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (provider, day, version, model)
@@ -77,9 +77,6 @@ CREATE TABLE reconciled_days (
 CREATE VIEW current_reconciled_days AS
   SELECT r.* FROM reconciled_days r
   WHERE r.version = (SELECT max(l.version) FROM reconciled_days l WHERE l.provider = r.provider AND l.day = r.day);
-
--- The days that the ledger no longer has, for whoever would match them.
-CREATE INDEX audit_entries_ledger_days ON audit_entries (target) WHERE action = 'ledger.day_dropped';
 
 -- Calls that could not pass the gate, as their agents tell them. No budget and no total counts them.
 CREATE TABLE provisional_attempts (

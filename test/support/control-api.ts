@@ -90,7 +90,7 @@ export async function startControlApi(
     budgets,
     kills: new KillService(pool, systemClock),
     runs: new RunService(pool, systemClock, runIndex, kills, budgets),
-    reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }),
+    reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }, () => true),
     provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
     ledgerDaysKept: 90,

@@ -52,9 +52,11 @@ export interface ServiceParts extends Pick<
   readonly databaseNow: () => number;
   /** A model of a provider's day was matched with its bill. */
   readonly onMatched: (state: MatchState) => void;
+  /** Whether the configuration in force has a provider of this name. */
+  readonly isProvider: (name: string) => boolean;
 }
 
-export function serviceDeps({ keyPepper, kills, runs, databaseNow, onMatched, ...shared }: ServiceParts): ServiceDeps {
+export function serviceDeps({ keyPepper, kills, runs, databaseNow, onMatched, isProvider, ...shared }: ServiceParts): ServiceDeps {
   const { pool, clock, log } = shared;
   const budgets = new BudgetService(pool, databaseNow);
   return {
@@ -66,7 +68,7 @@ export function serviceDeps({ keyPepper, kills, runs, databaseNow, onMatched, ..
     budgets,
     kills: new KillService(pool, clock),
     runs: new RunService(pool, clock, runs, kills, budgets),
-    reconciliation: new ReconciliationService(pool, clock, { log, onMatched }),
+    reconciliation: new ReconciliationService(pool, clock, { log, onMatched }, isProvider),
     provisional: new ProvisionalService(pool, clock),
   };
 }

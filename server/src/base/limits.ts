@@ -132,6 +132,10 @@ export const noticesRetryMs = 5_000;
 // What one call may use at most, a million USD in nano-USD, or tokens: thousands of them at once can be added up
 export const callAmountMax = 10n ** 15n;
 export const holdBatchMax = 500;
+// Callers who are decided apart, after a refusal (budget/slow-callers.ts)
+export const slowCallerMs = 1_000;
+export const slowCallersMax = 10_000;
+export const endingTriesMax = 5;
 export const holdQueueMax = 5_000;
 export const holdWaitMs = 5_000;
 // A hold outlives its call by this much, so that the call can still be settled.
@@ -148,7 +152,7 @@ export const ledgerDaysKeptMin = 7;
 export const ledgerDaysKeptMax = 36_500;
 export const ledgerDaysDroppedMax = 31;
 export const ledgerDaysEveryMs = 3_600_000;
-export const ledgerLockTriesMax = 5;
+export const ledgerLockTriesMax = 20;
 export const ledgerLockPauseMs = 1_000;
 // An attempt's id is made in the moment that it starts, by the same clock; a run's may be another process's.
 export const attemptIdMarginMs = 3_600_000;
@@ -181,6 +185,10 @@ export const clientIdCharsMax = 200;
 // Leases (budget/leases): how long one stands without a flush, by the database's clock; when an unused one is given back
 export const leaseMs = 10_000;
 export const leaseIdleMs = 3_000;
+// Slices that a process has at most, those of one flush, and how often one is given back for a call that lacks it
+export const slicesMax = 2_000;
+export const flushSlicesMax = 1_000;
+export const leaseYieldMs = 1_000;
 export const flushEveryMs = 50;
 export const flushRowsMax = 1_000;
 // More than this and calls take the strict path: a database that does not keep up must not fill the memory.
@@ -190,6 +198,12 @@ export const unflushedRowsMax = 20_000;
 export const priceFileBytesMax = 16 * 1024 * 1024;
 export const priceFileModelsMax = 20_000;
 export const datedPricesMax = 32;
+// What a price can be at most: what is dearer was meant for a thousand tokens, or a million
+export const priceUsdPerTokenMax = 0.01;
+export const priceUsdPerUseMax = 100;
+export const priceTimesMax = 100;
+// The most answers that OpenAI documents for one call (chat `n`)
+export const choicesMax = 128;
 
 // Gate processes (budget/instances.ts)
 export const instanceBeatMs = 5_000;
@@ -221,6 +235,8 @@ export const purgeEveryMs = 60_000;
 // Output limits that are lowered to what fits in a budget (gateway/models/clamp.ts): a shorter answer would be of no use,
 // and what is left of a budget can change between two tries.
 export const clampedOutputTokensMin = 256;
+// Where nobody knows how long an answer can be: providers refuse a limit that is larger than their model's.
+export const clampedOutputTokensMax = 8_192;
 export const clampTriesMax = 2;
 // A body with another limit in it may be longer by this much.
 export const clampedBodyBytesMore = 96;

@@ -1,4 +1,4 @@
-import { modelNameCharsMax, nameCharsMax, notifyPercentMax, notifyPercentsMax } from '../base/limits.ts';
+import { attemptMsMin, modelNameCharsMax, nameCharsMax, notifyPercentMax, notifyPercentsMax } from '../base/limits.ts';
 import { maxAmount } from '../base/money.ts';
 import { checkLine, checkName, invalid } from '../identity/input.ts';
 import { canonicalTimeZone } from './calendar.ts';
@@ -38,8 +38,8 @@ export function checkNewBudget(request: NewBudget): CheckedBudget {
   }
   return {
     ...request,
-    name: checkName(request.name),
-    limit: checkLimit(request.limit),
+    name: checkBudgetName(request.name),
+    limit: checkLimit(request.limit, request),
     timeZone: checkTimeZone(request.timeZone),
     selector: checkSelector(request.selector),
     notifyPercents: checkNotifyPercents(request.notifyPercents ?? defaultOf(request), request),
@@ -69,12 +69,29 @@ export function checkConsistent(selector: BudgetSelector, facts: SelectorFacts):
 }
 
 /** @throws PortcullisError invalid_argument */
-export function checkLimit(limit: bigint | null): bigint | null {
-  if (limit === null || (limit >= 0n && limit <= maxAmount)) return limit;
-  throw invalid(
-    'limit',
-    'limit must be 0 (which denies) or more, and less than the system can count; leave it out for no limit.',
-  );
+export function checkBudgetName(text: string): string {
+  const name = checkName(text);
+  // The command line takes a name or an id for the same argument.
+  if (!name.startsWith('bud_')) return name;
+  throw invalid('name', 'name must not begin with bud_: so do the ids of budgets.');
+}
+
+/** @throws PortcullisError invalid_argument */
+export function checkLimit(limit: bigint | null, { unit }: Pick<Budget, 'unit'>): bigint | null {
+  if (limit === null) return null;
+  if (limit < 0n || limit > maxAmount) {
+    throw invalid(
+      'limit',
+      'limit must be 0 (which denies) or more, and less than the system can count; leave it out for no limit.',
+    );
+  }
+  if (unit === 'latency_ms' && limit > 0n && limit < attemptMsMin) {
+    throw invalid(
+      'limit',
+      `limit must be 0 (which denies) or at least ${attemptMsMin} ms: no provider answers sooner, so that each call would be paid for and ended.`,
+    );
+  }
+  return limit;
 }
 
 /** @throws PortcullisError invalid_argument */
@@ -117,9 +134,12 @@ function checkTimeZone(name: string): string {
 }
 
 function checkSelector(selector: BudgetSelector): BudgetSelector {
-  const { workflow, provider, model } = selector;
-  if (workflow !== null) checkLine('workflow', workflow, 1, nameCharsMax);
-  if (provider !== null) checkLine('provider', provider, 1, nameCharsMax);
-  if (model !== null) checkLine('model', model, 1, modelNameCharsMax);
-  return selector;
+  const line = (param: string, text: string | null, charsMax: number) =>
+    text === null ? null : checkLine(param, text, 1, charsMax);
+  return {
+    ...selector,
+    workflow: line('workflow', selector.workflow, nameCharsMax),
+    provider: line('provider', selector.provider, nameCharsMax),
+    model: line('model', selector.model, modelNameCharsMax),
+  };
 }

@@ -13,7 +13,7 @@ import {
 } from '../../../test/support/ledger.ts';
 import { budgetsPerProjectMax } from '../base/limits.ts';
 import type { NewBudget } from './budget-input.ts';
-import { BudgetService } from './budget-service.ts';
+import { type BudgetChange, BudgetService } from './budget-service.ts';
 
 let db: TestDatabase;
 let service: BudgetService;
@@ -80,6 +80,7 @@ describe('a budget', () => {
     expect((await service.get(projectId, { id: made.id })).standing).toEqual({
       posted: 3_000_000_000n,
       held: 500_000_000n,
+      leased: 0n,
       remaining: 6_500_000_000n,
       resetsAt: Date.parse('2026-11-22T23:00:00Z'),
     });
@@ -236,7 +237,15 @@ describe('a budget is refused', () => {
     ['with a limit below nothing', { limit: -1n }, { code: 'invalid_argument', members: { param: 'limit' } }],
     ['with a limit that cannot be counted', { limit: 2n ** 63n }, { code: 'invalid_argument' }],
     ['in no time zone', { timeZone: 'Berlin' }, { code: 'invalid_argument', members: { param: 'time_zone' } }],
+    ['in an offset', { timeZone: '+05:30' }, { code: 'invalid_argument', members: { param: 'time_zone' } }],
     ['without a name', { name: ' ' }, { code: 'invalid_argument', members: { param: 'name' } }],
+    ['with two lines for a name', { name: 'one\u2028two' }, { code: 'invalid_argument', members: { param: 'name' } }],
+    ['with an id for a name', { name: ' bud_1' }, { code: 'invalid_argument', members: { param: 'name' } }],
+    [
+      'with a time in which no attempt can be made',
+      { unit: 'latency_ms', window: 'attempt', limit: 99n },
+      { code: 'invalid_argument', members: { param: 'limit' }, message: expect.stringContaining('100 ms') },
+    ],
     ['of a project that is not there', { projectId: 'prj_none' }, { code: 'not_found' }],
   ])('%s', async (_, wrong, error) => {
     await expect(service.create(operator, 'req_1', { ...draft, ...wrong })).rejects.toMatchObject(error);
@@ -255,6 +264,28 @@ describe('a budget is refused', () => {
         `no ${kind} ${kind === 'person' ? 'psn' : kind === 'agent' ? 'agt' : kind}_none`,
       ),
     });
+  });
+
+  test('a change that would not be taken in a new one', async () => {
+    const quick: NewBudget = { ...draft, unit: 'latency_ms', window: 'attempt', limit: 100n };
+    const { result: made } = await service.create(operator, 'req_1', quick);
+    const update = (changed: Partial<BudgetChange>) =>
+      service.update(operator, 'req_2', { ...change, id: made.id, ...changed });
+    for (const limit of [1n, 99n])
+      await expect(update({ limit })).rejects.toMatchObject({ code: 'invalid_argument', members: { param: 'limit' } });
+    await expect(update({ name: 'bud_1' })).rejects.toMatchObject({ code: 'invalid_argument' });
+    await update({ limit: 0n });
+    await update({ limit: null });
+  });
+
+  test('by ids that are cut where they are very long', async () => {
+    const long = 'x'.repeat(5_000);
+    const cut = { code: 'not_found', message: expect.stringMatching(/ x{100} in this project/) };
+    await expect(service.get(projectId, { id: long })).rejects.toMatchObject(cut);
+    await expect(service.update(operator, 'req_1', { ...change, id: long })).rejects.toMatchObject(cut);
+    await expect(service.delete(operator, 'req_1', { projectId, id: long })).rejects.toMatchObject(cut);
+    const request = { ...draft, selector: { ...draft.selector, agentId: long } };
+    await expect(service.create(operator, 'req_1', request)).rejects.toMatchObject(cut);
   });
 
   test('under a name that is taken, until the other one is deleted', async () => {
@@ -280,6 +311,17 @@ describe('a budget is refused', () => {
       code: 'not_found',
     });
   });
+});
+
+test('texts of a selector are kept without the blanks around them', async () => {
+  const texts = { workflow: ' flow ', provider: ' claude', model: '\tgpt-1 ' };
+  const { result: made } = await service.create(operator, 'req_1', {
+    ...draft,
+    selector: { ...draft.selector, ...texts },
+  });
+  const kept = { workflow: 'flow', provider: 'claude', model: 'gpt-1' };
+  expect(made.selector).toMatchObject(kept);
+  expect(await auditOf(made.id)).toMatchObject([{ payload: { selector: kept } }]);
 });
 
 test('a page leads to the next, newest first', async () => {
@@ -338,6 +380,23 @@ test('calls in flight stop no run from starting, unless there may be none', asyn
   await service.requireLeft(run);
   await service.update(operator, 'req_2', { ...change, id: made.id, limit: 0n });
   await expect(service.requireLeft(run)).rejects.toMatchObject({ code: 'budget_exceeded' });
+});
+
+test.each([
+  ['is spent', { posted: 10n, held: 0n }, { final: true, members: { spent: '10', held: '0', remaining: '0' } }],
+  ['is held', { posted: 7n, held: 3n }, { final: false, members: { spent: '7', held: '3', retryAfterS: 1 } }],
+])('a run that cannot begin since its budget %s hears as much as a call would', async (_, { posted, held }, told) => {
+  const { result: made } = await service.create(operator, 'req_1', {
+    ...draft,
+    window: 'lifetime',
+    limit: 10n,
+    unit: 'tokens',
+  });
+  await db.pool.query(
+    `INSERT INTO budget_counters (budget_id, window_key, posted, held) VALUES ($1, 'lifetime', $2, $3)`,
+    [made.id, posted, held],
+  );
+  await expect(service.requireLeft({ projectId, agentId, workflow: 'flow' })).rejects.toMatchObject(told);
 });
 
 test('calls are counted by a budget that was made through the service, and shown by it', async () => {

@@ -4,13 +4,19 @@ import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { budgetsPerProjectMax } from '../base/limits.ts';
-import { checkName } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireProject } from '../identity/references.ts';
 import { violates } from '../pg/errors.ts';
 import { controlWrite } from '../pg/tx.ts';
-import { checkConsistent, checkLimit, checkNewBudget, checkNotifyPercents, type NewBudget } from './budget-input.ts';
+import {
+  checkBudgetName,
+  checkConsistent,
+  checkLimit,
+  checkNewBudget,
+  checkNotifyPercents,
+  type NewBudget,
+} from './budget-input.ts';
 import {
   type BudgetRecord,
   countBudgets,
@@ -86,8 +92,7 @@ export class BudgetService {
       controlWrite(this.#pool, async (tx, version) => {
         await requireProject(tx, projectId);
         const missing = await findMissingReference(tx, projectId, selector);
-        if (missing)
-          throw new PortcullisError('not_found', `There is no ${missing.kind} ${missing.id} in this project.`);
+        if (missing) throw notFound(missing.kind, missing.id);
         checkConsistent(selector, await readSelectorFacts(tx, selector));
         if ((await countBudgets(tx, projectId)) >= budgetsPerProjectMax) {
           throw new PortcullisError(
@@ -123,8 +128,7 @@ export class BudgetService {
     change: BudgetChange,
   ): Promise<{ result: BudgetRecord; version: bigint }> {
     const { projectId, id } = change;
-    const name = change.name === undefined ? undefined : checkName(change.name);
-    const limit = change.limit === undefined ? undefined : checkLimit(change.limit);
+    const name = change.name === undefined ? undefined : checkBudgetName(change.name);
     return this.#nameTaken(name ?? '', () =>
       controlWrite(this.#pool, async (tx, version) => {
         const before = await findBudget(tx, projectId, id);
@@ -132,7 +136,7 @@ export class BudgetService {
         const after: BudgetRecord = {
           ...before,
           name: name ?? before.name,
-          limit: limit === undefined ? before.limit : limit,
+          limit: change.limit === undefined ? before.limit : checkLimit(change.limit, before),
           mode: change.mode ?? before.mode,
           notifyPercents: checkNotifyPercents(change.notifyPercents ?? before.notifyPercents, before),
         };
@@ -179,7 +183,7 @@ export class BudgetService {
         ? await findBudget(this.#pool, projectId, named.id)
         : await findBudgetByName(this.#pool, projectId, named.name);
     const [status] = budget ? await this.#status([budget]) : [];
-    if (!status) throw noBudget('id' in named ? named.id : `"${named.name.slice(0, 100)}"`);
+    if (!status) throw 'id' in named ? noBudget(named.id) : notFound('budget', named.name, '"');
     return status;
   }
 
@@ -194,8 +198,9 @@ export class BudgetService {
       const standing = standings.get(budget.id);
       // What is leased is given back when nobody uses it.
       if (budget.limit !== 0n && (standing?.remaining !== 0n || standing.leased > 0n)) continue;
-      const { posted, held, resetsAt } = standing ?? { posted: 0n, held: 0n, resetsAt: null };
-      throw runBudgetExceeded(budget, posted + held, resetsAt);
+      const { posted, held, leased, resetsAt } = standing ?? { posted: 0n, held: 0n, leased: 0n, resetsAt: null };
+      const meter = { budget, posted, held, leased, accumulates: standing !== undefined, endsAt: resetsAt };
+      throw runBudgetExceeded({ meter, amount: 1n, observed: posted + held, limit: budget.limit ?? 0n });
     }
   }
 
@@ -282,5 +287,9 @@ function changeable(budget: BudgetRecord): { readonly [name: string]: JsonValue 
 }
 
 function noBudget(id: string): PortcullisError {
-  return new PortcullisError('not_found', `There is no budget ${id} in this project.`);
+  return notFound('budget', id);
+}
+
+function notFound(kind: string, name: string, quote = ''): PortcullisError {
+  return new PortcullisError('not_found', `There is no ${kind} ${quote}${name.slice(0, 100)}${quote} in this project.`);
 }

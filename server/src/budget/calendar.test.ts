@@ -200,5 +200,6 @@ describe('calendarWindow', () => {
 it('keeps one spelling of a time zone, and knows which are none', () => {
   expect(canonicalTimeZone('europe/berlin')).toBe('Europe/Berlin');
   expect(canonicalTimeZone('UTC')).toBe('UTC');
-  for (const name of ['', 'Mars/Olympus', 'Europe', '../etc/passwd']) expect(canonicalTimeZone(name)).toBeNull();
+  for (const name of ['', 'Mars/Olympus', 'Europe', '../etc/passwd', '+05:30', '-0800', '+01'])
+    expect(canonicalTimeZone(name)).toBeNull();
 });

@@ -19,6 +19,8 @@ const spanMs: Readonly<Record<CalendarUnit, number>> = {
 
 /** The name under which a time zone of the IANA database is kept, whatever its case was; null for an unknown one. */
 export function canonicalTimeZone(name: string): string | null {
+  // ECMA-402 knows offsets too (`+05:30`).
+  if (/^[+-]/.test(name)) return null;
   try {
     return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
   } catch {

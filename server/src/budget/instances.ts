@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
-import { holdBatchMax, instanceDeadMs } from '../base/limits.ts';
+import { holdBatchMax, instanceDeadMs, leaseMs } from '../base/limits.ts';
 import { postDeadLeases } from './leases/lease-store.ts';
 import { postDeadHolds } from './late-holds-store.ts';
 import { beatInstance, stopInstance, stopOtherInstances } from './instance-store.ts';
@@ -77,7 +77,7 @@ export async function sweepHolds(pool: Pool): Promise<number> {
 export async function sweepLeases(pool: Pool): Promise<number> {
   let swept = 0;
   for (;;) {
-    const posted = await postDeadLeases(pool, holdBatchMax);
+    const posted = await postDeadLeases(pool, leaseMs, holdBatchMax);
     swept += posted;
     if (posted < holdBatchMax) return swept;
   }

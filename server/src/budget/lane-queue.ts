@@ -22,6 +22,8 @@ export interface QueuedEnding {
   readonly ending: EndingRow;
   /** The hold may or may not be there. */
   readonly inDoubt: boolean;
+  /** How often the database refused it alone. */
+  refusals: number;
   readonly written: () => void;
   readonly failed: (error: unknown) => void;
 }
@@ -61,6 +63,7 @@ export function queuedEnding(ending: EndingRow, written: () => void, failed: (er
   return {
     ending,
     inDoubt: false,
+    refusals: 0,
     written: () => {
       clearTimeout(timer);
       written();

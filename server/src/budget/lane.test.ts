@@ -98,7 +98,7 @@ describe('a budget that measures each call by itself', () => {
 });
 
 test('a limit of time is no amount: nothing is counted for it', async () => {
-  const budget = await budgetOf({ unit: 'latency_ms', window: 'attempt', limit: 5n });
+  const budget = await budgetOf({ unit: 'latency_ms', window: 'attempt', limit: 500n });
   const hold = await reserve(gate, { usd: 1_000n });
   await gate.ledger.settle(hold, used(hold, 1_000n));
   expect(await counters(db.pool, budget.id)).toEqual([]);
@@ -127,4 +127,43 @@ test('what no budget can count is refused by itself, before it could spoil the s
     Array.from({ length: 500 }, () => reserve(gate, { usd: 10n ** 15n, tokens: 1n })),
   );
   expect(most.filter(({ status }) => status === 'fulfilled')).toHaveLength(500);
+});
+
+test('a settlement that the database gave up for the sake of another is tried again', async () => {
+  const [one, two] = [await budgetOf({ limit: 100n }), await budgetOf({ limit: 100n })].sort((a, b) =>
+    a.id < b.id ? -1 : 1,
+  );
+  const hold = await reserve(gate, { usd: 10n });
+  const other = await db.pool.connect();
+  await other.query('BEGIN');
+  await other.query('SELECT FROM budget_counters WHERE budget_id = $1 FOR UPDATE', [two?.id]);
+  const settled = gate.ledger.settle(hold, used(hold, 4n));
+  await new Promise((resolve) => {
+    setTimeout(resolve, 100);
+  });
+  // Against the order in which everybody else locks: one of both must give up.
+  await other.query('SELECT FROM budget_counters WHERE budget_id = $1 FOR UPDATE', [one?.id]).catch(() => undefined);
+  await other.query('ROLLBACK');
+  other.release();
+  await settled.catch(() => undefined);
+  await gate.ledger.stop(5_000);
+  for (const budget of [one, two])
+    expect(await counters(db.pool, budget?.id ?? '')).toMatchObject([{ posted: 4n, held: 0n }]);
+});
+
+test('a caller who is refused again and again is decided apart, and everybody else as before', async () => {
+  await budgetOf({ limit: 1_000n });
+  const refused = { agentId: 'agt_refused', keyId: 'key_refused' };
+  for (let round = 0; round < 3; round++) {
+    const outcomes = await Promise.allSettled([
+      reserve(gate, { usd: 5_000n, attempt: refused }),
+      ...Array.from({ length: 20 }, () => reserve(gate, { usd: 1n })),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'rejected',
+      ...Array.from({ length: 20 }, () => 'fulfilled'),
+    ]);
+  }
+  // Its calls that fit are let in all the same.
+  await expect(reserve(gate, { usd: 1n, attempt: refused })).resolves.toBeDefined();
 });

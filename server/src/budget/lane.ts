@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pool } from 'pg';
+import { DatabaseError, type Pool } from 'pg';
 import { PortcullisError } from '../base/errors.ts';
-import { holdBatchMax, holdQueueMax, holdWaitMs, settleQueueMax } from '../base/limits.ts';
+import { endingTriesMax, holdBatchMax, holdQueueMax, holdWaitMs, settleQueueMax } from '../base/limits.ts';
 import type { Logger } from '../base/log.ts';
 import { isUnavailable } from '../pg/errors.ts';
 import { inTransaction } from '../pg/tx.ts';
@@ -11,7 +11,8 @@ import { type Granted, type QueuedEnding, type QueuedHold, queuedEnding, queuedH
 import { abandonHolds, correctHolds } from './late-holds-store.ts';
 import type { HoldRequest } from './model.ts';
 import { type Placement, counterKeys } from './placement.ts';
-import { type Committed, type EndingRow, commitBatch, lockBudgets } from './store.ts';
+import { SlowCallers } from './slow-callers.ts';
+import { type Committed, type EndingRow, type HoldRow, commitBatch, lockBudgets } from './store.ts';
 
 export interface LaneOptions {
   readonly pool: Pool;
@@ -32,6 +33,7 @@ const pauseMsMax = 1_000;
 export class MoneyLane {
   readonly #options: LaneOptions;
   readonly #placement: Placement;
+  readonly #slow = new SlowCallers();
   #holds: QueuedHold[] = [];
   #endings: QueuedEnding[] = [];
   #running: Promise<void> | undefined;
@@ -95,8 +97,8 @@ export class MoneyLane {
 
   #addUnattended(ending: EndingRow, inDoubt: boolean): void {
     // Money comes first: in an outage every call is refused, and their rows must not take the places of settlements.
-    if (this.#endings.length >= settleQueueMax / 2) return this.#lose();
-    this.#endings.push({ ending, inDoubt, written: () => undefined, failed: () => this.#lose() });
+    if (this.#endings.length >= (inDoubt ? settleQueueMax : settleQueueMax / 2)) return this.#lose();
+    this.#endings.push({ ending, inDoubt, refusals: 0, written: () => undefined, failed: () => this.#lose() });
     this.#start();
   }
 
@@ -106,7 +108,7 @@ export class MoneyLane {
     if (Number.isInteger(Math.log2(this.#lost))) {
       this.#options.log.error(
         { lost: this.#lost },
-        'Ledger rows of calls without money were lost: the database does not keep up.',
+        'Ledger rows of refused calls were lost: the database does not keep up.',
       );
     }
   }
@@ -140,20 +142,27 @@ export class MoneyLane {
   }
 
   async #commit(holds: readonly QueuedHold[], endings: readonly QueuedEnding[]): Promise<void> {
-    const placed = this.#placement.place(holds.map(({ request }) => request));
-    const rows = hopefulHolds(placed);
+    const quick = holds.filter(({ request }) => !this.#slow.has(request));
+    const slow = quick.length === holds.length ? [] : holds.filter((hold) => !quick.includes(hold));
+    await this.#commitAtOnce(quick, endings);
+    if (slow.length > 0) await this.#decide(slow);
+  }
+
+  /** All in one statement, in the hope that all fit. */
+  async #commitAtOnce(holds: readonly QueuedHold[], endings: readonly QueuedEnding[]): Promise<void> {
     const certain = endings.filter(({ inDoubt }) => !inDoubt);
-    let committed: Committed;
     let sent = false;
+    let rows: readonly HoldRow[];
+    let committed: Committed = nothingCommitted;
     try {
-      committed = await this.#onConnection(async (client) => {
-        sent = true;
-        return commitBatch(client, this.#options.instanceId, {
-          endings: certain.map(({ ending }) => ending),
-          holds: rows,
-          decided: false,
+      rows = hopefulHolds(this.#placement.place(holds.map(({ request }) => request)));
+      const batch = { endings: certain.map(({ ending }) => ending), holds: rows, decided: false };
+      if (holds.length + certain.length > 0) {
+        committed = await this.#onConnection((client) => {
+          sent = true;
+          return commitBatch(client, this.#options.instanceId, batch);
         });
-      });
+      }
     } catch (error) {
       return this.#failed(holds, endings, error, sent);
     }
@@ -161,23 +170,25 @@ export class MoneyLane {
     const isLate = ({ ending: { holdId }, inDoubt }: QueuedEnding) =>
       inDoubt || (holdId !== null && !committed.ended.has(holdId));
     for (const queued of endings) if (!isLate(queued)) queued.written();
-    if (committed.held)
+    if (committed.held) {
       for (const [index, queued] of holds.entries())
         this.#answer(queued, { shadowVerdicts: [], counters: rows[index]?.counters ?? [] });
-    else await this.#decide(holds, placed);
+    } else await this.#decide(holds);
     const late = endings.filter(isLate);
     if (late.length > 0) await this.#correct(late);
   }
 
   /** Not all fit, or a counter is missing: call by call, under lock. */
-  async #decide(holds: readonly QueuedHold[], placed: readonly Placed[]): Promise<void> {
+  async #decide(holds: readonly QueuedHold[]): Promise<void> {
     let sent = false;
     try {
+      const placed = this.#placement.place(holds.map(({ request }) => request));
       const decisions = await this.#decideInTransaction(placed, () => {
         sent = true;
       });
       for (const [index, queued] of holds.entries()) {
         const decision = decisions[index];
+        if (!decision?.admitted || decision.shadowVerdicts.length > 0) this.#slow.note(queued.request);
         if (decision?.admitted) this.#answer(queued, decision);
         else queued.answer?.refused(decision?.error);
       }
@@ -242,8 +253,10 @@ export class MoneyLane {
   ): Promise<void> {
     this.#placement.forget();
     if (!isUnavailable(error)) return this.#divide(holds, endings, error);
+    // What the database answered with an error is not written, whatever the error.
+    const isInDoubt = sent && !(error instanceof DatabaseError);
     for (const queued of holds) {
-      if (sent) this.#giveBack(queued);
+      if (isInDoubt) this.#giveBack(queued);
       queued.answer?.refused(unavailable('The database cannot be reached', error));
     }
     if (endings.length === 0) return;
@@ -259,9 +272,7 @@ export class MoneyLane {
     if (holds.length + endings.length === 1) {
       const [hold] = holds;
       if (hold) return hold.answer?.refused(PortcullisError.from(error));
-      const holdId = endings[0]?.ending.holdId;
-      this.#options.log.error({ err: error, hold: holdId }, 'A settlement was refused by the database.');
-      return fail(endings, error);
+      return this.#refuseEnding(endings, error);
     }
     if (holds.length > 0 && endings.length > 0) {
       await this.#commit([], endings);
@@ -270,6 +281,21 @@ export class MoneyLane {
     const middle = Math.ceil(Math.max(holds.length, endings.length) / 2);
     await this.#commit(holds.slice(0, middle), endings.slice(0, middle));
     await this.#commit(holds.slice(middle), endings.slice(middle));
+  }
+
+  /** It may be a passing reason, such as a table that is being changed. */
+  #refuseEnding(endings: readonly QueuedEnding[], error: unknown): void {
+    for (const queued of endings) {
+      queued.refusals += 1;
+      if (queued.refusals < endingTriesMax && !this.#stop.signal.aborted) {
+        this.#endings.unshift(queued);
+        this.#restsUntil = performance.now() + pauseMsMin;
+        continue;
+      }
+      const { holdId } = queued.ending;
+      this.#options.log.error({ err: error, hold: holdId }, 'A settlement was refused by the database.');
+      fail([queued], error);
+    }
   }
 
   /** A connection whose state is in doubt is closed, not reused. */
@@ -286,6 +312,8 @@ export class MoneyLane {
     }
   }
 }
+
+const nothingCommitted: Committed = { ended: new Set(), held: true };
 
 function fail(endings: readonly QueuedEnding[], error: unknown): void {
   for (const { failed } of endings) failed(notSettled(error));

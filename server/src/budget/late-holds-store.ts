@@ -28,8 +28,12 @@ const correctHoldsSql = `
   })}
   FROM e
   CROSS JOIN LATERAL json_populate_record(NULL::attempts, e."row") r
-  -- What the ledger really says: where a refusal's row was there before, posting added none.
-  JOIN attempts w ON w.id = e.id AND w.corrects IS NULL`;
+  -- What the ledger says by now.
+  JOIN LATERAL (
+    SELECT ${[...amountColumns].map((column) => `sum(a.${column})::bigint AS ${column}`).join(', ')}
+    FROM attempts a WHERE a.id = e.id
+    HAVING count(*) > 0
+  ) w ON true`;
 
 /**
  * The truth about holds that were posted at their worst case because nobody had ended them in time: counters and
@@ -95,7 +99,11 @@ const postDeadHoldsSql = `
     GROUP BY 1, 2
   ), ${applyDeltas}, recorded AS (
     INSERT INTO attempts (${columnList})
-    SELECT ${columnsOf({ total_ms: 'extract(epoch FROM now() - e.created_at) * 1000' })}
+    SELECT ${columnsOf({
+      total_ms: 'extract(epoch FROM now() - e.created_at) * 1000',
+      // The call was refused to its caller, whose row is there, though its hold stood.
+      corrects: 'CASE WHEN EXISTS (SELECT FROM attempts w WHERE w.id = e.id AND w.corrects IS NULL) THEN e.id END',
+    })}
     FROM ended e CROSS JOIN LATERAL json_populate_record(NULL::attempts, e.crash_row) r
     ON CONFLICT (id) WHERE corrects IS NULL DO NOTHING
   )

@@ -50,6 +50,7 @@ export class Hold {
   /** Monotonic milliseconds; a lease that is renewed moves it. */
   readonly #usableUntil: () => number;
   readonly #clock: Clock;
+  #isEnded = false;
 
   constructor(
     { attempt, worst }: Reservation,
@@ -64,6 +65,13 @@ export class Hold {
     this.shadowVerdicts = shadowVerdicts;
     this.#usableUntil = usableUntil;
     this.#clock = clock;
+  }
+
+  /** @returns whether it has not ended yet; from now on it has */
+  takeEnd(): boolean {
+    const first = !this.#isEnded;
+    this.#isEnded = true;
+    return first;
   }
 
   /**
@@ -138,7 +146,7 @@ export class Ledger {
     try {
       granted = await this.#lane.hold(request);
     } catch (error) {
-      if (!(error instanceof BudgetExceeded) || !this.#book.yield(request)) throw error;
+      if (!(error instanceof BudgetExceeded) || !this.#book.yield(request, error.shortfalls)) throw error;
       await this.#keeper.flushed();
       granted = await this.#lane.hold(request);
     }
@@ -154,9 +162,9 @@ export class Ledger {
    */
   async settle(hold: Hold, attempt: Attempt, shadows: readonly ShadowVerdict[] = []): Promise<void> {
     const { worst, shadowVerdicts } = hold;
-    const tokens = totalTokens(attempt.usage);
-    const costUsd = attempt.costUsd + worst.feesUsd;
-    const provenance = worst.feesUsd > 0n ? 'estimated' : attempt.provenance;
+    const [costUsd, tokens] = [countable(attempt.costUsd + worst.feesUsd), countable(totalTokens(attempt.usage))];
+    const isExact = worst.feesUsd === 0n && costUsd === attempt.costUsd;
+    const provenance = isExact ? attempt.provenance : 'estimated';
     const overrun = worst.bounded && (costUsd > worst.usd || tokens > worst.tokens);
     const row = ledgerRow({ ...attempt, costUsd, provenance, overrun }, worst.usd, [...shadowVerdicts, ...shadows]);
     await this.#end(hold, { holdId: hold.id, usd: costUsd, tokens, requests: 1, row });
@@ -182,8 +190,10 @@ export class Ledger {
     await this.#lane.stop(graceMs);
   }
 
-  async #end({ place }: Hold, ending: EndingRow): Promise<void> {
+  async #end(hold: Hold, ending: EndingRow): Promise<void> {
+    const { place } = hold;
     if ('leased' in place) {
+      if (!hold.takeEnd()) return;
       const { usd, tokens, requests, row } = ending;
       this.#book.end(
         place.leased,
@@ -195,6 +205,11 @@ export class Ledger {
     await this.#lane.end(ending);
     for (const { budgetId, windowKey } of place.counters) this.#options.touched.note(budgetId, windowKey);
   }
+}
+
+/** A provider may claim anything; one absurd figure must not spoil the sums of everybody. */
+function countable(amount: bigint): bigint {
+  return amount > callAmountMax ? callAmountMax : amount;
 }
 
 function released(attempt: Attempt, heldUsd: NanoUsd, shadowVerdicts: readonly ShadowVerdict[]): EndingRow {

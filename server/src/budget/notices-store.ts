@@ -94,13 +94,17 @@ export async function dueInWindows(
   return rows;
 }
 
-/** What is due in runs that run, or ended less than `endedMs` ago. */
+/**
+ * What is due in runs that run, or ended less than `endedMs` ago. It starts from the counters that a run has: most pairs of
+ * a run and a budget per run have none.
+ */
 export async function dueInRuns(db: Queryable, endedMs: number, limit: number): Promise<DueNotice[]> {
   const { rows } = await db.query<DueNotice>(
     `SELECT ${dueColumns}
      FROM runs r
-     JOIN budgets b ON b.project_id = r.project_id AND b."window" = 'run'
-     ${counterAt('r.id')}
+     CROSS JOIN LATERAL (
+       SELECT * FROM budget_counters WHERE window_key = r.id AND window_key LIKE 'run\\_%' OFFSET 0) AS c
+     JOIN budgets b ON b.id = c.budget_id AND b."window" = 'run'
      CROSS JOIN unnest(b.notify_percents) AS p (percent)
      WHERE coalesce(r.finished_at, 'infinity') > now() - $1 * interval '1 millisecond' AND ${isDue} LIMIT $2`,
     [endedMs, limit],

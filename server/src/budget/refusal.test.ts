@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Budget, Shortfall } from './model.ts';
-import { budgetExceeded } from './refusal.ts';
+import { budgetExceeded, runBudgetExceeded } from './refusal.ts';
 
 /** What a budget says when it refuses, and whether it asks to be tried again. */
 
@@ -118,5 +118,37 @@ describe('a budget that', () => {
     const one = shortfall({ posted: 80n });
     const other = shortfall({ posted: 90n });
     expect(budgetExceeded(one, [other]).shortfalls).toEqual([one, other]);
+  });
+});
+
+const runs: [string, Case, help: string, retryAfterS: number | undefined][] = [
+  ['is spent', { posted: 100n }, 'An operator can raise it.', undefined],
+  [
+    'ends soon',
+    { window: 'hour', posted: 100n, endsInS: 50 },
+    'It resets at 2026-11-23T12:00:50.000Z; an operator can raise it before.',
+    50,
+  ],
+  [
+    'is held',
+    { posted: 10n, held: 90n, endsInS: 500 },
+    'Calls in flight may give some of it back: try again soon. An operator can raise it.',
+    1,
+  ],
+];
+
+describe('a run is not started by a budget that', () => {
+  test.each(runs)('%s, and it says so', (_what, known, help, retryAfterS) => {
+    const error = runBudgetExceeded(shortfall({ ...known, amount: 1n }));
+    expect(error.message).toContain(`all of which is spent or held: no run is started. ${help}`);
+    expect(error.members.retryAfterS).toBe(retryAfterS);
+    expect(error.final).toBe(retryAfterS === undefined);
+  });
+
+  test('is 0, whose window is no matter', () => {
+    const error = runBudgetExceeded(shortfall({ limit: 0n, amount: 1n, window: 'hour', endsInS: 50 }));
+    const help = 'is 0 and denies every call: no run is started. An operator can raise it.';
+    expect(error).toMatchObject({ message: `Budget "team" ${help}`, final: true });
+    expect(error.members).not.toHaveProperty('resetsAt');
   });
 });

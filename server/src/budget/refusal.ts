@@ -2,7 +2,7 @@ import { systemClock } from '../base/clock.ts';
 import { type ErrorOptions, PortcullisError } from '../base/errors.ts';
 import { clientWaitMaxS } from '../base/limits.ts';
 import { formatUsd } from '../base/money.ts';
-import type { BudgetUnit, BudgetWindow, Meter, ShadowVerdict, Shortfall } from './model.ts';
+import type { BudgetUnit, BudgetWindow, ShadowVerdict, Shortfall } from './model.ts';
 import { isTooMuch, waitsForOthers } from './rules.ts';
 
 const windowWords: Readonly<Record<BudgetWindow, string>> = {
@@ -40,25 +40,9 @@ export class BudgetExceeded extends PortcullisError {
  */
 export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[] = []): BudgetExceeded {
   const { meter, amount, observed, limit } = shortfall;
-  const { id, unit, window, name } = meter.budget;
+  const { unit, window, name } = meter.budget;
   const held = observed - meter.posted;
-  // Where even all of it is too little, its end is no help.
-  const endsAt = isTooMuch(shortfall) ? null : meter.endsAt;
-  const resetsAt = endsAt === null ? undefined : new Date(endsAt).toISOString();
-  const retryAfterS = waitsForOthers(shortfall) ? 1 : secondsUntil(endsAt);
-  const options = {
-    rule: name,
-    unit,
-    limit: decimalText(unit, limit),
-    observed: decimalText(unit, observed),
-    spent: decimalText(unit, meter.posted),
-    held: decimalText(unit, held),
-    remaining: decimalText(unit, remainingOf(limit, observed)),
-    ...(resetsAt === undefined ? {} : { resetsAt }),
-    ...(retryAfterS === null ? {} : { retryAfterS }),
-    final: retryAfterS === null || retryAfterS > clientWaitMaxS,
-    internal: `budget ${id}: posted ${meter.posted}, held ${held}, asked ${amount}, limit ${limit}`,
-  };
+  const options = optionsOf(shortfall);
   return new BudgetExceeded(sentence(), options, [shortfall, ...others]);
 
   function sentence(): string {
@@ -79,36 +63,56 @@ export function budgetExceeded(shortfall: Shortfall, others: readonly Shortfall[
 
   function help(): string {
     if (waitsForOthers(shortfall)) return 'It fits when those have ended: try again soon. An operator can raise it.';
-    return resetsAt === undefined
-      ? 'An operator can raise it.'
-      : `It resets at ${resetsAt}; an operator can raise it before.`;
+    return resetOf(options);
   }
+}
+
+/** What a refusal tells besides its sentence. */
+function optionsOf(shortfall: Shortfall): ErrorOptions {
+  const { meter, amount, observed, limit } = shortfall;
+  const { id, unit, name } = meter.budget;
+  const held = observed - meter.posted;
+  // Where even all of it is too little, its end is no help.
+  const endsAt = isTooMuch(shortfall) ? null : meter.endsAt;
+  const retryAfterS = waitsForOthers(shortfall) ? 1 : secondsUntil(endsAt);
+  return {
+    rule: name,
+    unit,
+    limit: decimalText(unit, limit),
+    observed: decimalText(unit, observed),
+    spent: decimalText(unit, meter.posted),
+    held: decimalText(unit, held),
+    remaining: decimalText(unit, remainingOf(limit, observed)),
+    ...(endsAt === null ? {} : { resetsAt: new Date(endsAt).toISOString() }),
+    ...(retryAfterS === null ? {} : { retryAfterS }),
+    final: retryAfterS === null || retryAfterS > clientWaitMaxS,
+    internal: `budget ${id}: posted ${meter.posted}, held ${held}, asked ${amount}, limit ${limit}`,
+  };
+}
+
+function resetOf({ resetsAt }: ErrorOptions): string {
+  return resetsAt === undefined
+    ? 'An operator can raise it.'
+    : `It resets at ${resetsAt}; an operator can raise it before.`;
 }
 
 function secondsUntil(ms: number | null): number | null {
   return ms === null ? null : Math.max(1, Math.ceil((ms - systemClock.now()) / 1000));
 }
 
-/** The refusal of a whole run by a budget that would refuse each of its calls. */
-export function runBudgetExceeded(budget: Meter['budget'], observed: bigint, endsAt: number | null): PortcullisError {
-  const { id, unit, window, name } = budget;
-  const limit = budget.limit ?? 0n;
-  const resetsAt = endsAt === null ? undefined : new Date(endsAt).toISOString();
-  const help =
-    resetsAt === undefined ? 'An operator can raise it.' : `It resets at ${resetsAt}; an operator can raise it before.`;
+/** The refusal of a whole run by a budget that has nothing left, so that it would refuse each of its calls. */
+export function runBudgetExceeded(shortfall: Shortfall): BudgetExceeded {
+  const { meter, limit } = shortfall;
+  const { unit, window, name } = meter.budget;
+  const options = optionsOf(shortfall);
   const why =
     limit === 0n
       ? 'is 0 and denies every call'
       : `allows ${inWords(unit, limit)}${windowWords[window]}, all of which is spent or held`;
-  return new PortcullisError('budget_exceeded', `Budget "${name}" ${why}: no run is started. ${help}`, {
-    rule: name,
-    unit,
-    limit: decimalText(unit, limit),
-    observed: decimalText(unit, observed),
-    remaining: decimalText(unit, 0n),
-    ...(resetsAt === undefined ? {} : { resetsAt }),
-    internal: `budget ${id}: observed ${observed}, limit ${limit}`,
-  });
+  const help = waitsForOthers(shortfall)
+    ? 'Calls in flight may give some of it back: try again soon. An operator can raise it.'
+    : resetOf(options);
+  return new BudgetExceeded(`Budget "${name}" ${why}: no run is started. ${help}`, options, [shortfall]);
 }
 
 /** What a dry-run budget would have refused, as the ledger keeps it. */

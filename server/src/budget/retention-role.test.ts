@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, queryAsOwner, type TestDatabase } from '../../../test/support/database.ts';
-import { dayOf, noon } from '../../../test/support/ledger-days.ts';
+import { attemptAt, dayOf, makeDay, noon, writeRows } from '../../../test/support/ledger-days.ts';
 import { listLedgerDays } from './retention-store.ts';
 
 let db: TestDatabase;
@@ -21,6 +21,9 @@ describe("the application's role", () => {
     'DROP TABLE attempts_default',
     'ALTER TABLE attempts DETACH PARTITION attempts_default',
     'CREATE TABLE mine PARTITION OF attempts FOR VALUES FROM ($$att_x$$) TO ($$att_y$$)',
+    'DELETE FROM ledger_dropped_days',
+    'UPDATE ledger_dropped_days SET cost_nanousd = 0',
+    'INSERT INTO ledger_dropped_days SELECT * FROM ledger_dropped_days',
     'SELECT ledger_add_day(current_date - 30)',
     'CREATE OR REPLACE FUNCTION ledger_drop_day(day date) RETURNS void LANGUAGE sql AS $$$$',
   ])('may not: %s', async (statement) => {
@@ -44,6 +47,18 @@ describe("the application's role", () => {
       message: expect.stringContaining('younger than a week'),
     });
     expect((await listLedgerDays(db.pool)).some((made) => made.day === day)).toBe(ago < 2);
+  });
+
+  test('can drop no day without a trace that it cannot wipe out', async () => {
+    const day = dayOf(noon(-60));
+    await makeDay(db, day);
+    const row = attemptAt(noon(-60), { costUsd: 7n });
+    await writeRows(db.pool, [row]);
+    await queryAsOwner(db, `UPDATE attempts SET recorded_at = now() - interval '60 days'`);
+    await db.pool.query('SELECT ledger_drop_day($1)', [day]);
+    expect(
+      (await db.pool.query(`SELECT day::text, attempt_rows, cost_nanousd, dropped_by FROM ledger_dropped_days`)).rows,
+    ).toEqual([{ day, attempt_rows: 1n, cost_nanousd: 7n, dropped_by: 'portcullis' }]);
   });
 
   test('can drop nothing else by that name, and nothing at a time that it makes up', async () => {

@@ -37,6 +37,12 @@ export const filtered = `project_id = $1
   AND ($8::timestamptz IS NULL OR started_at >= $8) AND ($9::timestamptz IS NULL OR started_at < $9)
   AND ($10::text IS NULL OR id >= $10) AND ($11::text IS NULL OR id < $11)`;
 
+/** The last correction of each attempt that `filtered` finds: it says what is known of the attempt now. */
+export const lastCorrections = `(
+    SELECT DISTINCT ON (id) id, provenance, outcome FROM attempts
+    WHERE corrects IS NOT NULL AND ${filtered} ORDER BY id, row_no DESC
+  )`;
+
 /** @param range where in the ledger to look, `rangeOf(filter)` or a part of it */
 export function filterValues(filter: UsageFilter, range: IdRange): unknown[] {
   const date = (ms: number | null) => (ms === null ? null : new Date(ms));

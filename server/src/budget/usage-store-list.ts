@@ -5,7 +5,7 @@ import type { Queryable } from '../pg/tx.ts';
 import { ledgerColumns } from './ledger-row.ts';
 import type { Attempt, AttemptOutcome, Provenance, ShadowVerdict } from './model.ts';
 import { newestFirst } from './partitions.ts';
-import { type UsageFilter, filterValues, filtered, rangeOf } from './usage-store-filter.ts';
+import { type UsageFilter, filterValues, filtered, lastCorrections, rangeOf } from './usage-store-filter.ts';
 
 /** A row of the ledger as it is read back. */
 export interface LedgerEntry {
@@ -25,7 +25,8 @@ interface Place {
 }
 
 /**
- * The ledger's rows, those of the newest attempts first, each correction above what it corrects.
+ * The ledger's rows, those of the newest attempts first, each correction above what it corrects. A filter on the outcome
+ * finds all rows of the attempts that ended so by what is known of them now, as totals do.
  * @param nowMs where the newest rows are to be looked for; rows of the future are found all the same
  * @throws PortcullisError invalid_argument
  */
@@ -60,8 +61,11 @@ const columns = ledgerColumns.map((column) => (column === 'provenance' ? provena
 async function selectRows(db: Queryable, values: readonly unknown[], limit: number): Promise<Row[]> {
   // That the id is at most the cursor's follows from the next condition, but only this one leaves later days out.
   const { rows } = await db.query<Row>(
-    `SELECT row_no, recorded_at, ${columns.join(', ')}
-     FROM attempts WHERE ${filtered} AND ($12::text IS NULL OR outcome = $12)
+    `WITH last AS ${lastCorrections}
+     SELECT row_no, recorded_at, ${columns.join(', ')}
+     FROM attempts WHERE ${filtered}
+       AND ($12::text IS NULL OR (outcome = $12 AND id NOT IN (SELECT id FROM last))
+         OR id IN (SELECT id FROM last WHERE outcome = $12))
        AND ($13::text IS NULL OR id <= $13) AND ($13::text IS NULL OR (id, row_no) < ($13, $14::bigint))
      ORDER BY id DESC, row_no DESC LIMIT $15`,
     [...values, limit],

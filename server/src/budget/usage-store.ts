@@ -1,5 +1,5 @@
 import type { Queryable } from '../pg/tx.ts';
-import { type UsageFilter, filterValues, filtered, rangeOf } from './usage-store-filter.ts';
+import { type UsageFilter, filterValues, filtered, lastCorrections, rangeOf } from './usage-store-filter.ts';
 
 export const usageGroups = ['agent', 'model', 'provider', 'run', 'day'] as const;
 export type UsageGroup = (typeof usageGroups)[number];
@@ -96,10 +96,7 @@ async function knownNow(db: Queryable, values: readonly unknown[]) {
     [...values],
   );
   const { corrected = false, reconciled = false } = rows[0] ?? {};
-  const last = `LEFT JOIN (
-      SELECT DISTINCT ON (id) id, provenance, outcome FROM attempts
-      WHERE corrects IS NOT NULL AND ${filtered} ORDER BY id, row_no DESC
-    ) AS c ON c.id = a.id`;
+  const last = `LEFT JOIN ${lastCorrections} AS c ON c.id = a.id`;
   const provenance = corrected ? 'coalesce(c.provenance, a.provenance)' : 'a.provenance';
   return {
     from: `(SELECT * FROM attempts WHERE ${filtered}) AS a ${corrected ? last : ''} ${reconciled ? billed : ''}`,

@@ -91,6 +91,7 @@ export async function openDoors(
     pageTokens: new PageTokens(keys.pageTokens),
     databaseNow: () => parts.instance.databaseNow(),
     onMatched: (state) => metrics.reconciledDays.inc({ state }),
+    isProvider: (name) => parts.routing.current.providers.has(name),
   });
   await registerApi(app, guard, { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE }, services);
   return app;

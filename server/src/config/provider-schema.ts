@@ -73,6 +73,13 @@ export const provider = z
           .regex(/^[a-z_]{1,40}$/, 'write it as the vendor does, like us')
           .optional()
           .describe("The default of Anthropic's workspace, like `us`. Without it: `global`."),
+        region: z
+          .string()
+          .regex(/^[a-z]{2}$/, 'write it as the vendor does, like eu')
+          .optional()
+          .describe(
+            "OpenAI's region, like `eu`, where `base_url` is a proxy of yours in front of it. Without it: what `base_url` says.",
+          ),
       })
       .meta({
         id: 'account-terms',

@@ -6,10 +6,10 @@ export function invalid(param: string, message: string): PortcullisError {
   return new PortcullisError('invalid_argument', message, { param });
 }
 
-/** A line of text without control characters; surrounding blanks are dropped. @throws PortcullisError invalid_argument */
+/** A line of text without control characters or separators of lines; surrounding blanks are dropped. @throws PortcullisError invalid_argument */
 export function checkLine(param: string, text: string, charsMin: number, charsMax: number): string {
   const line = text.trim();
-  if (line.length < charsMin || line.length > charsMax || /\p{C}/u.test(line)) {
+  if (line.length < charsMin || line.length > charsMax || /[\p{C}\p{Zl}\p{Zp}]/u.test(line)) {
     throw invalid(param, `${param} must be one line of ${charsMin} to ${charsMax} characters.`);
   }
   return line;

@@ -33,7 +33,12 @@ describe('an output limit', () => {
     expect(lowered({ model: 'm', max_tokens: null }, 'chat', 300, true)).toBe(
       '{"model":"m","max_tokens":300,"max_completion_tokens":300}',
     );
-    expect(lowered({ model: 'm', max_tokens: 9000 }, 'chat', 300, true)).toBe('{"model":"m","max_tokens":300}');
+    expect(lowered({ model: 'm', max_tokens: 9000 }, 'chat', 300, true)).toBe(
+      '{"model":"m","max_tokens":300,"max_completion_tokens":300}',
+    );
+    expect(lowered({ max_completion_tokens: 200, max_tokens: 9000 }, 'chat', 300, true)).toBe(
+      '{"max_completion_tokens":200,"max_tokens":300}',
+    );
   });
 
   test('is changed where it stands, and no other byte is', () => {

@@ -8,10 +8,15 @@ const names: Readonly<Record<Dialect, readonly [string, ...string[]]>> = {
   responses: ['max_output_tokens'],
 };
 
+/** How a dialect spells its output limit: the newest name of several. */
+export function outputLimitName(dialect: Dialect): string {
+  return names[dialect][0];
+}
+
 /**
  * The edits that lower the output limit of a request to `limit`, by whichever of its names it goes, or that set it where
  * the request leaves it out.
- * @param byAllNames sets it by every name, for servers that differ in which they obey
+ * @param byAllNames sets it also by each name that is not given, for servers that differ in which they obey
  */
 export function outputLimitEdits(
   body: Buffer,
@@ -20,15 +25,15 @@ export function outputLimitEdits(
   { limit, byAllNames }: { readonly limit: number; readonly byAllNames: boolean },
 ): BodyEdit[] {
   const json = String(limit);
-  const given = names[dialect].map((name) => members.get(name)).filter((member) => member?.kind === 'number');
-  if (given.length > 0)
-    return given.flatMap((member) =>
-      member && readNumber(body, member) > limit ? { start: member.start, end: member.end, json } : [],
-    );
   const end = body.lastIndexOf('}');
-  return names[dialect].slice(0, byAllNames ? undefined : 1).map((name) => {
-    const nothing = members.get(name);
-    if (nothing) return { start: nothing.start, end: nothing.end, json };
+  const isGiven = (name: string) => members.get(name)?.kind === 'number';
+  const none = !names[dialect].some(isGiven);
+  return names[dialect].flatMap((name, i) => {
+    const member = members.get(name);
+    if (member && isGiven(name))
+      return readNumber(body, member) > limit ? { start: member.start, end: member.end, json } : [];
+    if (!byAllNames && !(none && i === 0)) return [];
+    if (member) return { start: member.start, end: member.end, json };
     return { start: end, end, json: `${members.size > 0 ? ',' : ''}"${name}":${json}` };
   });
 }

@@ -10,6 +10,7 @@ import { answerIn, conversationIn, legalEvents, reasonedAnswer, reasonedEvents }
 import { eventsIn } from './testing/sse-text.ts';
 import { aConversation } from './testing/conversations.ts';
 import { blocksOf } from './testing/stream-content.ts';
+import { asTold } from './testing/told-usage.ts';
 import { translateRequest } from './translate.ts';
 import { wireFormats } from './wire-formats.ts';
 
@@ -51,8 +52,7 @@ describe.each(pairs)('from %s to %s and back', (from, to) => {
   test('an answer keeps all that both can say', () => {
     fc.assert(
       fc.property(answerIn([from, to]), (value) => {
-        // Every response names a service tier.
-        const told = from === 'responses' && value.usage ? { ...value, usage: { ...value.usage, terms: [] } } : value;
+        const told = { ...value, usage: asTold(from, value.usage) };
         expect(answerThrough(from, answerThrough(to, answerThrough(from, value)))).toEqual(told);
       }),
       { numRuns: 200 },

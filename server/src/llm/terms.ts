@@ -17,7 +17,7 @@ export function statedTerm(json: unknown): string | null {
 
 /** On which terms an answer was served, to be spread into its usage: nothing where it does not say. */
 export function servedOn(terms: readonly Term[]): { readonly terms?: readonly Term[] } {
-  return terms.length === 0 ? {} : { terms: terms.filter(({ value }) => value !== listPrice) };
+  return terms.length === 0 ? {} : { terms };
 }
 
 /**

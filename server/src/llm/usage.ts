@@ -12,7 +12,9 @@ export interface Usage {
   readonly reasoning: number;
   /** Searches of the provider's own; absent where it does not count them. */
   readonly searches?: number;
-  /** On which terms the answer was served; absent where the provider does not say. */
+  /** The provider wrote to its cache and did not say for how long: all that it wrote is in `cacheWrite5m`. */
+  readonly untoldLifetime?: boolean;
+  /** On which terms the answer was served, as far as the provider says. */
   readonly terms?: readonly Term[];
 }
 

@@ -1,7 +1,7 @@
 import { DatabaseError } from 'pg';
 
-// Class 08 connection, 28 authorization, 53 resources, 57P server shutdown and start, 58 system (PostgreSQL, appendix A).
-const unavailableStates = /^(08|28|53|57P|58)/;
+// Class 08 connection, 28 authorization, 40 rolled back for others' sake (deadlock, serialization), 53 resources, 57P server shutdown and start, 58 system (PostgreSQL, appendix A).
+const unavailableStates = /^(08|28|40|53|57P|58)/;
 
 const otherUnavailableStates = new Set([
   '25006', // read_only_sql_transaction: a standby took the address

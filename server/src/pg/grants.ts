@@ -26,6 +26,7 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   lease_postings: appendOnly,
   lease_flushes: passing,
   attempts: appendOnly,
+  ledger_dropped_days: readOnly,
   bill_imports: appendOnly,
   billed_figures: appendOnly,
   billed_days: appendOnly,

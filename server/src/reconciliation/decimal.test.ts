@@ -14,6 +14,13 @@ test('a decimal is read exactly, whatever its notation', () => {
     // Beyond 18 decimals: to the nearest.
     ['0.0000000000000000015', 2n],
     ['1e-30', 0n],
+    // Nothing is nothing, however it is written.
+    ['0e999', 0n],
+    ['0E-400', 0n],
+    ['0.000e+12345', 0n],
+    ['-0', 0n],
+    ['-0.00', 0n],
+    ['-0e-7', 0n],
   ];
   for (const [text, atto] of cases) expect([text, parseDecimal(text)]).toEqual([text, atto]);
 });
@@ -27,6 +34,11 @@ test('what is no plain number of a bill is none', () => {
     '.5',
     '1.',
     '1e999',
+    '-1e-30',
+    '-0.01',
+    '-',
+    '--0',
+    '0e',
     'NaN',
     'Infinity',
     '1,000',

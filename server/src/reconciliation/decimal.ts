@@ -5,11 +5,15 @@ export type Atto = bigint;
 
 const attoDigits = 18;
 
+// Its sign and its exponent say nothing.
+const zero = /^-?0{1,15}(?:\.0{1,60})?(?:[eE][+-]?\d{1,5})?$/;
+
 /**
  * Reads a number as JSON and CSV have it ("12", "0.0123", "1.5e-7"), exactly to 18 decimals.
  * @returns null for anything else: signs and words are for the caller to refuse
  */
 export function parseDecimal(text: string): Atto | null {
+  if (zero.test(text)) return 0n;
   const [, whole = '', decimals = '', power = '0'] =
     /^(\d{1,15})(?:\.(\d{1,60}))?(?:[eE]([+-]?\d{1,2}))?$/.exec(text) ?? [];
   if (whole === '') return null;

@@ -68,7 +68,8 @@ export interface MatchedModel {
   readonly unexplainedUsd: NanoUsd;
   readonly billedTokens: bigint | null;
   readonly bookedTokens: bigint;
-  readonly bookedProjects: readonly string[];
+  /** The names in the ledger by the project whose attempts they are of. */
+  readonly bookedBy: Readonly<Record<string, readonly string[]>>;
 }
 
 /** A matched model with where and when. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { BilledFigure, Booked } from './model.ts';
+import type { BilledFigure, Booked, MatchedModel } from './model.ts';
 import { busiestProject, changedFigures, dayKey, groupModels, isBeyond, matchDay, undated } from './rules.ts';
 
 const tolerance = { basisPoints: 100, nanoUsd: 5_000_000_000n };
@@ -62,7 +62,7 @@ describe('the tolerance', () => {
 describe('a day', () => {
   test('is reconciled where bill and ledger agree, and what was billed beyond it stands apart', () => {
     const rows = matchDay(
-      [figure('a-20250101', 1_000_000n), figure('b', 5_000n), figure('gone', 700n)],
+      [figure('a-20250101', 1_000_000n), figure('b', 5_000n), figure('gone', 700n, 9n)],
       [booked('a', 995_000n, { estimatedUsd: 10n }), booked('b', 9_000n), booked('unbilled', 40n)],
       true,
       tolerance,
@@ -95,19 +95,62 @@ describe('a day', () => {
     expect(drift).toMatchObject({ state: 'drifted', billedUsd: null, unexplainedUsd: 0n });
   });
 
+  test('of which the bill lists fees apart: what the ledger has of them under models is explained by them', () => {
+    const matched = (...args: Parameters<typeof matchDay>) =>
+      matchDay(...args).map(({ model, state, billedUsd, bookedUsd, unexplainedUsd }) => [
+        model,
+        state,
+        billedUsd,
+        bookedUsd,
+        unexplainedUsd,
+      ]);
+    const bill = [figure('x', 10_000n, 5n), figure('web_search', 10_000n)];
+    expect(matched(bill, [booked('x', 20_000n)], true, tolerance)).toEqual([
+      ['web_search', 'reconciled', 10_000n, 10_000n, 0n],
+      ['x', 'reconciled', 10_000n, 10_000n, 0n],
+    ]);
+    // Of searches around the gate the rest stays unexplained, and a model's own surplus beyond the fees stays its drift.
+    expect(matched(bill, [booked('x', 14_000n)], true, tolerance)).toEqual([
+      ['web_search', 'drifted', 10_000n, 4_000n, 6_000n],
+      ['x', 'reconciled', 10_000n, 10_000n, 0n],
+    ]);
+    expect(matched(bill, [booked('x', 23_000n)], true, tolerance)).toEqual([
+      ['web_search', 'reconciled', 10_000n, 10_000n, 0n],
+      ['x', 'drifted', 10_000n, 13_000n, 0n],
+    ]);
+    // Several fees and models: in the order of their names.
+    const both = [...bill, figure('y', 1_000n, 5n), figure('code', 500n)];
+    expect(matched(both, [booked('x', 10_300n), booked('y', 11_000n)], true, tolerance)).toEqual([
+      ['code', 'reconciled', 500n, 500n, 0n],
+      ['web_search', 'drifted', 10_000n, 9_800n, 200n],
+      ['x', 'reconciled', 10_000n, 10_000n, 0n],
+      ['y', 'reconciled', 1_000n, 1_000n, 0n],
+    ]);
+    // No fee is what has tokens, and no surplus what is not billed at all.
+    expect(matched([figure('x', 10n, 5n), figure('y', 10n, 5n)], [booked('x', 20n)], true, tolerance)).toEqual([
+      ['x', 'drifted', 10n, 20n, 0n],
+      ['y', 'drifted', 10n, 0n, 10n],
+    ]);
+    expect(matched([figure('web_search', 10n)], [booked('x', 10n)], true, tolerance)).toEqual([
+      ['web_search', 'drifted', 10n, 0n, 10n],
+      ['x', 'drifted', 0n, 10n, 0n],
+    ]);
+  });
+
   const name = fc
     .tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('', '-20250101', '-2025-02-02'))
     .map(([base, date]) => base + date);
+  const fee = fc.constantFrom('web_search', 'code_execution');
   const amount = fc.bigInt({ min: 0n, max: 10n ** 12n });
 
   test('adds up for any data: booked and unexplained, less what was booked too much, is what was billed', () => {
     fc.assert(
       fc.property(
-        fc.uniqueArray(fc.tuple(name, amount), { selector: ([model]) => model }),
+        fc.uniqueArray(fc.tuple(fc.oneof(name, fee), amount, fc.option(amount)), { selector: ([model]) => model }),
         fc.array(fc.tuple(name, amount, fc.constantFrom('prj_a', 'prj_b'))),
         (bill, ledger) => {
-          const figures = bill.map(([model, cost]) => figure(model, cost));
-          const entries = ledger.map(([model, cost, projectId]) => booked(model, cost, { projectId }));
+          const figures = bill.map(([model, cost, tokens]) => figure(model, cost, tokens));
+          const entries = ledger.map(([model, cost, projectId]) => booked(model, cost, { projectId, estimatedUsd: cost / 2n }));
           const rows = matchDay(figures, entries, true, tolerance);
           const sum = (amounts: readonly bigint[]) => amounts.reduce((total, each) => total + each, 0n);
           for (const row of rows) {
@@ -125,6 +168,24 @@ describe('a day', () => {
             [...new Set(ledger.map(([model]) => model))].toSorted(),
           );
           expect(new Set(rows.map(({ model }) => model)).size).toBe(rows.length);
+          // Of what a model was booked beyond its bill, as much goes to fees as there is, or as they are.
+          const own = new Map(
+            rows.map((row) => [
+              row,
+              sum(entries.filter(({ model }) => row.bookedModels.includes(model)).map(({ costUsd }) => costUsd)),
+            ]),
+          );
+          const isFee = ({ billedModels, bookedModels, billedTokens }: MatchedModel) =>
+            billedModels.length > 0 && bookedModels.length === 0 && billedTokens === null;
+          for (const row of rows) {
+            const moved = row.bookedUsd - own.get(row)!;
+            if (moved > 0n) expect(isFee(row)).toBe(true);
+            if (moved < 0n) expect(row.billedUsd! > 0n && row.bookedUsd >= row.billedUsd!).toBe(true);
+            expect(row.estimatedUsd >= 0n && row.estimatedUsd <= row.bookedUsd).toBe(true);
+          }
+          expect(sum(rows.map(({ estimatedUsd }) => estimatedUsd))).toBe(sum(ledger.map(([, cost]) => cost / 2n)));
+          const unexplainedFee = rows.some((row) => isFee(row) && row.unexplainedUsd > 0n);
+          expect(unexplainedFee && rows.some((row) => row.billedUsd! > 0n && row.bookedUsd > row.billedUsd!)).toBe(false);
         },
       ),
       { numRuns: 500 },

@@ -6,6 +6,11 @@ export function undated(model: string): string {
   return model.replace(/[-@](?:20\d{6}|20\d\d-\d\d-\d\d)$/, '');
 }
 
+/** Whether two names become equal when one of them loses its date. */
+function isAlias(one: string, other: string): boolean {
+  return one !== other && (undated(one) === other || one === undated(other));
+}
+
 /** Names of a bill and of the ledger that are one model. */
 interface Names {
   readonly billed: string[];
@@ -42,7 +47,7 @@ export function groupModels(billed: readonly string[], booked: readonly string[]
   for (const one of billed) {
     for (const other of booked) {
       const paired = inLedger.has(one) && inBill.has(other);
-      if (!paired && one !== other && (undated(one) === other || one === undated(other))) join(one, other);
+      if (!paired && isAlias(one, other)) join(one, other);
     }
   }
   return [...new Set(groups.values())];
@@ -73,15 +78,16 @@ export function matchDay(
   tolerance: Tolerance,
 ): MatchedModel[] {
   const names = groupModels(unique(figures.map(({ model }) => model)), unique(booked.map(({ model }) => model)));
-  return names
-    .map((group) =>
-      matchModel(
-        group,
-        figures.filter(({ model }) => group.billed.includes(model)),
-        booked.filter(({ model }) => group.booked.includes(model)),
-        { tolerance, costsKnown },
-      ),
-    )
+  const sides = names.map((group) =>
+    sidesOf(
+      group,
+      figures.filter(({ model }) => group.billed.includes(model)),
+      booked.filter(({ model }) => group.booked.includes(model)),
+      costsKnown,
+    ),
+  );
+  return bookFees(sides)
+    .map((both) => compared(both, tolerance))
     .toSorted(byModel);
 }
 
@@ -90,43 +96,89 @@ export function byModel(one: { readonly model: string }, other: { readonly model
   return one.model < other.model ? -1 : 1;
 }
 
-function matchModel(
+/** What bill and ledger say of one model. */
+type Sides = Omit<MatchedModel, 'state' | 'unexplainedUsd'>;
+
+function sidesOf(
   names: Names,
   figures: readonly BilledFigure[],
   booked: readonly Booked[],
-  { tolerance, costsKnown }: { readonly tolerance: Tolerance; readonly costsKnown: boolean },
-): MatchedModel {
-  const bookedUsd = sum(booked.map(({ costUsd }) => costUsd));
-  const bookedTokens = sum(booked.map(({ tokens }) => tokens));
+  costsKnown: boolean,
+): Sides {
   const billedTokens = sumKnown(figures.map(({ tokensInput, tokensOutput }) => addKnown(tokensInput, tokensOutput)));
   // On a day whose bill is known, a model that it does not name was not billed.
   const billedUsd =
     sumKnown(figures.map(({ costUsd }) => costUsd)) ?? (costsKnown && billedTokens === null ? 0n : null);
-  const drift = billedUsd === null ? 0n : billedUsd - bookedUsd;
   const all = [...names.billed, ...names.booked].toSorted();
   return {
     model: all.find((name) => undated(name) === name) ?? all[0] ?? '',
     billedModels: names.billed.toSorted(),
     bookedModels: names.booked.toSorted(),
-    state: stateOf({ billedUsd, drift, billedTokens, bookedTokens }, tolerance),
     billedUsd,
-    bookedUsd,
+    bookedUsd: sum(booked.map(({ costUsd }) => costUsd)),
     estimatedUsd: sum(booked.map(({ estimatedUsd }) => estimatedUsd)),
-    unexplainedUsd: drift > 0n ? drift : 0n,
     billedTokens,
-    bookedTokens,
-    bookedProjects: unique(booked.map(({ projectId }) => projectId)).toSorted(),
+    bookedTokens: sum(booked.map(({ tokens }) => tokens)),
+    bookedBy: namesByProject(booked),
   };
 }
 
-interface Amounts {
-  readonly billedUsd: NanoUsd | null;
-  readonly drift: NanoUsd;
-  readonly billedTokens: bigint | null;
-  readonly bookedTokens: bigint;
+function namesByProject(booked: readonly Booked[]): Record<string, readonly string[]> {
+  const byProject = Map.groupBy(booked, ({ projectId }) => projectId);
+  return Object.fromEntries(
+    [...byProject].map(([project, own]) => [project, unique(own.map(({ model }) => model)).toSorted()]),
+  );
 }
 
-function stateOf({ billedUsd, drift, billedTokens, bookedTokens }: Amounts, tolerance: Tolerance): MatchState {
+/**
+ * Bills list fees, as those of searches, apart from models; the ledger has them under the model of the call. So what it has
+ * beyond the bills of models is booked for fees, as far as both go, in the order of their names. No sum is changed by it.
+ */
+function bookFees(unsorted: readonly Sides[]): Sides[] {
+  const sides = unsorted.toSorted(byModel);
+  const [fees, surpluses] = [sides.map(feeOf), sides.map(surplusOf)];
+  const moved = least(sum(fees), sum(surpluses));
+  const [given, taken] = [portions(moved, fees), portions(moved, surpluses)];
+  // What nobody measured goes along only where what was measured does not suffice.
+  const takenEstimates = sides.map(({ bookedUsd, estimatedUsd }, nth) => {
+    const portion = taken[nth] ?? 0n;
+    return least(portion, most(portion - (bookedUsd - estimatedUsd), 0n));
+  });
+  const givenEstimates = portions(sum(takenEstimates), given);
+  return sides.map((both, nth) => ({
+    ...both,
+    bookedUsd: both.bookedUsd + (given[nth] ?? 0n) - (taken[nth] ?? 0n),
+    estimatedUsd: both.estimatedUsd + (givenEstimates[nth] ?? 0n) - (takenEstimates[nth] ?? 0n),
+  }));
+}
+
+/** What was billed of something that is no model of the ledger, and has no tokens. */
+function feeOf({ bookedModels, billedUsd, billedTokens }: Sides): NanoUsd {
+  return bookedModels.length === 0 && billedTokens === null ? (billedUsd ?? 0n) : 0n;
+}
+
+/** What of a model that was billed is booked beyond its bill. */
+function surplusOf({ billedUsd, bookedUsd }: Sides): NanoUsd {
+  return billedUsd !== null && billedUsd > 0n && bookedUsd > billedUsd ? bookedUsd - billedUsd : 0n;
+}
+
+/** Shares an amount out: to each as much as it can take, in their order. */
+function portions(amount: bigint, rooms: readonly bigint[]): bigint[] {
+  let rest = amount;
+  return rooms.map((room) => {
+    const portion = least(rest, room);
+    rest -= portion;
+    return portion;
+  });
+}
+
+function compared(sides: Sides, tolerance: Tolerance): MatchedModel {
+  const { billedUsd, bookedUsd } = sides;
+  const drift = billedUsd === null ? 0n : billedUsd - bookedUsd;
+  return { ...sides, state: stateOf(sides, drift, tolerance), unexplainedUsd: drift > 0n ? drift : 0n };
+}
+
+function stateOf({ billedUsd, billedTokens, bookedTokens }: Sides, drift: NanoUsd, tolerance: Tolerance): MatchState {
   if (billedUsd !== null) return isBeyond(drift, billedUsd, tolerance) ? 'drifted' : 'reconciled';
   const billed = billedTokens ?? 0n;
   return isBeyondShare(billed - bookedTokens, billed, tolerance.basisPoints) ? 'drifted' : 'tokens_agree';
@@ -161,6 +213,29 @@ export function changedFigures(
   return [...next].filter(([key, figure]) => !isSame(before.get(key), figure)).map(([, figure]) => figure);
 }
 
+/**
+ * A figure that would count a model a second time: what it cost that day is known under its name with a date, or without
+ * one, and stays in force. A bill that tells both names itself knows them apart.
+ * @returns null where there is none
+ */
+export function countedTwice(
+  known: readonly BilledFigure[],
+  told: readonly BilledFigure[],
+  wholeDays: ReadonlySet<string>,
+): { readonly told: BilledFigure; readonly known: BilledFigure } | null {
+  const costs = ({ costUsd }: BilledFigure) => (costUsd ?? 0n) > 0n;
+  const said = new Set(told.map(keyOf));
+  const staying = Map.groupBy(
+    known.filter((figure) => costs(figure) && !said.has(keyOf(figure)) && !wholeDays.has(dayKey(figure))),
+    dayKey,
+  );
+  for (const figure of told.filter(costs)) {
+    const other = staying.get(dayKey(figure))?.find(({ model }) => isAlias(model, figure.model));
+    if (other) return { told: figure, known: other };
+  }
+  return null;
+}
+
 /** Names a provider's day in a set. */
 export function dayKey({ provider, day }: Pick<BilledFigure, 'provider' | 'day'>): string {
   return JSON.stringify([provider, day]);
@@ -187,6 +262,14 @@ function isSame(before: BilledFigure | undefined, after: BilledFigure): boolean 
 
 function unique(names: readonly string[]): string[] {
   return [...new Set(names)];
+}
+
+function least(one: bigint, other: bigint): bigint {
+  return one < other ? one : other;
+}
+
+function most(one: bigint, other: bigint): bigint {
+  return one > other ? one : other;
 }
 
 function sum(amounts: readonly bigint[]): bigint {

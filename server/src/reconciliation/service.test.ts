@@ -28,6 +28,7 @@ beforeAll(async () => {
       log: { warn: (members: object) => void told.lines.push(members) } as never,
       onMatched: (state) => void told.states.push(state),
     },
+    (provider) => !provider.startsWith('typo'),
   );
 });
 afterAll(() => db.drop());
@@ -86,6 +87,7 @@ function importing(figures: readonly BilledFigure[], more: Partial<ImportRequest
     wholeDays: [],
     projectId: null,
     tolerance: {},
+    allowUnknownProviders: false,
     ...more,
   });
 }
@@ -215,6 +217,51 @@ describe('an import', () => {
     expect(rows[0]?.billedModels).toEqual([]);
   });
 
+  test('that lists fees apart from models has nothing unexplained where the ledger has them under models', async () => {
+    await attempt({ provider: 'p9', cost: 2_000n });
+    const { rows } = await importing([
+      figure('p9', 1_000n, { tokensInput: 10n, tokensOutput: 5n }),
+      figure('p9', 1_000n, { model: 'web_search' }),
+    ]);
+    expect(rows.map(shown)).toEqual([
+      ['m', 'reconciled', 1_000n, 1_000n, 0n, 'prj_a'],
+      ['web_search', 'reconciled', 1_000n, 1_000n, 0n, 'prj_a'],
+    ]);
+  });
+
+  test('of a provider that neither the configuration nor the ledger knows is taken only where that is meant', async () => {
+    const bill = [figure('typo', 5n)];
+    await expect(importing(bill)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining('There is no provider "typo" in the configuration, nor in the ledger on the days of this bill'),
+    });
+    await expect(importing([], { wholeDays: [{ provider: 'typo', day }] })).rejects.toThrow('no provider "typo"');
+    expect(await versions('typo', 'billed_figures')).toBe(0);
+    expect((await importing(bill, { allowUnknownProviders: true })).rows).toHaveLength(1);
+    // One that was taken out of the configuration since.
+    await attempt({ provider: 'typo_of_old', cost: 5n });
+    expect((await importing([figure('typo_of_old', 5n)])).rows.map(shown)).toEqual([
+      ['m', 'reconciled', 5n, 5n, 0n, 'prj_a'],
+    ]);
+  });
+
+  test('counts no model twice that is known by its name with a date, or without', async () => {
+    const dated = { model: 'x-20250101' };
+    await attempt({ provider: 'p10', cost: 100n, model: 'x' });
+    await importing([figure('p10', 100n, dated)], { wholeDays: [{ provider: 'p10', day }] });
+    await expect(importing([figure('p10', 100n, { model: 'x' })])).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining('x on 2026-11-20 is known already as x-20250101'),
+    });
+    // The same name is another version, another release another model; a bill that tells both knows what it does.
+    await importing([figure('p10', 90n, dated)]);
+    await importing([figure('p10', 10n, { model: 'x-20250202' })]);
+    await importing([dated, { model: 'x-20250202' }, { model: 'x' }].map((named) => figure('p10', 5n, named)));
+    const whole = { wholeDays: [{ provider: 'p10', day }] };
+    const { rows } = await importing([figure('p10', 100n, { model: 'x' })], whole);
+    expect(rows.reduce((sum, { billedUsd }) => sum + (billedUsd ?? 0n), 0n)).toBe(100n);
+  });
+
   test('gives what is unexplained to the declared project, or the busiest one of that day, or the default one', async () => {
     for (const project of ['prj_b', 'prj_b', 'prj_a']) await attempt({ provider: 'p7', cost: 10n, project });
     const owner = async (more: Partial<ImportRequest> = {}, provider = 'p7') =>
@@ -244,9 +291,9 @@ describe('an import', () => {
 describe('a matching', () => {
   test('follows what the ledger learns later', async () => {
     const id = await attempt({ provider: 'q1', cost: 900n, provenance: 'estimated' });
-    expect((await importing([figure('q1', 500n)])).rows.map(shown)).toEqual([
-      ['m', 'drifted', 500n, 900n, 0n, 'prj_a'],
-    ]);
+    const first = await importing([figure('q1', 500n)]);
+    expect(first.rows.map(shown)).toEqual([['m', 'drifted', 500n, 900n, 0n, 'prj_a']]);
+    expect(first.rows[0]?.estimatedUsd).toBe(900n);
     await attempt({ provider: 'q1', cost: -400n, corrects: id });
     const { days, rows } = await service.match(by, 'req_t', {
       provider: 'q1',
@@ -256,6 +303,8 @@ describe('a matching', () => {
     });
     expect(days).toBe(1);
     expect(rows.map(shown)).toEqual([['m', 'reconciled', 500n, 500n, 0n, 'prj_a']]);
+    // The correction was measured: nothing of the attempt is estimated any more.
+    expect(rows[0]?.estimatedUsd).toBe(0n);
   });
 
   test('takes the tolerance that it is given', async () => {
@@ -279,19 +328,14 @@ describe('a matching', () => {
     const id = await attempt({ provider: 'q3', cost: 100n });
     await importing([figure('q3', 100n)]);
     await queryAsOwner(db, 'DELETE FROM attempts WHERE id = $1', [id]);
-    await queryAsOwner(
-      db,
-      `INSERT INTO audit_entries (id, actor_kind, actor_id, action, target, payload_digest, salt)
-       VALUES ('aud_dropped', 'system', 'server', 'ledger.day_dropped', $1, '', '')`,
-      [day],
-    );
+    await queryAsOwner(db, `INSERT INTO ledger_dropped_days VALUES ($1, DEFAULT, 1, 100)`, [day]);
     const { rows, droppedDays } = await service.match(by, 'req_t', {
       provider: 'q3',
       firstDay: day,
       lastDay: day,
       tolerance: {},
     });
-    await queryAsOwner(db, `DELETE FROM audit_entries WHERE id = 'aud_dropped'`);
+    await queryAsOwner(db, `DELETE FROM ledger_dropped_days`);
     expect(droppedDays).toBe(1);
     expect(rows.map(shown)).toEqual([['m', 'reconciled', 100n, 100n, 0n, 'prj_a']]);
   });
@@ -348,6 +392,29 @@ test('the lists go through all pages, newest days first, and a project sees its 
   const imports = await service.listImports({ pageSize: 1, cursor: null });
   expect(imports.items[0]).toMatchObject({ projectId: 'prj_a', figures: 6 });
   expect(imports.nextCursor).not.toBeNull();
+});
+
+test('a project sees names of models only where it booked them, or pays for what is unexplained', async () => {
+  await attempt({ provider: 'r2', cost: 10n, model: 'x' });
+  await attempt({ provider: 'r2', cost: 10n, model: 'x-20250101', project: 'prj_b' });
+  await attempt({ provider: 'r2', cost: 10n, model: 'secret', project: 'prj_b' });
+  await importing(
+    [figure('r2', 20n, { model: 'x' }), figure('r2', 10n, { model: 'secret' }), figure('r2', 7n, { model: 'around' })],
+    { projectId: 'prj_a' },
+  );
+  const seen = async (projectId: string) => {
+    const filter = { provider: 'r2', firstDay: null, lastDay: null, state: null, projectId };
+    const { items } = await service.listMatches(filter, { pageSize: 0, cursor: null });
+    return items.map(({ model, bookedBy, unexplainedUsd }) => [model, bookedBy[projectId] ?? [], unexplainedUsd]);
+  };
+  expect(await seen('prj_a')).toEqual([
+    ['x', ['x'], 0n],
+    ['around', [], 7n],
+  ]);
+  expect(await seen('prj_b')).toEqual([
+    ['x', ['x-20250101'], 0n],
+    ['secret', ['secret'], 0n],
+  ]);
 });
 
 test("the application's role can change nothing of what was imported or matched", async () => {

@@ -10,14 +10,15 @@ import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { findProject } from '../identity/project-store.ts';
-import { inTransaction } from '../pg/tx.ts';
+import { inTransaction, type Tx } from '../pg/tx.ts';
 import { dayAfter, dayOf } from './calendar-day.ts';
 import { checkBill, checkDay, checkTolerance } from './input.ts';
 import { type Matched, matchDays } from './matching.ts';
-import type { Bill, BillImport, BillSource, MatchState, ProviderDay, ReconciledDay, Tolerance } from './model.ts';
-import { changedFigures, dayKey } from './rules.ts';
+import type { Bill, BilledFigure, BillImport, BillSource, MatchState, ProviderDay, ReconciledDay, Tolerance } from './model.ts';
+import { changedFigures, countedTwice, dayKey } from './rules.ts';
 import {
   billedDays,
+  bookedProviders,
   currentFigures,
   findImport,
   insertBilledDays,
@@ -43,6 +44,8 @@ export interface ImportRequest extends Bill {
   /** To which project unexplained spend goes; null is found from the attempts. */
   readonly projectId: string | null;
   readonly tolerance: Partial<Tolerance>;
+  /** Takes also what neither the configuration nor the ledger has heard of, instead of refusing it as a slip. */
+  readonly allowUnknownProviders: boolean;
 }
 
 export interface ImportAnswer extends Matched {
@@ -56,11 +59,18 @@ export class ReconciliationService {
   readonly #pool: Pool;
   readonly #clock: Pick<Clock, 'now'>;
   readonly #reports: ReconciliationReports;
+  readonly #isConfigured: (provider: string) => boolean;
 
-  constructor(pool: Pool, clock: Pick<Clock, 'now'>, reports: ReconciliationReports) {
+  constructor(
+    pool: Pool,
+    clock: Pick<Clock, 'now'>,
+    reports: ReconciliationReports,
+    isConfigured: (provider: string) => boolean,
+  ) {
     this.#pool = pool;
     this.#clock = clock;
     this.#reports = reports;
+    this.#isConfigured = isConfigured;
   }
 
   /**
@@ -88,7 +98,11 @@ export class ReconciliationService {
           param: 'project_id',
         });
       }
-      const changed = changedFigures(await currentFigures(tx, days), bill.figures, new Set(bill.wholeDays.map(dayKey)));
+      if (!request.allowUnknownProviders) await this.#checkProviders(tx, days);
+      const known = await currentFigures(tx, days);
+      const wholeDays = new Set(bill.wholeDays.map(dayKey));
+      checkNames(known, bill.figures, wholeDays);
+      const changed = changedFigures(known, bill.figures, wholeDays);
       const declared = (await knownBills(tx, days)).every((bill) => bill.projectId === projectId);
       const before = changed.length === 0 && declared ? await findImport(tx, digest) : null;
       const id = newId('imp');
@@ -186,6 +200,18 @@ export class ReconciliationService {
     });
   }
 
+  /** A slip in a name would make money of it that nobody can explain. */
+  async #checkProviders(tx: Tx, days: readonly ProviderDay[]): Promise<void> {
+    const providers = [...new Set(days.map(({ provider }) => provider))].filter((name) => !this.#isConfigured(name));
+    const booked = await bookedProviders(tx, providers, days[0]?.day ?? '', days.at(-1)?.day ?? '');
+    const [unknown] = providers.filter((name) => !booked.includes(name));
+    if (unknown === undefined) return;
+    throw invalid(
+      'provider',
+      `There is no provider "${unknown}" in the configuration, nor in the ledger on the days of this bill: correct the name, or import with allow_unknown_providers (--force).`,
+    );
+  }
+
   #tell({ rows, days }: Matched): void {
     const drifted = rows.filter(({ state }) => state === 'drifted');
     for (const { state } of rows) this.#reports.onMatched(state);
@@ -204,6 +230,16 @@ function daysOf({ figures, wholeDays }: Bill): ProviderDay[] {
     [...figures, ...wholeDays].map(({ provider, day }) => [dayKey({ provider, day }), { provider, day }]),
   );
   return [...days.values()].toSorted((one, other) => (one.day < other.day ? -1 : one.day > other.day ? 1 : 0));
+}
+
+function checkNames(known: readonly BilledFigure[], told: readonly BilledFigure[], wholeDays: ReadonlySet<string>): void {
+  const twice = countedTwice(known, told, wholeDays);
+  if (twice === null) return;
+  const { model, day } = twice.told;
+  throw invalid(
+    'figures',
+    `${model} on ${day} is known already as ${twice.known.model}, and would be counted twice: import it under that name.`,
+  );
 }
 
 /** The same content in any order has one digest. */

@@ -109,27 +109,52 @@ export async function knownBills(db: Queryable, days: readonly ProviderDay[]): P
 
 /** Which of these days the ledger has dropped. */
 export async function droppedDays(db: Queryable, days: readonly ProviderDay[]): Promise<ReadonlySet<string>> {
-  const { rows } = await db.query<{ target: string }>(
-    `SELECT target FROM audit_entries WHERE action = 'ledger.day_dropped' AND target = ANY ($1)`,
+  const { rows } = await db.query<{ day: string }>(
+    `SELECT DISTINCT day::text FROM ledger_dropped_days WHERE day = ANY ($1::date[])`,
     [[...new Set(days.map(({ day }) => day))]],
   );
-  return new Set(rows.map(({ target }) => target));
+  return new Set(rows.map(({ day }) => day));
 }
 
-/** What the ledger holds of a provider from a day to a day, both included: by day, model and project. */
+// The rows of the ledger from day $2 to day $3. Ids are made when attempts start (base/ids.ts): by them the database leaves
+// days out. A call may last.
+const ofDays = `id >= ledger_day_start($2::date - 1) AND id < ledger_day_start($3::date + 2)
+  AND started_at >= $2::date::timestamp AT TIME ZONE 'UTC' AND started_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC'`;
+
+/** Which of these providers the ledger has attempts of, from a day to a day, both included. */
+export async function bookedProviders(
+  db: Queryable,
+  providers: readonly string[],
+  firstDay: string,
+  lastDay: string,
+): Promise<string[]> {
+  const { rows } = await db.query<{ provider: string }>(
+    `SELECT provider FROM unnest($1::text[]) AS wanted (provider)
+     WHERE EXISTS (SELECT FROM attempts WHERE attempts.provider = wanted.provider AND ${ofDays})`,
+    [providers, firstDay, lastDay],
+  );
+  return rows.map(({ provider }) => provider);
+}
+
+/**
+ * What the ledger holds of a provider from a day to a day, both included: by day, model and project. What was corrected has
+ * the provenance of its last correction, as in sums of usage.
+ */
 export async function bookedOf(db: Queryable, provider: string, firstDay: string, lastDay: string): Promise<Booked[]> {
   const { rows } = await db.query<Booked>(
     `SELECT provider, (started_at AT TIME ZONE 'UTC')::date::text AS day,
             coalesce(model_served, model_asked, '(none)') AS model, project_id AS "projectId",
             count(*) FILTER (WHERE corrects IS NULL) AS attempts,
             sum(cost_nanousd)::bigint AS "costUsd",
-            coalesce(sum(cost_nanousd) FILTER (WHERE provenance = 'estimated'), 0)::bigint AS "estimatedUsd",
+            coalesce(sum(cost_nanousd) FILTER (WHERE coalesce(c.provenance, a.provenance) = 'estimated'), 0)::bigint
+              AS "estimatedUsd",
             sum(tokens_input + tokens_output + tokens_cache_read + tokens_cache_write_5m + tokens_cache_write_1h)::bigint
               AS tokens
-     FROM attempts
-     -- Ids are made when attempts start (base/ids.ts); by them the database leaves days out. A call may last.
-     WHERE id >= ledger_day_start($2::date - 1) AND id < ledger_day_start($3::date + 2) AND provider = $1 AND started_at >= $2::date::timestamp AT TIME ZONE 'UTC'
-       AND started_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC'
+     FROM (SELECT * FROM attempts WHERE provider = $1 AND ${ofDays}) AS a
+     LEFT JOIN (
+       SELECT DISTINCT ON (id) id, provenance FROM attempts
+       WHERE provider = $1 AND corrects IS NOT NULL AND ${ofDays} ORDER BY id, row_no DESC
+     ) AS c USING (id)
      GROUP BY 1, 2, 3, 4`,
     [provider, firstDay, lastDay],
   );
@@ -223,11 +248,11 @@ interface ReconciledRow {
   readonly billed_tokens: bigint | null;
   readonly booked_tokens: bigint;
   readonly project_id: string;
-  readonly booked_projects: readonly string[];
+  readonly booked_by: Readonly<Record<string, readonly string[]>>;
 }
 
 const reconciledColumns = `provider, day::text, model, billed_models, booked_models, state, billed_nanousd, booked_nanousd,
-  estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_projects`;
+  estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_by`;
 
 function reconciledOf(row: ReconciledRow): ReconciledDay {
   return {
@@ -244,7 +269,7 @@ function reconciledOf(row: ReconciledRow): ReconciledDay {
     billedTokens: row.billed_tokens,
     bookedTokens: row.booked_tokens,
     projectId: row.project_id,
-    bookedProjects: row.booked_projects,
+    bookedBy: row.booked_by,
   };
 }
 
@@ -266,14 +291,13 @@ export async function insertMatches(
 ): Promise<void> {
   await tx.query(
     `INSERT INTO reconciled_days (provider, day, version, model, billed_models, booked_models, state, billed_nanousd,
-       booked_nanousd, estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_projects,
+       booked_nanousd, estimated_nanousd, unexplained_nanousd, billed_tokens, booked_tokens, project_id, booked_by,
        matched_by)
      SELECT $1, $2, (SELECT coalesce(max(version), 0) + 1 FROM reconciled_days WHERE provider = $1 AND day = $2), r.model,
        ARRAY(SELECT json_array_elements_text(r.billed_models)), ARRAY(SELECT json_array_elements_text(r.booked_models)),
-       r.state, r.billed, r.booked, r.estimated, r.unexplained, r.billed_tokens, r.booked_tokens, $3,
-       ARRAY(SELECT json_array_elements_text(r.booked_projects)), $4
+       r.state, r.billed, r.booked, r.estimated, r.unexplained, r.billed_tokens, r.booked_tokens, $3, r.booked_by, $4
      FROM json_to_recordset($5) AS r (model text, billed_models json, booked_models json, state text, billed bigint,
-       booked bigint, estimated bigint, unexplained bigint, billed_tokens bigint, booked_tokens bigint, booked_projects json)`,
+       booked bigint, estimated bigint, unexplained bigint, billed_tokens bigint, booked_tokens bigint, booked_by jsonb)`,
     [
       provider,
       day,
@@ -291,7 +315,7 @@ export async function insertMatches(
           unexplained: row.unexplainedUsd.toString(),
           billed_tokens: row.billedTokens?.toString(),
           booked_tokens: row.bookedTokens.toString(),
-          booked_projects: row.bookedProjects,
+          booked_by: row.bookedBy,
         })),
       ),
     ],
@@ -304,7 +328,7 @@ export interface MatchFilter {
   readonly firstDay: string | null;
   readonly lastDay: string | null;
   readonly state: MatchState | null;
-  /** Of days on which attempts of this project were booked, or whose unexplained spend is the project's. */
+  /** Of which attempts of this project were booked, or unexplained spend is the project's. */
   readonly projectId: string | null;
 }
 
@@ -321,7 +345,8 @@ export async function selectMatches(
   const { rows } = await db.query<ReconciledRow>(
     `SELECT ${reconciledColumns} FROM current_reconciled_days
      WHERE ($1::text IS NULL OR provider = $1) AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
-       AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR project_id = $5 OR $5 = ANY (booked_projects))
+       AND ($4::text IS NULL OR state = $4)
+       AND ($5::text IS NULL OR booked_by ? $5 OR (project_id = $5 AND unexplained_nanousd > 0))
        AND ($6::date IS NULL OR (current_reconciled_days.day, provider, model) < ($6, $7, $8))
      ORDER BY current_reconciled_days.day DESC, provider DESC, model DESC LIMIT $9`,
     [

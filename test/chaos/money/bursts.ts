@@ -71,7 +71,7 @@ async function oneBurst(stage: Stage, load: Load, burst: Burst, seed: number, na
   const plain = { agent: 0, run: null, stream: false, maxTokens, thinkMs: 0, leaveAfterMs: null, idempotent: false };
   const model = modelName('claude', name);
   const plans = Array.from({ length: burst.calls }, (_, i): CallPlan => {
-    const { door, stream } = callOf(seed, i);
+    const { door, stream } = callOf(seed, i, 0);
     const mixed = { door, stream, model: modelName(providerOf[door], 'plain') };
     return {
       ...plain,

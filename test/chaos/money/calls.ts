@@ -58,13 +58,18 @@ export interface CallPlan {
   readonly idempotent: boolean;
 }
 
-export function callOf(seed: number, number: number): CallPlan {
+/** The agent whose budgets have room for everything: in `relaxed` its calls are held on leases. */
+export const roomyAgent = agentCount - 1;
+
+/** @param roomy how much of the load is that agent's */
+export function callOf(seed: number, number: number, roomy: number): CallPlan {
   const random = Random.of(seed ^ 0x2545f491, number);
+  const agent = random.chance(roomy) ? roomyAgent : random.int(0, roomyAgent - 1);
   const behaviour = random.chance(0.7) ? random.pick(often) : random.pick(seldom);
   return {
     number,
-    agent: random.int(0, agentCount - 1),
-    run: random.chance(0.6) ? random.int(0, runsPerAgent - 1) : null,
+    agent,
+    run: random.chance(agent === roomyAgent ? 0.3 : 0.6) ? random.int(0, runsPerAgent - 1) : null,
     door: random.pick(doorNames),
     model: modelName(random.pick(providerNames), behaviour),
     stream: random.chance(0.6),

@@ -1,5 +1,5 @@
 import type { TestGate } from '../../support/gate.ts';
-import { agentCount, runsPerAgent, workflows } from './calls.ts';
+import { agentCount, roomyAgent, runsPerAgent, workflows } from './calls.ts';
 
 export type Unit = 'USD' | 'TOKENS' | 'REQUESTS' | 'CONCURRENT_REQUESTS';
 export type Window = 'ATTEMPT' | 'RUN' | 'HOUR' | 'DAY' | 'LIFETIME';
@@ -68,6 +68,7 @@ export async function makeCast(gate: TestGate): Promise<Cast> {
     agents.push({ id: agentId, keyId, secret, runs });
   }
   const agentIds = agents.map(({ id }) => ({ agentId: id }));
+  const roomy = agentIds[roomyAgent] ?? {};
   const [a0 = {}, a1 = {}, a2 = {}, a3 = {}] = agentIds;
   const wanted: readonly NewChaosBudget[] = [
     { name: 'project usd', unit: 'USD', window: 'LIFETIME', selector: {}, limit: plenty },
@@ -106,15 +107,8 @@ export async function makeCast(gate: TestGate): Promise<Cast> {
     { name: 'a3 usd shadow', unit: 'USD', window: 'LIFETIME', selector: a3, limit: 0n, dryRun: true },
     { name: 'a3 tokens shadow', unit: 'TOKENS', window: 'LIFETIME', selector: a3, limit: 0n, dryRun: true },
     { name: 'a3 requests shadow', unit: 'REQUESTS', window: 'HOUR', selector: a3, limit: 20n, dryRun: true },
-    // Room for everything, so that in `relaxed` its calls are held on leases.
-    { name: 'a4 usd', unit: 'USD', window: 'LIFETIME', selector: { agentId: agents[4]?.id ?? '' }, limit: plenty },
-    {
-      name: 'a4 requests a day',
-      unit: 'REQUESTS',
-      window: 'DAY',
-      selector: { agentId: agents[4]?.id ?? '' },
-      limit: plenty,
-    },
+    { name: 'roomy usd', unit: 'USD', window: 'LIFETIME', selector: roomy, limit: plenty },
+    { name: 'roomy requests a day', unit: 'REQUESTS', window: 'DAY', selector: roomy, limit: plenty },
     {
       name: 'review tokens a day',
       unit: 'TOKENS',
@@ -124,10 +118,10 @@ export async function makeCast(gate: TestGate): Promise<Cast> {
       step: 9_000n,
     },
     {
-      name: 'resp usd',
+      name: 'resp usd in builds',
       unit: 'USD',
       window: 'LIFETIME',
-      selector: { provider: 'resp' },
+      selector: { provider: 'resp', workflow: 'build' },
       limit: 4n * cent,
       step: 3n * cent,
     },

@@ -55,20 +55,22 @@ export class Load {
   readonly #replicas: readonly Replica[];
   readonly #cast: Cast;
   readonly #seed: number;
+  readonly #roomy: number;
   readonly #connections = new Connections({ keepAlive: true });
   #next = 0;
 
-  constructor(replicas: readonly Replica[], cast: Cast, seed: number) {
+  constructor(replicas: readonly Replica[], cast: Cast, { seed, roomy }: { seed: number; roomy: number }) {
     this.#replicas = replicas;
     this.#cast = cast;
     this.#seed = seed;
+    this.#roomy = roomy;
   }
 
   /** So many clients, until `signal` aborts; resolves when the last of their calls has ended. */
   async run(clients: number, signal: AbortSignal): Promise<void> {
     const client = async () => {
       while (!signal.aborted) {
-        const plan = callOf(this.#seed, this.#next++);
+        const plan = callOf(this.#seed, this.#next++, this.#roomy);
         await sleep(plan.thinkMs, undefined, { signal }).catch(() => undefined);
         if (!signal.aborted) await this.#insist(plan);
       }
@@ -80,7 +82,7 @@ export class Load {
   /** So many calls of one agent at once. */
   async burst(agent: number, calls: number): Promise<void> {
     const plans = Array.from({ length: calls }, () => ({
-      ...callOf(this.#seed, this.#next++),
+      ...callOf(this.#seed, this.#next++, this.#roomy),
       agent,
       idempotent: false,
     }));

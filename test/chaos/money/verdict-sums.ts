@@ -131,27 +131,35 @@ export function judgeCosts({ seen, accounts }: Evidence): Finding {
   };
 }
 
-/** `relaxed`: what the provider charged for the calls of a budget is at most what it posted, rows or no rows. */
-export function judgeCharges({ seen, made, cast, ends, stage, accounts }: Evidence): Finding {
+/**
+ * `relaxed`: what the provider charged for calls whose rows died with their process is within the slices that were posted
+ * for it, so that for each budget no more was charged than is posted.
+ */
+export function judgeCharges({ seen, made, cast, ends, accounts, postings }: Evidence): Finding {
   const violations: string[] = [];
   const posted = new Map(ends.map((standing) => [standing.budgetId, standing.posted]));
   const calls = new Map(made.map((call) => [call.requestId, call]));
+  const lost = seen.filter(({ attemptId, isOverrun }) => !accounts.has(attemptId) && !isOverrun);
   const budgets = cast.budgets.filter(({ window }) => window === 'LIFETIME');
   for (const budget of budgets) {
+    let booked = 0n;
+    for (const account of accounts.values()) if (counts(budget, account.row)) booked += amountOf(budget, account);
     let charged = 0n;
-    for (const request of seen) {
-      const account = accounts.get(request.attemptId);
-      const row = account?.row ?? rowOf(cast, calls.get(requestIdOf(request.label)));
-      // An overrun that broke off is booked as far as anybody knew.
-      if (row === null || !counts(budget, row) || (request.isOverrun && account?.measured !== true)) continue;
-      charged += amountOf(budget, { ...request, requests: request.tokens > 0n ? 1n : 0n });
+    for (const request of lost) {
+      const row = rowOf(cast, calls.get(requestIdOf(request.label)));
+      if (row && counts(budget, row))
+        charged += amountOf(budget, { ...request, requests: request.tokens > 0n ? 1n : 0n });
     }
-    const booked = posted.get(budget.id) ?? 0n;
-    if (booked < charged) violations.push(`"${budget.name}" has ${booked} posted, and the provider charged ${charged}`);
+    const postedOnly = (posted.get(budget.id) ?? 0n) - booked;
+    if (postedOnly < charged)
+      violations.push(
+        `"${budget.name}" has ${postedOnly} posted beyond its rows, and the provider charged ${charged} that have none`,
+      );
   }
   return {
-    invariant: '4. charged by the provider <= posted, for each budget, rows or no rows',
-    counts: `${budgets.length} budgets, ${stage.replicas.reduce((sum, { lives }) => sum + lives.length, 0)} processes`,
+    invariant:
+      '4. charged by the provider <= posted, for each budget: what has no row is within the slices of the dead',
+    counts: `${budgets.length} budgets, ${lost.length} requests without a row, ${postings.length} postings of leases`,
     violations,
   };
 }

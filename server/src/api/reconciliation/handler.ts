@@ -77,6 +77,7 @@ function billMethods({
         wholeDays: request.wholeDays.map(({ provider, day }) => ({ provider, day })),
         projectId: request.projectId ?? null,
         tolerance: toleranceOf(request.tolerance),
+        allowUnknownProviders: request.allowUnknownProviders,
       });
       return { billImport: importMessage(billImport), repeatedImport: repeated, summary: summaryMessage(matched) };
     },

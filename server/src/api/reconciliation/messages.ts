@@ -85,7 +85,7 @@ export function projectDayMessage(row: ReconciledDay, projectId: string): Messag
     provider: row.provider,
     day: row.day,
     model: row.model,
-    bookedModels: [...row.bookedModels],
+    bookedModels: [...(row.bookedBy[projectId] ?? [])],
     reconciled: row.state === 'reconciled',
     unexplainedNanousd: row.projectId === projectId ? row.unexplainedUsd : 0n,
   };

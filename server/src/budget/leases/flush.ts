@@ -22,18 +22,19 @@ import { type Resliced, resliceAll } from './reslice-all.ts';
 import type { Slice } from './slice.ts';
 
 /**
- * Commits a flush, once however often it is tried.
+ * Commits a flush, once however often it is tried under its number; numbers rise.
  * @returns what is left of each slice; null where it was taken away
  */
 export async function commitFlush(
   pool: Pool,
   instanceId: string,
+  no: bigint,
   flush: Flush,
 ): Promise<ReadonlyMap<Slice, bigint | null>> {
   const slices = [...flush.reports.keys()];
   const epochs = slices.map(({ epoch }) => epoch);
   return inTransaction(pool, async (tx) => {
-    const isNew = await takeFlushNo(tx, instanceId, flush.no);
+    const isNew = await takeFlushNo(tx, instanceId, no);
     const left = await lockLeases(tx, instanceId, epochs);
     if (!isNew) return new Map(slices.map((slice) => [slice, left.get(slice.epoch) ?? null]));
     const counters = await lockedCounters(tx, flush);

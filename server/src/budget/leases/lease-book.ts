@@ -1,8 +1,8 @@
-import { leaseMs, unflushedRowsMax } from '../../base/limits.ts';
+import { flushSlicesMax, leaseMs, leaseYieldMs, slicesMax, unflushedRowsMax } from '../../base/limits.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Stand, amountOf } from '../admission.ts';
 import type { LedgerRow } from '../ledger-row.ts';
-import type { Budget, BudgetUnit, HoldRequest } from '../model.ts';
+import type { Budget, BudgetUnit, HoldRequest, Shortfall } from '../model.ts';
 import type { Placement } from '../placement.ts';
 import { type CounterKey, counterName } from '../store.ts';
 import { leasableMax } from './rules.ts';
@@ -14,13 +14,14 @@ export type Spent = Readonly<Record<BudgetUnit, bigint>>;
 /** What a call holds in memory. */
 export interface LeasedHold {
   readonly parts: readonly { readonly slice: Slice; readonly unit: BudgetUnit; readonly amount: bigint }[];
-  /** Counters without a limit: nothing is held on them, and what is spent is counted. */
+  /** Counters on which nothing is held, for want of a limit or of a price; what is spent is counted. */
   readonly counted: readonly { readonly key: CounterKey; readonly unit: BudgetUnit }[];
 }
 
 /** What one flush says. */
 export interface Flush {
-  readonly no: bigint;
+  /** Monotonic milliseconds at which it was first tried: what it renews ends by the database's clock a while after that. */
+  readonly askedAt: number;
   /** What each slice has to say, as it is now: a second try says the same. */
   readonly reports: ReadonlyMap<Slice, SliceUse>;
   readonly counted: readonly { readonly key: CounterKey; readonly amount: bigint }[];
@@ -37,10 +38,11 @@ export class LeaseBook {
   readonly #slices = new Map<string, Slice>();
   /** Slices that were lost or outlived, on which calls are still in flight. */
   #former: Slice[] = [];
+  /** Monotonic milliseconds, by counter. */
+  readonly #yieldedAt = new Map<string, number>();
   #counted = new Map<string, { readonly key: CounterKey; amount: bigint }>();
   #rows: LedgerRow[] = [];
   #epoch = 0n;
-  #flushNo = 0n;
   /** False while the database is away: then nobody may spend what nobody could write down. */
   isOpen = true;
   #isClosed = false;
@@ -70,7 +72,7 @@ export class LeaseBook {
       if (windowKey === null) continue;
       const key = { budgetId: budget.id, windowKey };
       const amount = amountOf(budget.unit, request.worst);
-      if (budget.limit === null) {
+      if (budget.limit === null || amount === 0n) {
         counted.push({ key, unit: budget.unit });
         continue;
       }
@@ -87,7 +89,7 @@ export class LeaseBook {
    * fits. What is refused leases nothing, and neither does what is too dear for any slice.
    */
   wish(request: HoldRequest): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#slices.size >= slicesMax) return;
     const stands = this.#standsOf(request).filter(
       ({ budget, windowKey }) => budget.limit !== null && windowKey !== null,
     );
@@ -102,20 +104,29 @@ export class LeaseBook {
   }
 
   /**
-   * Gives back what is free of the slices that a call stands on, with the next flush: it may be what the call lacks.
-   * @returns whether there is any
+   * Gives back, with the next flush, what is free of the slices of budgets that refused a call, where that is what it lacks.
+   * A caller who is refused again and again does not have it all given back each time.
+   * @returns whether the call may be let in afterwards
    */
-  yield(request: HoldRequest): boolean {
-    let any = false;
+  yield(request: HoldRequest, shortfalls: readonly Shortfall[]): boolean {
+    const now = this.#clock.monotonic();
+    const lacking = new Map(shortfalls.map((shortfall) => [shortfall.meter.budget.id, shortfall]));
+    const helpful: [string, Slice][] = [];
     for (const { budget, windowKey } of this.#standsOf(request)) {
-      if (windowKey === null) continue;
-      const name = counterName({ budgetId: budget.id, windowKey });
+      const shortfall = lacking.get(budget.id);
+      if (!shortfall) continue;
+      const name = counterName({ budgetId: budget.id, windowKey: windowKey ?? '' });
       const slice = this.#slices.get(name);
-      if (!slice || slice.free <= 0n) continue;
-      this.#retire(name, slice);
-      any = true;
+      const { observed, amount, limit } = shortfall;
+      if (!slice || slice.free <= 0n || observed - slice.free + amount > limit) return false;
+      if (now < (this.#yieldedAt.get(name) ?? -Infinity) + leaseYieldMs) return false;
+      helpful.push([name, slice]);
     }
-    return any;
+    for (const [name, slice] of helpful) {
+      this.#yieldedAt.set(name, now);
+      this.#retire(name, slice);
+    }
+    return helpful.length > 0;
   }
 
   /** Monotonic milliseconds until which the hold may be used: as long as each of its slices. */
@@ -137,18 +148,36 @@ export class LeaseBook {
     for (const slice of this.#slices.values()) slice.close();
   }
 
+  /** Two flushes instead of one that the database refused, or null where there is but one thing to say. */
+  divide(flush: Flush): readonly [Flush, Flush] | null {
+    const { reports, counted } = flush;
+    if (reports.size + counted.length < 2) return null;
+    const slices = [...reports];
+    const [middle, half] = [Math.ceil(slices.length / 2), Math.ceil(counted.length / 2)];
+    return [
+      { ...flush, reports: new Map(slices.slice(0, middle)), counted: counted.slice(half) },
+      {
+        ...flush,
+        reports: new Map(slices.slice(middle)),
+        counted: counted.slice(0, half),
+        rows: [],
+      },
+    ];
+  }
+
   /** What there is to tell and to ask, or null; the rows and amounts are the flush's from now on. */
   takeFlush(rowsMax: number): Flush | null {
     const now = this.#clock.monotonic();
     const renewBefore = now + leaseMs / 2;
-    const slices = [...this.#slices.values(), ...this.#former].filter((slice) => slice.isDirty(now, renewBefore));
+    const dirty = [...this.#slices.values(), ...this.#former].filter((slice) => slice.isDirty(now, renewBefore));
+    // Those that end soonest first: a flush holds all its counters locked.
+    const slices = dirty.sort((one, other) => one.usableUntil - other.usableUntil).slice(0, flushSlicesMax);
     const reports = new Map(slices.map((slice) => [slice, slice.report(now)]));
     if (slices.length + this.#counted.size + this.#rows.length === 0) return null;
     const rows = this.#rows.splice(0, rowsMax);
     const counted = [...this.#counted.values()];
     this.#counted = new Map();
-    this.#flushNo += 1n;
-    return { no: this.#flushNo, reports, counted, rows };
+    return { askedAt: now, reports, counted, rows };
   }
 
   /** After a flush: what is over is forgotten. */
@@ -158,6 +187,7 @@ export class LeaseBook {
       if (slice.isLost && !slice.isDone(now)) this.#former.push(slice);
       if (slice.isLost || slice.isDone(now)) this.#slices.delete(name);
     }
+    for (const [name, at] of this.#yieldedAt) if (at + leaseYieldMs <= now) this.#yieldedAt.delete(name);
     this.#former = this.#former.filter((slice) => !slice.isDone(now));
   }
 

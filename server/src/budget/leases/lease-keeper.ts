@@ -24,8 +24,9 @@ export interface LeaseKeeperOptions {
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #stop = new AbortController();
-  /** A flush that may or may not be committed: it is tried again before any other. */
-  #open: Flush | null = null;
+  /** Flushes that are tried before any other: one that may or may not be committed, under its number, and parts of one that was refused. */
+  readonly #open: { readonly no: bigint | null; readonly flush: Flush }[] = [];
+  #flushNo = 0n;
   #running: Promise<void> | undefined;
   /** Ends a pause early. */
   #wake = new AbortController();
@@ -57,9 +58,9 @@ export class LeaseKeeper {
     await this.#running;
     const until = clock.monotonic() + graceMs;
     while ((await this.#flush()) && clock.monotonic() < until) {
-      if (this.#open) await sleep(flushEveryMs);
+      if (this.#open.length > 0) await sleep(flushEveryMs);
     }
-    if (this.#open ?? book.takeFlush(flushRowsMax)) {
+    if (this.#open.length > 0 || book.takeFlush(flushRowsMax)) {
       log.error(
         'Calls of the last moment could not be written: what was leased for them is posted when its time is over.',
       );
@@ -81,41 +82,55 @@ export class LeaseKeeper {
 
   /** @returns whether there was anything to do */
   async #flush(): Promise<boolean> {
-    const { pool, instanceId, book, clock, touched } = this.#options;
-    const flush = this.#open ?? book.takeFlush(flushRowsMax);
+    const { pool, instanceId, book, touched } = this.#options;
+    const open = this.#open.shift();
+    const flush = open?.flush ?? book.takeFlush(flushRowsMax);
     if (flush === null) return false;
-    const askedAt = clock.monotonic();
+    const no = open?.no ?? (this.#flushNo += 1n);
     try {
-      const left = await commitFlush(pool, instanceId, flush);
-      this.#open = null;
+      const left = await commitFlush(pool, instanceId, no, flush);
       book.isOpen = true;
       for (const [slice, { spent }] of flush.reports) {
-        slice.flushed(left.get(slice) ?? null, askedAt + leaseMs);
+        slice.flushed(left.get(slice) ?? null, flush.askedAt + leaseMs);
         if (spent > 0n) touched.note(slice.key.budgetId, slice.key.windowKey);
       }
       for (const { key } of flush.counted) touched.note(key.budgetId, key.windowKey);
       book.tidy();
     } catch (error) {
-      if (!isUnavailable(error) && flush.rows.length > 0) this.#withoutRows(flush, error);
-      else this.#wait(flush, error);
+      if (isUnavailable(error)) this.#wait(no, flush, error);
+      else this.#divide(flush, error);
     }
     return true;
   }
 
   /** Nobody may spend what nobody could write down. */
-  #wait(flush: Flush, error: unknown): void {
+  #wait(no: bigint, flush: Flush, error: unknown): void {
     const { book, log } = this.#options;
-    this.#open = flush;
+    this.#open.unshift({ no, flush });
     if (!book.isOpen) return;
     book.isOpen = false;
     log.warn({ err: error, rows: flush.rows.length }, 'Leases wait for the database: calls take the strict path.');
   }
 
-  /** Something in one row offends the database: the money of its neighbours must not wait for it. */
-  #withoutRows(flush: Flush, error: unknown): void {
-    const { log, writeAlone } = this.#options;
-    log.error({ err: error, rows: flush.rows.length }, 'A flush of leases was refused by the database.');
-    for (const row of flush.rows) writeAlone(row);
-    this.#open = { ...flush, rows: [] };
+  /** Something in it offends the database: its neighbours must not wait for it. */
+  #divide(flush: Flush, error: unknown): void {
+    const { book, log, writeAlone } = this.#options;
+    if (flush.rows.length > 0) {
+      for (const row of flush.rows) writeAlone(row);
+      this.#open.unshift({ no: null, flush: { ...flush, rows: [] } });
+      return;
+    }
+    const halves = book.divide(flush);
+    if (halves) {
+      this.#open.unshift(...halves.map((half) => ({ no: null, flush: half })));
+      return;
+    }
+    // Its lease is posted whole when its time is over.
+    for (const slice of flush.reports.keys()) slice.flushed(null, -Infinity);
+    const what = [...flush.reports].map(([{ key }, { spent }]) => ({ ...key, spent: spent.toString() }));
+    log.error(
+      { err: error, slices: what, counted: flush.counted.length },
+      'What was spent was refused by the database.',
+    );
   }
 }

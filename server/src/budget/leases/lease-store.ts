@@ -158,12 +158,14 @@ export async function insertLedgerRows(tx: Tx, rows: readonly LedgerRow[]): Prom
  * processes may do so at once.
  * @returns how many
  */
-export async function postDeadLeases(db: Queryable, batchMax: number): Promise<number> {
+export async function postDeadLeases(db: Queryable, lifetimeMs: number, batchMax: number): Promise<number> {
   const { rows } = await db.query<{ posted: number }>(
     `WITH dead AS MATERIALIZED (
        SELECT l.instance_id, l.epoch
        FROM leases l LEFT JOIN instances i ON i.id = l.instance_id
-       WHERE l.expires_at <= now() OR i.id IS NULL OR i.stopped_at IS NOT NULL
+       -- While the database was away nobody could renew; its own start counts as the last time that somebody did.
+       WHERE greatest(l.expires_at, pg_postmaster_start_time() + $2 * interval '1 millisecond') <= now()
+         OR i.id IS NULL OR i.stopped_at IS NOT NULL
        LIMIT $1
        FOR UPDATE OF l SKIP LOCKED
      ), ended AS (
@@ -186,7 +188,7 @@ export async function postDeadLeases(db: Queryable, batchMax: number): Promise<n
        WHERE e.granted > 0
      )
      SELECT count(*)::int AS posted FROM ended`,
-    [batchMax],
+    [batchMax, lifetimeMs],
   );
   return rows[0]?.posted ?? 0;
 }

@@ -15,7 +15,8 @@ import {
 import { PortcullisError } from '../../base/errors.ts';
 import { createPool } from '../../pg/pool.ts';
 import type { BudgetRecord } from '../budget-store.ts';
-import { sweepHolds, sweepLeases } from '../instances.ts';
+import { sweepHolds } from '../instances.ts';
+import { postDeadLeases } from './lease-store.ts';
 import type { Hold } from '../ledger.ts';
 
 // What relaxed durability promises, in interleavings that a seed reproduces: no limit is passed, no money is lost to a
@@ -132,7 +133,7 @@ async function play(groups: readonly (readonly Step[])[]): Promise<void> {
     stall: async ({ gate }) => {
       const { id } = processes[gate]!.gate.instance;
       await db.pool.query('UPDATE leases SET expires_at = now() WHERE instance_id = $1', [id]);
-      await sweepLeases(db.pool);
+      await postDeadLeases(db.pool, 0, 100);
     },
     restart: async ({ gate }) => {
       const leaving = processes[gate]!;
@@ -144,7 +145,7 @@ async function play(groups: readonly (readonly Step[])[]): Promise<void> {
       dead.push(leaving);
     },
     sweep: async () => {
-      await sweepLeases(db.pool);
+      await postDeadLeases(db.pool, 0, 100);
       await sweepHolds(db.pool);
     },
     pause: () =>
@@ -164,7 +165,7 @@ async function play(groups: readonly (readonly Step[])[]): Promise<void> {
   }
   for (const { gate } of processes) await gate.ledger.stop(5_000);
   for (const { gate } of processes) await gate.instance.stop();
-  await sweepLeases(db.pool);
+  await postDeadLeases(db.pool, 0, 100);
   await sweepHolds(db.pool);
   await expectExact(since, kept, budgets);
   for (const { gate, link, pool } of [...processes, ...dead]) {

@@ -16,8 +16,8 @@ import type { Clock } from '../../base/clock.ts';
 import { leaseMs } from '../../base/limits.ts';
 import { createPool } from '../../pg/pool.ts';
 import type { BudgetRecord } from '../budget-store.ts';
-import { sweepLeases } from '../instances.ts';
 import type { Hold } from '../ledger.ts';
+import { postDeadLeases } from './lease-store.ts';
 
 /** Real time that a test can move on. */
 class ShiftedClock implements Clock {
@@ -49,6 +49,9 @@ afterEach(async () => {
   await link.close();
   await db.drop();
 });
+
+/** As if the server ran for long. */
+const sweep = () => postDeadLeases(db.pool, 0, 100);
 
 const isLeased = ({ place }: Hold) => 'leased' in place;
 
@@ -149,6 +152,34 @@ describe('a relaxed project', () => {
     await gate.ledger.release(whole, used(whole, 0n));
   });
 
+  test('holds what costs nothing without a slice, and counts it', async () => {
+    const free = await reserve(gate, { usd: 0n });
+    expect(isLeased(free)).toBe(true);
+    await gate.ledger.settle(free, used(free, 0n));
+    await expect.poll(async () => (await db.pool.query('SELECT id FROM attempts')).rows).toEqual([{ id: free.id }]);
+  });
+
+  test('is not taken off its slices by a caller who is refused again and again', async () => {
+    const shared = await makeBudget(db.pool, { limit: 60_000n });
+    await gate.reload();
+    const hold = await leasedHold(100n);
+    for (let i = 0; i < 10; i++)
+      await expect(reserve(gate, { usd: 70_000n })).rejects.toMatchObject({ code: 'budget_exceeded' });
+    const next = await reserve(gate, { usd: 100n });
+    expect(isLeased(next)).toBe(true);
+    await Promise.all([hold, next].map((one) => gate.ledger.release(one, used(one, 0n))));
+    expect((await counters(db.pool, shared.id))[0]?.held).toBeGreaterThan(0n);
+  });
+
+  test('ends a call once, however often it is told', async () => {
+    const hold = await leasedHold(10n);
+    await gate.ledger.settle(hold, used(hold, 4n));
+    await gate.ledger.release(hold, used(hold, 0n));
+    await gate.ledger.settle(hold, used(hold, 4n));
+    await gate.ledger.stop(5_000);
+    expect(await sums()).toMatchObject({ posted: 4n, rows: 4n, held: 0n });
+  });
+
   test('says of a refusal what is leased for calls to come', async () => {
     const other = await openGate(db.pool, undefined, 'relaxed');
     const hold = await leasedHold(900n, other);
@@ -193,29 +224,37 @@ describe('a process that goes silent', () => {
     link.cut();
     await db.pool.query(`UPDATE leases SET expires_at = now()`);
     const { leased } = await sums();
-    expect(await sweepLeases(db.pool)).toBe(1);
+    expect(await sweep()).toBe(1);
     expect(await sums()).toEqual({ posted: leased, held: 0n, leased: 0n, rows: 0n, postings: leased });
-    expect(await sweepLeases(db.pool)).toBe(0);
+    expect(await sweep()).toBe(0);
   });
 
   test('that was killed is posted as soon as it is known to have stopped', async () => {
     await leasedHold(10n);
     link.cut();
     await db.pool.query('UPDATE instances SET stopped_at = now()');
-    expect(await sweepLeases(db.pool)).toBe(1);
+    expect(await sweep()).toBe(1);
   });
 
-  test('and comes back tells what it spent, and the posting is taken back by as much', async () => {
-    const hold = await leasedHold(10n);
+  test('and comes back tells what it spent, and the posting is taken back but for what is in flight', async () => {
+    const [ended, flying] = [await leasedHold(10n), await leasedHold(10n)];
     await db.pool.query(`UPDATE leases SET expires_at = now()`);
-    const { leased } = await sums();
-    await sweepLeases(db.pool);
-    await gate.ledger.settle(hold, used(hold, 6n));
-    await expect.poll(sums).toMatchObject({ rows: 6n, postings: leased - 6n, posted: leased, leased: 0n });
+    await sweep();
+    await gate.ledger.settle(ended, used(ended, 6n));
+    await expect.poll(sums).toMatchObject({ rows: 6n, postings: 10n, posted: 16n, leased: 0n });
+    await gate.ledger.settle(flying, used(flying, 1n));
+    await expect.poll(sums).toMatchObject({ rows: 7n, postings: 0n, posted: 7n });
     // The next call leases anew, and what it spends is not taken for what was lost.
     const next = await leasedHold(10n);
     await gate.ledger.settle(next, used(next, 9n));
-    await expect.poll(sums).toMatchObject({ rows: 15n, postings: leased - 6n, posted: leased + 9n });
+    await expect.poll(sums).toMatchObject({ rows: 16n, postings: 0n, posted: 16n });
+  });
+
+  test('is not posted for the time in which the database was away', async () => {
+    await leasedHold(10n);
+    await db.pool.query(`UPDATE leases SET expires_at = now()`);
+    // This server runs for less than an hour: an hour ago nobody could have renewed.
+    expect(await postDeadLeases(db.pool, 3_600_000, 100)).toBe(0);
   });
 
   test('uses no hold once its slice may be taken for dead', async () => {
@@ -254,6 +293,17 @@ describe('when the database goes away', () => {
     await gate.ledger.settle(next, used(next, 2n));
     await gate.ledger.stop(5_000);
     expect(await sums()).toEqual({ posted: 5n, held: 0n, leased: 0n, rows: 5n, postings: 0n });
+  });
+
+  test('an absurd claim of usage is booked as far as it can be counted, and its neighbours as they are', async () => {
+    const [absurd, plain] = [await leasedHold(10n), await leasedHold(10n)];
+    await Promise.all([
+      gate.ledger.settle(absurd, { ...used(absurd, 2n), costUsd: 10n ** 24n }),
+      gate.ledger.settle(plain, used(plain, 3n)),
+    ]);
+    await expect.poll(sums).toMatchObject({ posted: 10n ** 15n + 3n, rows: 10n ** 15n + 3n });
+    const { rows } = await db.pool.query('SELECT overrun, provenance FROM attempts WHERE id = $1', [absurd.id]);
+    expect(rows).toEqual([{ overrun: true, provenance: 'estimated' }]);
   });
 
   test('a row that the database refuses takes none of its neighbours with it', async () => {

@@ -31,7 +31,8 @@ export function resliceAll<C extends LeasableCounter>(
     const counter = counters.get(name);
     if (!counter) throw new Error(`budget ${slice.key.budgetId} has no counter for "${slice.key.windowKey}"`);
     const granted = grantedNow(slice, left);
-    const change = reslice(counter, { ...use, granted, takeable: postings.get(slice.epoch) ?? 0n });
+    const held = granted === null ? slice.keep() : use.held;
+    const change = reslice(counter, { ...use, held, granted, takeable: postings.get(slice.epoch) ?? 0n });
     counters.set(name, {
       ...counter,
       posted: counter.posted + change.posted,

@@ -15,7 +15,7 @@ export interface SliceReport {
   readonly takeable: bigint;
   /** What was spent, in the budget's unit. */
   readonly spent: bigint;
-  /** What calls in flight hold of the slice. */
+  /** What calls in flight hold of the slice; where it was posted, with what they spent and did not tell. */
   readonly held: bigint;
   /** Room that the process would like to have for new calls. */
   readonly wanted: bigint;
@@ -44,12 +44,12 @@ export function leasableMax(limit: bigint): bigint {
  * Books what was spent out of a slice and sizes it anew (decision 0015): all slices of a counter together are at most one
  * per cent of its limit, or one worst case where that is more and no more than a twentieth; a process takes at most half of
  * what is left of that, so that others find some. What was spent beyond the slice is an overrun and is posted all the same. What calls in flight
- * hold is never given back.
+ * hold is never given back. Of a slice that was posted whole, what its process knows not to be in flight is taken back.
  */
 export function reslice(counter: LeasableCounter, report: SliceReport): SliceChange {
   const { granted, spent, held, takeable } = report;
   if (granted === null) {
-    const takenBack = min(spent, takeable);
+    const takenBack = floor(takeable - held);
     return { posted: spent - takenBack, held: 0n, leased: 0n, granted: null, takenBack };
   }
   const used = min(spent, floor(granted - held));

@@ -27,6 +27,10 @@ export class Slice {
   /** Monotonic milliseconds. */
   #usedAt: number;
   #flushing = 0n;
+  /** What a flush gives back: nobody may have it any more, whether or not that is committed. */
+  #offered = 0n;
+  /** What of a slice that was posted stays posted, since it may yet be spent, or is and was not told. */
+  #kept = 0n;
 
   constructor(budget: Budget, key: CounterKey, epoch: bigint, now: number) {
     this.budget = budget;
@@ -42,7 +46,7 @@ export class Slice {
 
   /** What a new call may take. */
   get free(): bigint {
-    return this.#granted - this.#held - this.#spent - this.#flushing;
+    return this.#granted - this.#held - this.#spent - this.#flushing - this.#offered;
   }
 
   canHold(amount: bigint, now: number): boolean {
@@ -74,7 +78,8 @@ export class Slice {
 
   /** Whether a flush has anything to say or to ask. */
   isDirty(now: number, renewBefore: number): boolean {
-    if (this.#spent > 0n || this.isLost) return this.#spent > 0n;
+    if (this.isLost) return this.#spent > 0n || this.#held !== this.#kept;
+    if (this.#spent > 0n) return true;
     const wanted = this.#wanted(now);
     return (
       wanted > this.free || (wanted === 0n && this.free > 0n) || (this.#granted > 0n && this.usableUntil < renewBefore)
@@ -83,20 +88,35 @@ export class Slice {
 
   /** Nothing is in flight on it, nothing is left to say, and nobody asks for it. */
   isDone(now: number): boolean {
-    const isEmpty = this.#held === 0n && this.#spent === 0n && this.#flushing === 0n;
-    return isEmpty && (this.isLost || (this.#granted === 0n && (this.#isClosed || this.#isIdle(now))));
+    const isEmpty = this.inUse === 0n;
+    if (this.isLost) return isEmpty && this.#kept === 0n;
+    return isEmpty && this.#granted === 0n && (this.#isClosed || this.#isIdle(now));
   }
 
-  /** Takes what was spent into a flush; until that is committed it is still missing from what is free. */
+  /** What calls in flight hold, and what was spent and is not known to be written. */
+  get inUse(): bigint {
+    return this.#held + this.#spent + this.#flushing;
+  }
+
+  /** Takes what was spent into a flush, and what is not wanted any more; until that is committed both are missing from what is free. */
   report(now: number): SliceUse {
+    const wanted = this.#wanted(now);
     this.#flushing = this.#spent;
     this.#spent = 0n;
-    return { spent: this.#flushing, held: this.#held, wanted: this.#wanted(now), dearest: this.#dearest };
+    this.#offered = this.free > wanted ? this.free - wanted : 0n;
+    return { spent: this.#flushing, held: this.#held, wanted, dearest: this.#dearest };
+  }
+
+  /** The slice was posted: all of it may be taken back but this. Asked when its time is over, so that no call can come to it. */
+  keep(): bigint {
+    this.#kept = this.#held + this.#spent;
+    return this.#kept;
   }
 
   /** The flush was committed; `granted` null: the slice is not ours any more. */
   flushed(granted: bigint | null, usableUntil: number): void {
     this.#flushing = 0n;
+    this.#offered = 0n;
     this.#granted = granted ?? 0n;
     this.isLost ||= granted === null;
     this.usableUntil = this.isLost ? -Infinity : usableUntil;

@@ -38,6 +38,35 @@ describe('cost', () => {
     expect(isPriced(price, { ...usage, terms: [term('priority'), term('flex')] })).toBe(false);
   });
 
+  it('multiplies the dearest by all that can make it dearer, where the terms are not known', () => {
+    const price = publicPrice('anthropic', 'claude-opus-4-8');
+    const usage = { ...noUsage, output: 1 };
+    const unknown = { field: 'speed', value: 'of_tomorrow' } as const;
+    // $25, times 2 for speed, times 1.1 for the place.
+    expect(cost(price, { ...usage, terms: [unknown] })).toBe(55_000n);
+    expect(cost(price, { ...usage, terms: [unknown, { field: 'inference_geo', value: 'us' }] })).toBe(55_000n);
+  });
+
+  it('is never less for a term more of unknown price', () => {
+    const prices = [publicPrice('openai', 'gpt-5.5'), publicPrice('anthropic', 'claude-opus-4-8')];
+    const values = fc.subarray(['priority', 'flex', 'fast', 'us', listPrice]);
+    fc.assert(
+      fc.property(fc.constantFrom(...prices), values, fc.nat(300_000), (price, known, input) => {
+        const usage = { ...noUsage, input, output: 1_000 };
+        const terms = known.map(term);
+        const more = cost(price, { ...usage, terms: [...terms, term('of_tomorrow')] });
+        expect(more).toBeGreaterThanOrEqual(cost(price, { ...usage, terms }));
+      }),
+    );
+  });
+
+  it('of a flex call whose price is unknown is at most the list price, as it is documented and was held', () => {
+    const price = publicPrice('openai', 'gpt-5.4');
+    const usage = { ...noUsage, input: 10, output: 10 };
+    expect(cost(price, { ...usage, terms: [term('flex')] })).toBe(cost(price, usage));
+    expect(isPriced(price, { ...usage, terms: [term('flex')] })).toBe(false);
+  });
+
   it('is on any terms what a declared price says: its operator knows what there is to pay', () => {
     const price = declaredPrice('openai-compatible', { input: 1n, output: 1n });
     expect(isPriced(price, { ...noUsage, terms: [term('on_demand')] })).toBe(true);

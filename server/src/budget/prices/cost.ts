@@ -1,6 +1,6 @@
 import type { NanoUsd } from '../../base/money.ts';
 import type { Usage } from '../../llm/usage.ts';
-import { type Price, type Rates, type TokenPrices, ratesOn } from './price.ts';
+import { type Price, type Rates, type TokenPrices, possibleRates, ratesOn } from './price.ts';
 
 const perMillion = 1_000_000n;
 
@@ -38,9 +38,7 @@ export function tokenCost(prices: TokenPrices, usage: Usage): bigint {
  */
 export function cost(price: Price, usage: Usage): NanoUsd {
   const prompt = promptTokens(usage);
-  const rates = ratesOn(price, usage.terms ?? []);
-  const candidates = rates ? [rates] : [price, ...price.services.values()];
-  const most = candidates
+  const most = possibleRates(price, usage.terms ?? [])
     .map((each) => tokenCost(pricesFor(each, prompt), usage))
     .reduce((one, other) => (one > other ? one : other));
   return (most + perMillion - 1n) / perMillion + BigInt(usage.searches ?? 0) * (price.searchUsd ?? 0n);

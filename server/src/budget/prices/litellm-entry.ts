@@ -1,6 +1,7 @@
 import type { NanoUsd } from '../../base/money.ts';
-import { exactNumber } from './exact-number.ts';
-import { isBeside, isPriceKey, parseClassKey } from './litellm-keys.ts';
+import { priceUsdPerTokenMax, priceUsdPerUseMax, priceTimesMax } from '../../base/limits.ts';
+import { type NumberRange, exactNumber } from './exact-number.ts';
+import { isBeside, isPriceKey, parseClassKey, regionalKey } from './litellm-keys.ts';
 import { LiteLlmSheet } from './litellm-rates.ts';
 import type { ModelLimits } from './model-limits.ts';
 import { type Price, type Rates, classNames, makePrice } from './price.ts';
@@ -13,9 +14,10 @@ export type Entry = Readonly<Record<string, unknown>>;
 
 const textModes: ReadonlySet<unknown> = new Set([undefined, 'chat', 'responses', 'completion', 'embedding']);
 
-/** Nano-USD per million tokens are ten to this times USD per token. */
-const perMillionDigits = 15;
-const nanoDigits = 9;
+/** Nano-USD per million tokens are ten to the fifteenth times USD per token. */
+const perToken: NumberRange = { digits: 15, max: priceUsdPerTokenMax };
+const perUse: NumberRange = { digits: 9, max: priceUsdPerUseMax };
+const multiplier: NumberRange = { digits: 9, min: 1, max: priceTimesMax };
 
 /**
  * The price of one entry in LiteLLM's format (`model_prices_and_context_window.json`). An entry that is billed by anything
@@ -36,14 +38,22 @@ export function readEntry(vendor: string, model: string, version: string, entry:
   const sheet = new LiteLlmSheet(vendor, prices);
   const rates = entry['tiered_pricing'] === undefined ? sheet.list() : readRanges(vendor, entry['tiered_pricing']);
   if (rates === null) return { why: 'it lacks input_cost_per_token or output_cost_per_token' };
-  if (classNames.every((name) => rates.base[name] === 0n))
-    return { why: 'it says that the model costs nothing: if that is so, declare `price: free`' };
-  return { price: makePrice(version, rates, readTerms(vendor, model, rates, sheet, entry)) };
+  const price = makePrice(version, rates, readTerms(vendor, model, rates, sheet, entry));
+  const isOfText = mode !== 'embedding' && mode !== undefined;
+  if ([price, ...price.services.values()].some((each) => costsNothing(each, isOfText)))
+    return { why: 'it says that input or output costs nothing: if that is so, declare its `price`' };
+  return { price };
+}
+
+/** A zero is what is written where nobody looked the price up. Of output it is one where there is any: not of vectors. */
+function costsNothing({ base, tiers }: Rates, hasOutput: boolean): boolean {
+  const all = [base, ...tiers.map(({ prices }) => prices)];
+  return all.some(({ input, output }) => input === 0n || (hasOutput && output === 0n));
 }
 
 /** Whether a member is no price, or one that is counted by, or one that makes no call dearer. */
 function isCounted(key: string, value: unknown, entry: Entry): boolean {
-  if (!isPriceKey(key) || isBeside(key) || parseClassKey(key) !== null) return true;
+  if (!isPriceKey(key) || isBeside(key) || regionalKey.test(key) || parseClassKey(key) !== null) return true;
   if (key === 'search_context_cost_per_query' || key === 'tiered_pricing' || key === 'input_cost_per_image')
     return true;
   // Images in tokens of the price of text are tokens; and a zero is how this format says that there is no such price.
@@ -73,21 +83,30 @@ function readTerms(
   const factors = new Map(documented.factors);
   for (const name of ['fast', 'us']) {
     const times = specific[name];
-    if (times !== undefined) factors.set(name, exactNumber(`provider_specific_entry.${name}`, times, nanoDigits));
+    if (times !== undefined) factors.set(name, exactNumber(`provider_specific_entry.${name}`, times, multiplier));
   }
   return {
     services,
     factors,
     searchUsd: dearestSearch(entry['search_context_cost_per_query']) ?? documented.searchUsd,
-    imageUsd: exactNumber('input_cost_per_image', entry['input_cost_per_image'] ?? 0, nanoDigits),
+    regional: dearestRegion(entry) ?? documented.regional,
+    imageUsd: exactNumber('input_cost_per_image', entry['input_cost_per_image'] ?? 0, perUse),
   };
+}
+
+/** Regions are priced one by one; which of them an endpoint is in makes no difference where vendors sell them. */
+function dearestRegion(entry: Entry): bigint | null {
+  const times = Object.entries(entry).flatMap(([key, value]) =>
+    regionalKey.test(key) ? [exactNumber(key, value, multiplier)] : [],
+  );
+  return times.reduce<bigint | null>((most, each) => (most === null || each > most ? each : most), null);
 }
 
 /** Searches are priced by how much they bring back; answers do not say how much that was. */
 function dearestSearch(sizes: unknown): NanoUsd | null {
   let dearest = 0n;
   for (const [size, value] of Object.entries(objectOf(sizes))) {
-    const usd = exactNumber(`search_context_cost_per_query.${size}`, value, nanoDigits);
+    const usd = exactNumber(`search_context_cost_per_query.${size}`, value, perUse);
     if (usd > dearest) dearest = usd;
   }
   return dearest === 0n ? null : dearest;
@@ -118,7 +137,7 @@ function rangePrices(entry: Entry): Map<string, NanoUsd> {
 }
 
 function perMillion(key: string, value: unknown): NanoUsd {
-  return exactNumber(key, value, perMillionDigits);
+  return exactNumber(key, value, perToken);
 }
 
 /** How much fits into the model, where the entry says so. What it calls input is the longest prompt. */

@@ -18,7 +18,15 @@ const classNames: Readonly<Record<string, keyof TokenPrices | undefined>> = {
   cache_creation_input_token_cost_above_12hr: 'cacheWrite1h',
 };
 
-const classKey = new RegExp(`^(${Object.keys(classNames).join('|')})(?:_above_(\\d{1,6})k_tokens)?(?:_([a-z]+))?$`);
+/** Service tiers, as answers name them. Any other ending makes another price of a key, and nobody knows what of. */
+const serviceTiers = 'priority|flex|ultrafast|balanced';
+
+const classKey = new RegExp(
+  `^(${Object.keys(classNames).join('|')})(?:_above_(\\d{1,6})k_tokens)?(?:_(${serviceTiers}))?$`,
+);
+
+/** What multiplies the price at OpenAI's endpoint of a region. */
+export const regionalKey = /^regional_processing_uplift_multiplier_[a-z]{2}$/;
 
 /** Reads a key such as `input_cost_per_token_above_272k_tokens_priority`; null for one that prices no class of tokens. */
 export function parseClassKey(key: string): ClassKey | null {
@@ -29,11 +37,11 @@ export function parseClassKey(key: string): ClassKey | null {
 
 /**
  * Keys of prices that stand beside those of tokens, and do not make a call dearer than its tokens say: for what no call may
- * have where money is counted (sound, films, most server tools), for batches, and the same price in another unit.
+ * have where money is counted (sound, films, most server tools), for batches and other APIs, and the same price in another unit.
  */
 const besideKeys = new RegExp(
   [
-    '_batches$',
+    '_(?:batches|decisions)$',
     '^(?:input_cost_per|cache_(?:read|creation)_input)_(?:audio|video)_',
     '^(?:google_maps_grounding_cost_per_query|file_search_cost_|code_interpreter_cost_|computer_use_|vector_store_cost_)',
     '^(?:input|output)_dbu_cost_per_token$',
@@ -44,7 +52,7 @@ const besideKeys = new RegExp(
 
 /** Whether a key speaks of money at all. */
 export function isPriceKey(key: string): boolean {
-  return /cost|pricing/.test(key);
+  return /cost|pricing|multiplier/.test(key);
 }
 
 /** Whether a price may be left out of the count. */

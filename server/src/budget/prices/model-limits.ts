@@ -23,6 +23,15 @@ export function imageTokensOf(vendor: string, model: string): number {
   return vendor === 'openai' && !model.startsWith('gpt-4o-mini') ? 24_600 : 48_169;
 }
 
+/**
+ * What bounds a prompt and an answer of a Gemini model from above, where its context is said to be of `tokens`. Google's
+ * limits are powers of two, of which libraries say "a million"; and an answer may have 65,536, also where the prompt may
+ * have fewer (ai.google.dev/gemini-api/docs/models).
+ */
+export function geminiTokens(tokens: number): number {
+  return Math.max(2 ** Math.ceil(Math.log2(tokens)), 65_536);
+}
+
 /** What the tokenizer's library says of OpenAI's models. */
 export const openaiLimits: ReadonlyMap<string, Pick<ModelLimits, 'contextTokens' | 'maxOutputTokens'>> = new Map(
   Object.entries(openaiModels).map(([name, model]) => [

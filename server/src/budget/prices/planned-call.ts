@@ -2,13 +2,15 @@ import type { RequestFacts } from '../../llm/facts.ts';
 import { type Term, listPrice } from '../../llm/terms.ts';
 import type { Budget } from '../model.ts';
 import type { ModelLimits } from './model-limits.ts';
-import { type Price, ratesOn } from './price.ts';
+import { type Price, neverDearer, ratesOn } from './price.ts';
 
 /** A call whose cost is to be bounded. */
 export interface PlannedCall {
   /** The kind of its provider: what that kind adds to a prompt is known. */
   readonly kind: string;
   readonly facts: RequestFacts;
+  /** How the caller's dialect spells the output limit. */
+  readonly outputLimitName: string;
   /** Null where nobody knows it: the call then counts in tokens and requests alone. */
   readonly price: Price | null;
   readonly limits: ModelLimits;
@@ -17,9 +19,6 @@ export interface PlannedCall {
   /** Those that count the call. */
   readonly budgets: readonly Pick<Budget, 'name' | 'unit'>[];
 }
-
-/** Flex is documented to be never dearer than the list price, whatever exactly it costs. */
-const neverDearer: ReadonlySet<string> = new Set(['flex']);
 
 /** On which terms the call may be served, if not at the list price: what it asks for, else what the account is set to. */
 export function termsOf({ facts, standingTerms }: PlannedCall): Term[] {

@@ -1,8 +1,9 @@
-import { type ModelLimits, imageTokensOf, openaiLimits, simOutputTokens } from './model-limits.ts';
+import { type ModelLimits, geminiTokens, imageTokensOf, openaiLimits, simOutputTokens } from './model-limits.ts';
 import type { Price } from './price.ts';
 import type { FileModel, PriceFile } from './price-file.ts';
 import { type PublicModel, readPublicPrices } from './public-prices.ts';
 import { sheetAt } from './sheets.ts';
+import { undated } from './vendor-rules.ts';
 
 /** Where a model is called. */
 export interface Place {
@@ -44,8 +45,9 @@ export class PriceBook {
     const inFile = this.#inFile(place, model)?.limits;
     const largest = (...counts: (number | null | undefined)[]) =>
       Math.max(...counts.map((count) => count ?? 0)) || null;
+    const inLibrary = this.#inLibrary(place, model)?.contextTokens ?? null;
     const contextTokens = largest(
-      this.#inLibrary(place, model)?.contextTokens,
+      vendor === 'gemini' && inLibrary !== null ? geminiTokens(inLibrary) : inLibrary,
       openai?.contextTokens,
       inFile?.contextTokens,
     );
@@ -76,10 +78,4 @@ function publicName({ kind, baseModel }: Place, model: string): readonly [vendor
 /** What `find` has under the model's name, else under its name without a date. */
 function anyName<T>(vendor: string, model: string, find: (name: string) => T | undefined): T | undefined {
   return find(model) ?? find(undated(vendor, model));
-}
-
-/** Google's `gemini-pro-latest` is whatever model is the newest, not one that was called `gemini-pro`. */
-function undated(vendor: string, model: string): string {
-  if (vendor !== 'anthropic' && vendor !== 'openai') return model;
-  return model.replace(/(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-latest)$/, '');
 }

@@ -128,8 +128,19 @@ describe('an entry of the file', () => {
     expect(cost(price, { ...noUsage, input: 10, searches: 2, terms })).toBe(66_000n + 50_000_000n);
   });
 
+  it('has what a regional endpoint costs, by the dearest region', () => {
+    const openai = { ...tokens, litellm_provider: 'openai' };
+    expect(priceOf({ ...openai, regional_processing_uplift_multiplier_eu: 1.2 })?.regional).toBe(1_200_000_000n);
+    const both = { regional_processing_uplift_multiplier_eu: 1, regional_processing_uplift_multiplier_us: 1.3 };
+    expect(priceOf({ ...openai, ...both })?.regional).toBe(1_300_000_000n);
+    // What OpenAI documents, where the entry does not say.
+    expect(priceOf(openai)?.regional).toBe(1_100_000_000n);
+    expect(priceOf(tokens)?.regional).toBe(usd);
+  });
+
   it('needs no price of output where vectors are made', () => {
     expect(priceOf({ mode: 'embedding', input_cost_per_token: 2e-8 })?.base.input).toBe(20_000_000n);
+    expect(priceOf({ mode: 'embedding', ...tokens, output_cost_per_token: 0 })?.base.input).toBe(usd);
   });
 
   it.each([
@@ -143,8 +154,21 @@ describe('an entry of the file', () => {
     [{ ...tokens, input_cost_per_image_token: 2e-6 }, 'input_cost_per_image_token is a price'],
     [{ ...tokens, off_peak_pricing: { hours_utc: '22:00-06:00' } }, 'off_peak_pricing is a price'],
     [{ ...tokens, cost_of_tomorrow: 'dear' }, 'cost_of_tomorrow is a price'],
+    [{ ...tokens, output_cost_per_token_thinking: 9e-6 }, 'output_cost_per_token_thinking is a price'],
+    [
+      { ...tokens, input_cost_per_token_offpeak: 1e-7, output_cost_per_token_offpeak: 1e-7 },
+      'input_cost_per_token_offpeak is a price',
+    ],
+    [{ ...tokens, regional_endpoint_uplift_multiplier: 1.1 }, 'regional_endpoint_uplift_multiplier is a price'],
+    [{ input_cost_per_token: 0, output_cost_per_token: 4e-6 }, 'it says that input or output costs nothing'],
+    [{ ...tokens, input_cost_per_token_above_200k_tokens: 0 }, 'it says that input or output costs nothing'],
+    [
+      { ...tokens, input_cost_per_token_flex: 0, output_cost_per_token_flex: 2e-6 },
+      'it says that input or output costs nothing',
+    ],
+    [{ input_cost_per_token: 1e-6, output_cost_per_token: 0, mode: 'chat' }, 'it says that input or output costs'],
     [{ input_cost_per_token: 1e-6 }, 'it lacks input_cost_per_token or output_cost_per_token'],
-    [{ input_cost_per_token: 0, output_cost_per_token: 0 }, 'it says that the model costs nothing'],
+    [{ input_cost_per_token: 0, output_cost_per_token: 0 }, 'it says that input or output costs nothing'],
     [{ tiered_pricing: [{ max_results_range: [0, 5], input_cost_per_query: 0.1 }] }, 'it lacks'],
     [{}, 'it lacks'],
   ])('is unknown, never free, and says why: %j', (entry, why) => {
@@ -171,6 +195,14 @@ describe('a file that does not hold', () => {
     [{ m: { ...tokens, cache_read_input_token_cost: '1e-7' } }, 'entry "m": cache_read_input_token_cost must be'],
     [{ m: { ...tokens, provider_specific_entry: { fast: 'much' } } }, 'entry "m": provider_specific_entry.fast must'],
     [{ m: { tiered_pricing: [{ range: [0, 9], input_cost_per_token: -2 }] } }, 'tiered_pricing.input_cost_per_token'],
+    // What is meant for a million tokens, or for a thousand.
+    [{ m: { ...tokens, output_cost_per_token: 2.5 } }, 'entry "m": output_cost_per_token must be a number'],
+    [{ m: { ...tokens, output_cost_per_token: 0.025 } }, 'from 0 to 0.01'],
+    [{ m: { ...tokens, search_context_cost_per_query: { low: 101 } } }, 'search_context_cost_per_query.low must be'],
+    [{ m: { ...tokens, provider_specific_entry: { fast: 101 } } }, 'provider_specific_entry.fast must be'],
+    ['{"m": {}, "n": {}, "\\u006d": {}}', 'has two entries "m".'],
+    ['{"m": {"mode": "chat", "x": [{"mode": 1}, {"mode": 2}], "mode": "chat"}}', 'entry "m": it has "mode" twice.'],
+    ['{"m": {"tiered_pricing": [{"range": [0], "range": [1]}]}}', 'entry "m": it has "range" twice.'],
     [Object.fromEntries(Array.from({ length: 20_001 }, (_, i) => [`m${i}`, {}])), 'has more than 20000 models.'],
   ])('is refused, and the entry named', (models, message) => {
     expect(() => read(models)).toThrow(expect.objectContaining({ code: 'invalid_argument' }));
@@ -179,6 +211,21 @@ describe('a file that does not hold', () => {
 
   it('is not one because it has the explanation of the format', () => {
     expect(read({ sample_spec: { input_cost_per_token: 'a number', mode: 'one of' }, m: tokens }).models.size).toBe(1);
+  });
+});
+
+describe('a name that JavaScript knows', () => {
+  const names = ['constructor', 'toString', 'hasOwnProperty', '__proto__', 'valueOf'];
+
+  it.each(names)('is one as any other: %s', (name) => {
+    const models = { [name]: { ...tokens, litellm_provider: 'openai' }, m: { ...tokens, litellm_provider: name } };
+    const file = read(JSON.stringify(models));
+    expect([...file.models.keys()].toSorted()).toEqual([name, 'm'].toSorted());
+    const book = new PriceBook(file);
+    expect(book.price(at('openai'), name, now)?.base.input).toBe(usd);
+    expect(book.price(at('openai'), name, now)?.services.size).toBe(1);
+    expect(book.price(at('anthropic'), name, now)).toBeNull();
+    expect(book.price(at('openai'), 'm', now)).toBeNull();
   });
 });
 

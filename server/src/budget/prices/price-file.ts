@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { PortcullisError } from '../../base/errors.ts';
 import { priceFileModelsMax } from '../../base/limits.ts';
+import { duplicateName } from './duplicate-names.ts';
 import { MalformedPrice } from './exact-number.ts';
 import { type Entry, objectOf, readEntry, readLimits } from './litellm-entry.ts';
 import type { ModelLimits } from './model-limits.ts';
@@ -26,12 +27,12 @@ export interface FileModel {
 }
 
 /** How this configuration calls the vendors; every other one of the format is called by its own prefix alone. */
-const vendors: Readonly<Record<string, string | undefined>> = {
-  anthropic: 'anthropic',
-  openai: 'openai',
-  'text-completion-openai': 'openai',
-  gemini: 'gemini',
-};
+const vendors: ReadonlyMap<string, string> = new Map([
+  ['anthropic', 'anthropic'],
+  ['openai', 'openai'],
+  ['text-completion-openai', 'openai'],
+  ['gemini', 'gemini'],
+]);
 
 /** LiteLLM's own explanation of the format stands among the models. */
 const explanation = 'sample_spec';
@@ -74,6 +75,10 @@ function parse(file: PriceFileText): Entry {
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw refusal(file, 'is not an object of models');
+  const [entry, ...rest] = duplicateName(file.text) ?? [];
+  const twice = rest.at(-1);
+  if (twice !== undefined) throw refusal(file, `, entry "${entry}": it has "${twice}" twice`);
+  if (entry !== undefined) throw refusal(file, `has two entries "${entry}"`);
   return json as Entry;
 }
 
@@ -81,7 +86,7 @@ function readModel(file: PriceFileText, version: string, name: string, json: unk
   const entry = objectOf(json);
   if (entry !== json) throw refusal(file, `has an entry "${name}" that is not an object`);
   const given = entry['litellm_provider'];
-  const vendor = typeof given === 'string' ? (vendors[given] ?? given) : null;
+  const vendor = typeof given === 'string' ? (vendors.get(given) ?? given) : null;
   try {
     const read = readEntry(vendor ?? '', name.slice(name.indexOf('/') + 1), version, entry);
     const limits = readLimits(entry);

@@ -28,8 +28,10 @@ export interface Price extends Rates {
   readonly version: string;
   /** Terms with prices of their own (service tiers, speeds), by the value that answers state. */
   readonly services: ReadonlyMap<string, Rates>;
-  /** Terms that multiply all prices (where a model must run), in billionths. */
+  /** Terms that multiply all prices (where a model must run, how fast), in billionths. */
   readonly factors: ReadonlyMap<string, bigint>;
+  /** What the vendor's endpoint of a region multiplies all prices by, in billionths. */
+  readonly regional: bigint;
   /** One search of the provider's; null where nobody knows. */
   readonly searchUsd: NanoUsd | null;
   /** One image of the prompt, beside its tokens. */
@@ -47,7 +49,17 @@ export const classNames = [
 
 /** A price with nothing but what is given. */
 export function makePrice(version: string, { base, tiers }: Rates, rest: Partial<Price> = {}): Price {
-  return { services: new Map(), factors: new Map(), searchUsd: null, imageUsd: 0n, ...rest, base, tiers, version };
+  return {
+    services: new Map(),
+    factors: new Map(),
+    regional: nanoPerUsd,
+    searchUsd: null,
+    imageUsd: 0n,
+    ...rest,
+    base,
+    tiers,
+    version,
+  };
 }
 
 /** One price for every class, made by `of`. */
@@ -87,6 +99,40 @@ export function ratesOn(price: Price, terms: readonly Term[]): Rates | null {
     else return null;
   }
   return factor === nanoPerUsd ? rates : scaled(rates, factor);
+}
+
+/** The price at the vendor's endpoint of a region. */
+export function inRegion(price: Price): Price {
+  const { regional, services, version } = price;
+  if (regional === nanoPerUsd) return price;
+  const there = new Map([...services].map(([name, rates]) => [name, scaled(rates, regional)]));
+  return {
+    ...price,
+    ...scaled(price, regional),
+    services: there,
+    regional: nanoPerUsd,
+    version: `${version}, regional`,
+  };
+}
+
+/** Flex is documented to be never dearer than the list price, whatever exactly it costs. */
+export const neverDearer: ReadonlySet<string> = new Set(['flex']);
+
+/**
+ * The rates on these terms; where the price does not say what one of them costs, all that the price has, with all that
+ * makes it dearer.
+ */
+export function possibleRates(price: Price, terms: readonly Term[]): readonly Rates[] {
+  const rates =
+    ratesOn(price, terms) ??
+    ratesOn(
+      price,
+      terms.filter(({ value }) => !neverDearer.has(value)),
+    );
+  if (rates) return [rates];
+  const dearer = [...price.factors.values()].filter((factor) => factor > nanoPerUsd);
+  const times = dearer.reduce((product, factor) => (product * factor) / nanoPerUsd, nanoPerUsd);
+  return [price, ...price.services.values()].map((each) => scaled(each, times));
 }
 
 /** Whether nothing is to be paid, however much is used. */

@@ -1,17 +1,35 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { choicesMax } from '../../base/limits.ts';
 import type { ServerTool } from '../../llm/facts.ts';
 import { type PlannedCall, unpricedTerm } from './planned-call.ts';
 
-/** @throws PortcullisError invalid_argument, naming the field of the call whose use nothing bounds */
+/** The refusal of a call whose answer nothing bounds but an output limit, of which it has none. */
+export class UnboundedOutput extends PortcullisError {
+  /** The name of the one that needs a bound. */
+  readonly budget: string;
+
+  constructor(budget: string, message: string, param: string) {
+    super('invalid_argument', message, { param, rule });
+    this.budget = budget;
+  }
+}
+
+const rule = 'unbounded';
+
+/**
+ * @throws PortcullisError invalid_argument, naming the field of the call whose use nothing bounds; UnboundedOutput where
+ * that is the output limit alone
+ */
 export function refuseUnbounded(budget: PlannedCall['budgets'][number], call: PlannedCall): void {
-  const { facts, limits, kind, price } = call;
+  const { facts, limits, kind, price, outputLimitName } = call;
   const { unbounded, serverTools, media, maxOutputTokens } = facts;
-  const refuse = (param: string, advice: string) => {
-    const detail = `Budget "${budget.name}" counts this call, and nothing bounds what "${param}" can use: ${advice}.`;
-    return new PortcullisError('invalid_argument', detail, { param, rule: 'unbounded' });
-  };
+  const sentence = (param: string, advice: string) =>
+    `Budget "${budget.name}" counts this call, and nothing bounds what "${param}" can use: ${advice}.`;
+  const refuse = (param: string, advice: string) =>
+    new PortcullisError('invalid_argument', sentence(param, advice), { param, rule });
   const [field] = unbounded;
   if (field !== undefined) throw refuse(field, 'leave it out, or have an operator take the call out of that budget');
+  if (facts.choices > choicesMax) throw refuse('n', `ask for ${choicesMax} at most`);
   const term = budget.unit === 'usd' ? unpricedTerm(call) : undefined;
   if (term) throw refuse(term.field, `nobody knows here what "${term.value.slice(0, 100)}" costs, so leave it out`);
   const tool = serverTools.find(({ maxUses }) => maxUses === null);
@@ -23,7 +41,8 @@ export function refuseUnbounded(budget: PlannedCall['budgets'][number], call: Pl
   if (wholePrompt !== undefined && limits.contextTokens === null)
     throw refuse(wholePrompt, "the model's context is unknown");
   if (maxOutputTokens === null && limits.maxOutputTokens === null) {
-    throw refuse('max_tokens', 'set it, or have an operator declare max_output_tokens for this model');
+    const advice = 'set it, or have an operator declare capabilities.max_output of this model';
+    throw new UnboundedOutput(budget.name, sentence(outputLimitName, advice), outputLimitName);
   }
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import { describe, expect, it, test } from 'vitest';
+import { maxAmount } from '../../base/money.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { type Term, listPrice } from '../../llm/terms.ts';
 import { noUsage } from '../../llm/usage.ts';
@@ -47,6 +48,7 @@ function planned(
   return {
     kind,
     facts: { ...facts, ...known },
+    outputLimitName: 'max_tokens',
     price: book.price(at(kind), model, now),
     limits: book.limits(at(kind), model),
     standingTerms: [],
@@ -202,7 +204,7 @@ describe('what nothing bounds is refused by name', () => {
   });
 
   it.each<[string, Partial<RequestFacts>, string]>([
-    ['no max_tokens, and no cap of the model', { maxOutputTokens: null }, 'max_tokens'],
+    ['no output limit, and no cap of the model', { maxOutputTokens: null }, 'max_output_tokens'],
     ['a document, and no known context', { media: { ...facts.media, documents: 1 } }, 'document'],
     [
       'a server tool of a vendor whose uses nobody bounds',
@@ -211,7 +213,8 @@ describe('what nothing bounds is refused by name', () => {
     ],
   ])('%s', (_, known, param) => {
     const price = declaredPrice('openai-compatible', { input: 1n, output: 1n });
-    const call = () => worstCase(planned('openai-compatible', 'qwen3:8b', known, { price }));
+    const call = () =>
+      worstCase(planned('openai-compatible', 'qwen3:8b', known, { price, outputLimitName: 'max_output_tokens' }));
     expect(call).toThrow(expect.objectContaining({ members: expect.objectContaining({ param }) }));
   });
 
@@ -224,6 +227,30 @@ describe('what nothing bounds is refused by name', () => {
     expect(() => local({ price: free, budgets: [tokens] })).toThrow('Budget "tokens"');
     expect(() => local({ price: declaredPrice('x', { input: 0n, output: 1n }), budgets: [money] })).toThrow(
       'Budget "team"',
+    );
+  });
+
+  it('and so are more answers than OpenAI documents', () => {
+    const call = (choices: number, budgets = [money]) =>
+      worstCase(planned('openai', 'gpt-4o', { choices }, { budgets }));
+    expect(call(128).usage.output).toBe(12_800);
+    expect(() => call(129)).toThrow(expect.objectContaining({ members: { param: 'n', rule: 'unbounded' } }));
+    expect(call(129, []).bounded).toBe(false);
+  });
+
+  it('so that no worst case is more than the ledger can hold', () => {
+    const dear = declaredPrice('openai-compatible', { input: 10n ** 13n, output: 10n ** 13n });
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.maxSafeNat(), fc.boolean(), (maxOutputTokens, choices, isCounted) => {
+        const rest = { price: dear, budgets: isCounted ? [money] : [] };
+        try {
+          expect(
+            worstCase(planned('openai-compatible', 'm', { maxOutputTokens, choices }, rest)).usd * 1_000n,
+          ).toBeLessThan(maxAmount);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'invalid_argument' });
+        }
+      }),
     );
   });
 

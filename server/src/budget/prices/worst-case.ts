@@ -1,5 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
-import type { NanoUsd } from '../../base/money.ts';
+import { type NanoUsd, maxAmount } from '../../base/money.ts';
 import type { RequestFacts, ServerTool } from '../../llm/facts.ts';
 import { noUsage, type Usage } from '../../llm/usage.ts';
 import type { WorstCase } from '../model.ts';
@@ -43,21 +43,23 @@ const containerFeeUsd: NanoUsd = 50_000_000n;
  * @throws PortcullisError invalid_argument, naming the field, when a budget needs a bound and there is none
  */
 export function worstCase(call: PlannedCall): WorstCase {
-  const { kind, facts, price, limits } = call;
+  const { kind, facts, price, limits, outputLimitName: param } = call;
   const needy = budgetsInNeed(call);
   for (const budget of needy) refuseUnbounded(budget, call);
   const overhead = kind === 'anthropic' ? overheads.anthropic : overheads.other;
   const known = { ...limits, contextTokens: knownContext(limits, price) };
   const input = inputTokens(facts, known, overhead);
   const output = outputTokens(facts, known) * facts.choices;
-  if (!Number.isSafeInteger(input + output)) {
-    throw new PortcullisError('invalid_argument', 'max_tokens times n is more than can be counted.', {
-      param: 'max_tokens',
-    });
-  }
+  if (!Number.isSafeInteger(input + output)) throw uncountable(param);
   const { usd, usage } = dearest(call, { ...noUsage, input, output, ...searchesOf(call, overhead) });
   const feesUsd = price === null ? 0n : feesOf(call, price);
+  // A thousand such holds still fit into one counter.
+  if ((usd + feesUsd) * 1_000n > maxAmount) throw uncountable(param);
   return { usd: usd + feesUsd, feesUsd, tokens: totalTokens(usage), usage, bounded: needy.length > 0 };
+}
+
+function uncountable(param: string): PortcullisError {
+  return new PortcullisError('invalid_argument', `${param} times n is more than can be counted.`, { param });
 }
 
 /** The budgets that must know how much the call can use: those in tokens, and those in money unless the call is free. */

@@ -89,7 +89,7 @@ function unroutedQuotes({ file }: Config, book: PriceBook, { model, provider, at
     if (provider === undefined) return [];
     throw new CliError(`No route leads to a provider "${provider}".`);
   }
-  if (provider !== undefined && !file.providers[provider] && !vendorKinds.includes(provider)) {
+  if (provider !== undefined && !Object.hasOwn(file.providers, provider) && !vendorKinds.includes(provider)) {
     const known = [...Object.keys(file.providers), ...vendorKinds].join(', ');
     throw new CliError(`There is no provider "${provider}": there is ${known}.`, exitCodes.usage);
   }

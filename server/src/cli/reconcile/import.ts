@@ -30,6 +30,7 @@ interface ImportOptions extends DaySpan, ToleranceOptions {
   readonly json?: true;
   readonly project?: string;
   readonly provider?: string;
+  readonly force?: true;
 }
 
 interface VendorOptions extends ImportOptions {
@@ -61,6 +62,7 @@ function importCommand(name: string, description: string): Command {
         '--project <project>',
         'to which project unexplained spend goes (default: the one with most attempts that day)',
       )
+      .option('--force', 'also for a provider that is neither in the configuration nor in the ledger on these days')
       .option('--since <day>', 'the first day, like 2026-11-01 or 7d', parseDay)
       .option('--until <day>', 'the last day', parseDay),
   );
@@ -172,7 +174,13 @@ async function sendBill(
     const project = await projectOf(gate, options);
     const answer = await gate
       .of(ReconciliationService)
-      .importBill({ source, ...figuresOf(bill), tolerance: toleranceOf(options), ...project });
+      .importBill({
+        source,
+        ...figuresOf(bill),
+        tolerance: toleranceOf(options),
+        allowUnknownProviders: options.force === true,
+        ...project,
+      });
     if (options.json) return printAnswer(context, ImportBillResponseSchema, answer);
     const { id, firstDay, lastDay, figures, changed } = present(answer.billImport);
     printLine(

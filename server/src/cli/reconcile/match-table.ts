@@ -48,8 +48,15 @@ function percentOf(drift: bigint | undefined, billed: bigint | undefined): strin
   return `${sign}${size / 100n}.${(size % 100n).toString().padStart(2, '0')}%`;
 }
 
-function noteOf({ billedModels, bookedModels, billedTokens, bookedTokens, billedNanousd }: ReconciledDay): string {
-  if (bookedModels.length === 0) return 'no attempts';
+function noteOf({
+  billedModels,
+  bookedModels,
+  billedTokens,
+  bookedTokens,
+  billedNanousd,
+  bookedNanousd,
+}: ReconciledDay): string {
+  if (bookedModels.length === 0) return bookedNanousd > 0n ? 'a fee, booked under models' : 'no attempts';
   if (billedModels.length === 0) return 'not billed';
   if (billedNanousd === undefined) return `tokens: ${billedTokens ?? 0n} billed, ${bookedTokens} booked`;
   const [billed, booked] = [billedModels.join(' + '), bookedModels.join(' + ')];

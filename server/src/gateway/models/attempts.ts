@@ -5,12 +5,12 @@ import { AttemptOrder } from './attempt-order.ts';
 import { type CallPlan, countsTokens } from './authorize.ts';
 import type { Breaker, Leave } from './breaker.ts';
 import type { Call } from './call.ts';
-import { reserveAffordable } from './clamp.ts';
+import { boundedQuote, reserveAffordable } from './clamp.ts';
 import { ClientStream } from './client-stream.ts';
 import { type Forwarded, forward } from './forward.ts';
 import type { ModelGate } from './gate.ts';
 import { changeHeaders } from './passing-headers.ts';
-import { type Quote, quote } from './reserve.ts';
+import type { Quote } from './reserve.ts';
 import type { Target } from './routing.ts';
 import { settle } from './settle.ts';
 import type { AskedCall } from './whole-answer.ts';
@@ -88,9 +88,10 @@ class Attempts {
   }
 
   /** Holds, calls, settles. @throws PortcullisError what `reserve` and `settle` throw */
-  async make({ plan: asked, quote: quoted, leave }: Permitted, stream: ClientStream | null): Promise<Made> {
+  async make({ leave, ...quoted }: Permitted, stream: ClientStream | null): Promise<Made> {
     const { call, flight } = this.#asked;
     const { clock } = this.#gate;
+    const { plan: asked } = quoted;
     this.#order.tried(asked.target);
     const { totalMs } = asked.target.deadlines;
     // A pause may have lasted longer than it should.
@@ -98,7 +99,7 @@ class Attempts {
     this.#beganAt ??= clock.monotonic();
     call.attempted(asked, clock);
     try {
-      const { plan, reserved } = await reserveAffordable(this.#gate, call, asked, quoted, totalMs - spentMs);
+      const { plan, reserved } = await reserveAffordable(this.#gate, call, quoted, totalMs - spentMs);
       if (stream) stream.earlyHeaders = changeHeaders(plan);
       const forwarded = await forward(this.#gate, { call, plan, reserved, flight, stream, leave, spentMs });
       this.#learn(plan, leave, forwarded);
@@ -186,7 +187,7 @@ class Attempts {
     if (operation === 'count_tokens' && !countsTokens(target, dialect)) return null;
     try {
       const plan = target === first.target ? first : await first.at(target);
-      return { plan, quote: quote(this.#gate, operation, plan) };
+      return await boundedQuote(this.#gate, call, plan);
     } catch (error) {
       call.signal.throwIfAborted();
       const isLastWord = target === first.target && call.attempts === 0;
@@ -197,7 +198,8 @@ class Attempts {
 
   #learn({ target }: CallPlan, leave: Leave | null, { failure }: Forwarded): void {
     if (failure === null) return leave?.succeed();
-    const { blame, retryAfterMs } = failure;
+    const { blame, onlyElsewhere, retryAfterMs } = failure;
+    if (onlyElsewhere) this.#order.drop(target);
     if (retryAfterMs !== null) this.#order.rest(target, this.#elapsedMs() + retryAfterMs);
     if (blame !== null) leave?.fail(blame);
   }

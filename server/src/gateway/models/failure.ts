@@ -6,6 +6,8 @@ import type { Provider, UpstreamHeaders } from './provider.ts';
 export interface Failure {
   /** Another attempt may succeed. */
   readonly retriable: boolean;
+  /** But not at the same target. */
+  readonly onlyElsewhere: boolean;
   /** What the breaker counts, where it speaks of the target; null where it is of this one call or its caller alone. */
   readonly blame: Fail | null;
   /** How long the provider asked to be left alone, in milliseconds; null where it did not. */
@@ -13,7 +15,7 @@ export interface Failure {
 }
 
 /** The end of a call that is nobody's failure: killed, given up by its client, refused by a budget. */
-export const ended: Failure = { retriable: false, blame: null, retryAfterMs: null };
+export const ended: Failure = { retriable: false, onlyElsewhere: false, blame: null, retryAfterMs: null };
 
 const broken: Fail = { doubtful: false, restMs: null };
 
@@ -31,6 +33,7 @@ export function refusal(
   return {
     // SDKs believe a provider that says whether trying again is of use.
     retriable: (isBroken(status) || status === 429) && headers['x-should-retry'] !== 'false',
+    onlyElsewhere: false,
     blame: isBroken(status) ? broken : credential === 'gate' ? blameOfAccount(status, restMs) : null,
     retryAfterMs: restMs,
   };
@@ -58,9 +61,10 @@ export function fault(
   { code, final, members }: PortcullisError,
   { sent, streamed }: { readonly sent: boolean; readonly streamed: boolean },
 ): Failure {
+  // A budget that the target took too long for is its owner's, and says nothing of it to others. It would take as long again.
+  if (code === 'deadline_exceeded' && members.rule !== undefined)
+    return { ...ended, retriable: true, onlyElsewhere: true };
   if (final || !(ofTheProvider.has(code) || (sent && toldInStreams.has(code)))) return ended;
-  // A budget that the target took too long for is its owner's, and says nothing of it to others.
-  if (code === 'deadline_exceeded' && members.rule !== undefined) return { ...ended, retriable: true };
   const isLate = code === 'deadline_exceeded' && sent && !streamed;
   return { ...ended, retriable: true, blame: { ...broken, doubtful: isLate || code === 'rate_limited' } };
 }

@@ -29,12 +29,12 @@ export function requireTime({ enforced }: LatencyCaps): void {
   if (enforced?.ms === 0) throw budgetExceeded(shortfallOf(enforced.budget, 0n));
 }
 
-/** What ends an attempt that took longer than it may. */
+/** What ends an attempt that took longer than it may. It was paid for, and the same again would take as long. */
 export function tookTooLong({ budget: { name }, ms }: LatencyCap): PortcullisError {
   return new PortcullisError(
     'deadline_exceeded',
     `Budget "${name}" allows an attempt ${ms} ms, and this one took longer: ask for less output, or have an operator raise it.`,
-    { rule: name, unit: 'latency_ms', limit: String(ms) },
+    { rule: name, unit: 'latency_ms', limit: String(ms), final: true },
   );
 }
 
@@ -47,5 +47,5 @@ export function latencyShadows({ dryRun }: LatencyCaps, tookMs: number): ShadowV
 
 function shortfallOf(budget: Budget, observed: bigint): Shortfall {
   const meter = { budget, posted: observed, held: 0n, leased: 0n, accumulates: false, endsAt: null };
-  return { meter, amount: 0n, observed, limit: budget.limit ?? 0n };
+  return { meter, amount: observed, observed, limit: budget.limit ?? 0n };
 }

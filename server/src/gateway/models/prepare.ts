@@ -13,10 +13,10 @@ import type { Trimmed } from '../../llm/trim.ts';
 import type { Operation } from './endpoints.ts';
 import type { Route, Target } from './routing.ts';
 
-/** An output limit that was lowered, or set where there was none, so that the call fits in a budget. */
+/** An output limit that was lowered, or set where there was none, so that the call fits in a budget or can be bounded. */
 export interface Clamp {
   readonly maxTokens: number;
-  /** The name of the one that has room for no more. */
+  /** The name of the one that has room for no more, or needs a bound. */
   readonly budget: string;
 }
 

@@ -6,10 +6,11 @@ import { freePrice } from '../../budget/prices/declared-price.ts';
 import type { Price } from '../../budget/prices/price.ts';
 import { freeOfCharge, worstCase } from '../../budget/prices/worst-case.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
+import { outputLimitName } from '../../llm/output-limit.ts';
 import { listPrice } from '../../llm/terms.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
-import type { Operation } from './endpoints.ts';
+import type { Endpoint } from './endpoints.ts';
 import type { ModelGate } from './gate.ts';
 import { type LatencyCaps, latencyCaps, requireTime } from './latency-cap.ts';
 
@@ -35,9 +36,9 @@ export interface Reserved {
 /**
  * The worst case of an attempt.
  * @throws PortcullisError policy_denied (unknown price under a money budget), invalid_argument (a field whose cost has no
- * bound)
+ * bound), UnboundedOutput
  */
-export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Quote {
+export function quote(gate: ModelGate, { operation, dialect }: Endpoint, plan: CallPlan): Quote {
   const { facts, modelServed, spender } = plan;
   const { provider, prices, capabilities: declared } = plan.target;
   // A dry-run budget never decides: what it could not count is not refused for its sake.
@@ -66,10 +67,11 @@ export function quote(gate: ModelGate, operation: Operation, plan: CallPlan): Qu
     terms,
     ...(!runsTools && { serverTools: [], builtInTools: 0 }),
   };
+  const { kind } = provider;
+  const { standingTerms } = prices;
+  const bounds = { kind, outputLimitName: outputLimitName(dialect), price, limits, budgets, standingTerms };
   const worstOf = (known: RequestFacts) =>
-    operation === 'count_tokens'
-      ? freeOfCharge
-      : worstCase({ kind: provider.kind, facts: known, price, limits, budgets, standingTerms: prices.standingTerms });
+    operation === 'count_tokens' ? freeOfCharge : worstCase({ ...bounds, facts: known });
   return {
     worst: worstOf(carried),
     price,

@@ -76,6 +76,8 @@ export interface RoutesConfig {
 export interface Routing {
   readonly table: RouteTable;
   readonly breakers: Breakers;
+  /** Names of providers, those without a route included. */
+  readonly providers: ReadonlySet<string>;
   /** Ends the connections of these providers, once their calls are over. */
   close(): Promise<void>;
 }
@@ -106,6 +108,7 @@ export function createRouting(config: RoutesConfig): Routing {
   return {
     table: new RouteTable(routes),
     breakers,
+    providers: new Set(providers.keys()),
     close: async () => {
       await Promise.all([...providers.values()].map((provider) => provider.close()));
     },

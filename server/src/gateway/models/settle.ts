@@ -2,6 +2,7 @@ import type { NanoUsd } from '../../base/money.ts';
 import { cost, isPriced } from '../../budget/prices/cost.ts';
 import { unreadTokensMax } from '../../base/limits.ts';
 import type { Attempt, AttemptOutcome, WorstCase } from '../../budget/model.ts';
+import type { RequestFacts } from '../../llm/facts.ts';
 import { type Usage, noUsage, tokenClasses } from '../../llm/usage.ts';
 import type { CallPlan } from './authorize.ts';
 import type { Call } from './call.ts';
@@ -23,9 +24,9 @@ export async function settle(
   { outcome, errorClass, rule, progress }: Delivery,
 ): Promise<void> {
   const billable = progress.connectMs !== null && !progress.refused;
-  const { usage, provenance } = billable
-    ? amounts(progress, outcome, hold.worst, (plan.translation ?? plan.facts).mayReason)
-    : nothing;
+  const { mayReason } = plan.translation ?? plan.facts;
+  const asked = { mayReason, longCacheTtl: plan.facts.longCacheTtl };
+  const { usage, provenance } = billable ? amounts(progress, outcome, hold.worst, asked) : nothing;
   const now = gate.clock.monotonic();
   call.note({
     usage,
@@ -42,7 +43,7 @@ export async function settle(
   const { attempt } = call;
   count(gate, plan, attempt);
   const shadows = latencyShadows(latency, now - heldAt);
-  await (billable ? gate.ledger.settle(hold, attempt, shadows) : gate.ledger.release(hold, attempt));
+  await (billable ? gate.ledger.settle(hold, attempt, shadows) : gate.ledger.release(hold, attempt, shadows));
 }
 
 /** What the caller's own account is charged, as far as the prices are known here. */
@@ -55,11 +56,18 @@ type Amounts = Pick<Attempt, 'usage' | 'provenance'>;
 
 const nothing: Amounts = { usage: noUsage, provenance: 'measured' };
 
-function amounts({ answer, unread }: Progress, outcome: AttemptOutcome, worst: WorstCase, mayReason: boolean): Amounts {
+function amounts(
+  { answer, unread }: Progress,
+  outcome: AttemptOutcome,
+  worst: WorstCase,
+  { mayReason, longCacheTtl }: Pick<RequestFacts, 'mayReason' | 'longCacheTtl'>,
+): Amounts {
   if (answer === null) return { usage: worst.usage, provenance: 'estimated' };
   const { complete, outputBytes } = answer;
-  const usage = answer.usage === null ? null : asServed(answer.usage, worst.usage);
-  if (usage !== null && complete) return { usage, provenance: 'measured' };
+  const told = answer.usage === null ? null : asServed(answer.usage, worst.usage);
+  const isUntold = longCacheTtl && told?.untoldLifetime === true;
+  const usage = told !== null && isUntold ? writtenForLong(told) : told;
+  if (usage !== null && complete) return { usage, provenance: isUntold ? 'estimated' : 'measured' };
   // A token is a byte at least, so no more can have been said than came, but a model may think unseen. What the provider
   // told of an answer that it did not end is from before its end.
   const came = outputBytes + unreadTokens(unread(), outcome, worst);
@@ -81,9 +89,16 @@ function unreadTokens(unread: ReturnType<Progress['unread']>, outcome: AttemptOu
   return isLittle || !bounded ? unreadTokensMax : Infinity;
 }
 
-/** An answer that does not say on which terms it was served was served on the dearest that were asked for. */
-function asServed(usage: Usage, { terms }: Usage): Usage {
-  return usage.terms !== undefined || terms === undefined ? usage : { ...usage, terms };
+/** What an answer does not say of its terms is as of the dearest that were asked for. */
+function asServed(usage: Usage, { terms: asked = [] }: Usage): Usage {
+  const { terms: told = [] } = usage;
+  const untold = asked.filter(({ field }) => told.every((term) => term.field !== field));
+  return untold.length === 0 ? usage : { ...usage, terms: [...told, ...untold] };
+}
+
+/** All that was written to a cache at the longer lifetime. */
+function writtenForLong(usage: Usage): Usage {
+  return { ...usage, cacheWrite5m: 0, cacheWrite1h: usage.cacheWrite5m + usage.cacheWrite1h };
 }
 
 function count(

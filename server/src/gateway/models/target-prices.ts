@@ -6,7 +6,7 @@ import {
 } from '../../budget/prices/declared-price.ts';
 import type { ModelLimits } from '../../budget/prices/model-limits.ts';
 import type { PriceBook } from '../../budget/prices/price-book.ts';
-import type { Price } from '../../budget/prices/price.ts';
+import { type Price, inRegion } from '../../budget/prices/price.ts';
 import { sheetAt } from '../../budget/prices/sheets.ts';
 import { type Term, serviceTier, speedAndGeography } from '../../llm/terms.ts';
 
@@ -21,8 +21,13 @@ export interface PriceConfig {
 
 export interface ProviderPriceConfig extends PriceConfig {
   readonly kind: string;
+  readonly base_url?: string | undefined;
   readonly account_terms?:
-    | { readonly service_tier?: string | undefined; readonly inference_geo?: string | undefined }
+    | {
+        readonly service_tier?: string | undefined;
+        readonly inference_geo?: string | undefined;
+        readonly region?: string | undefined;
+      }
     | undefined;
 }
 
@@ -38,6 +43,9 @@ export interface TargetPrices {
   /** The terms that a call is served on where it does not say. */
   readonly standingTerms: readonly Term[];
 }
+
+/** OpenAI's endpoints of regions, like eu.api.openai.com (developers.openai.com, "Data residency"). */
+const regionalEndpoint = /^https:\/\/[a-z]{2}\.api\.openai\.com(?:[:/]|$)/i;
 
 /**
  * Where the price of a target's model comes from: the target, its provider, the operator's file of prices, the vendor's
@@ -55,12 +63,15 @@ export function targetPrices(
   const declared = [target.price, provider.price ?? usual].flatMap((price) =>
     price === undefined ? [] : [declaredSheets(kind, price)],
   );
+  const isRegional = account?.region !== undefined || regionalEndpoint.test(provider.base_url ?? '');
   const unknown = target.unknown_price ?? provider.unknown_price ?? 'deny';
   const assumed = unknown === 'deny' ? null : assumedPrice(kind, unknown.assume);
   return {
     priceOf(model, atMs) {
       const price = declared.map((sheets) => sheetAt(sheets, atMs)).find((each) => each !== null);
-      return price ?? book.price(place, model, atMs) ?? assumed;
+      if (price) return price;
+      const listed = book.price(place, model, atMs);
+      return listed && isRegional ? inRegion(listed) : (listed ?? assumed);
     },
     limitsOf: (model) => book.limits(place, model),
     standingTerms: [

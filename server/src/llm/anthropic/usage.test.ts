@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { listPrice } from '../terms.ts';
 import { noUsage } from '../usage.ts';
 import { createUsageWatcher, readUsage } from './usage.ts';
 
@@ -35,12 +36,15 @@ describe('the usage of a whole answer', () => {
       ],
     });
     // Capacity that was paid in advance counts at the list price.
-    expect(read({ ...usage, service_tier: 'priority', inference_geo: 'not_available' })?.terms).toEqual([]);
+    expect(read({ ...usage, service_tier: 'priority', inference_geo: 'not_available' })?.terms).toEqual([
+      { field: 'inference_geo', value: listPrice },
+    ]);
     expect(read({ ...usage, server_tool_use: { web_search_requests: -1 } })).toBeNull();
   });
 
   it('counts cache writes without a split as the usual lifetime, and the rest of a split as the longest in use', () => {
-    expect(read({ ...usage, cache_creation: null })).toMatchObject({ cacheWrite5m: 30, cacheWrite1h: 0 });
+    const untold = read({ ...usage, cache_creation: null });
+    expect(untold).toMatchObject({ cacheWrite5m: 30, cacheWrite1h: 0, untoldLifetime: true });
     expect(read({ ...usage, cache_creation_input_tokens: 33 })).toMatchObject({ cacheWrite5m: 10, cacheWrite1h: 23 });
     expect(read({ ...usage, cache_creation_input_tokens: null })).toMatchObject({ cacheWrite5m: 10, cacheWrite1h: 20 });
   });

@@ -17,7 +17,9 @@ export function usageOf(json: unknown): Usage | null {
   if (!isJsonObject(json) || (json['input_tokens'] ?? json['output_tokens'] ?? null) === null) return null;
   const iterations = Array.isArray(json['iterations']) ? json['iterations'].filter(isJsonObject) : [];
   const beside = iterations.filter(({ type }) => type === 'compaction' || type === 'advisor_message');
-  return credible({ ...beside.map(tokensOf).reduce(sum, tokensOf(json)), ...searchesOf(json), ...termsOf(json) });
+  const tokens = beside.map(tokensOf).reduce(sum, tokensOf(json));
+  const isUntold = tokens.cacheWrite5m > 0 && !isJsonObject(json['cache_creation']);
+  return credible({ ...tokens, ...(isUntold && { untoldLifetime: true }), ...searchesOf(json), ...termsOf(json) });
 }
 
 function searchesOf({ server_tool_use: uses }: JsonObject): Pick<Usage, 'searches'> {

@@ -40,7 +40,15 @@ describe('a Chat Completion', () => {
       ],
       stop: 'tool',
       stopSequence: null,
-      usage: { input: 30, output: 30, cacheRead: 60, cacheWrite5m: 10, cacheWrite1h: 0, reasoning: 20 },
+      usage: {
+        input: 30,
+        output: 30,
+        cacheRead: 60,
+        cacheWrite5m: 10,
+        cacheWrite1h: 0,
+        reasoning: 20,
+        untoldLifetime: true,
+      },
     });
   });
 

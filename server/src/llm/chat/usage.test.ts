@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { listPrice } from '../terms.ts';
 import { createUsageWatcher, readUsage } from './usage.ts';
 
 const usage = {
@@ -20,6 +21,7 @@ describe('the usage of a whole answer', () => {
       cacheWrite5m: 400,
       cacheWrite1h: 0,
       reasoning: 64,
+      untoldLifetime: true,
     });
     expect(read({ prompt_tokens: 5, completion_tokens: 7 })).toMatchObject({ input: 5, output: 7, cacheRead: 0 });
   });
@@ -28,8 +30,8 @@ describe('the usage of a whole answer', () => {
     const served = (tier: unknown) => readUsage({ usage, service_tier: tier })?.terms;
     expect(served('priority')).toEqual([{ field: 'service_tier', value: 'priority' }]);
     expect(served('flex')).toEqual([{ field: 'service_tier', value: 'flex' }]);
-    expect(served('default')).toEqual([]);
-    expect(served('scale')).toEqual([]);
+    for (const usual of ['default', 'scale'])
+      expect(served(usual)).toEqual([{ field: 'service_tier', value: listPrice }]);
     for (const untold of [undefined, null, 'auto', 7]) expect(served(untold)).toBeUndefined();
   });
 

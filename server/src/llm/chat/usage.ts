@@ -12,7 +12,7 @@ export function readUsage(answer: unknown): Usage | null {
 
 /**
  * Reads a `usage` object, and the `service_tier` that stands beside it. `prompt_tokens` includes what was read from the
- * cache and written to it; how long a written entry lives is not said, so writes count as the usual lifetime.
+ * cache and written to it; how long a written entry lives is not said.
  * `completion_tokens` includes the reasoning, except at servers whose total shows that it does not (xAI; Gemini, which
  * tells nothing else of it).
  */
@@ -36,6 +36,7 @@ export function usageOf(json: unknown, tier?: unknown): Usage | null {
     cacheWrite5m,
     cacheWrite1h: 0,
     reasoning: Math.min(output, reasoning),
+    ...(cacheWrite5m > 0 && { untoldLifetime: true }),
     ...servedOn(serviceTier(statedTerm(tier))),
   });
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { listPrice } from '../terms.ts';
 import { noUsage } from '../usage.ts';
 import { createUsageWatcher, readUsage } from './usage.ts';
 import { writeUsage } from './usage-writer.ts';
@@ -7,7 +8,10 @@ describe('the usage of a response', () => {
   test('is told by class, and reads back as it was written', () => {
     const usage = { input: 1, output: 9, cacheRead: 2, cacheWrite5m: 3, cacheWrite1h: 4, reasoning: 5 };
     expect(readUsage({ usage: writeUsage(usage) })).toEqual(usage);
-    expect(readUsage({ usage: writeUsage({ ...usage, cacheWrite1h: 0 }) })).toEqual({ ...usage, cacheWrite1h: 0 });
+    expect(readUsage({ usage: writeUsage({ ...usage, cacheWrite1h: 0 }) })).toMatchObject({
+      ...usage,
+      cacheWrite1h: 0,
+    });
   });
 
   test('says on which terms it was served, and how often the provider searched', () => {
@@ -20,7 +24,7 @@ describe('the usage of a response', () => {
     const watcher = createUsageWatcher();
     watcher.event('response.completed', JSON.stringify({ type: 'response.completed', response }));
     expect(watcher.usage()).toMatchObject({ searches: 2, terms });
-    expect(readUsage({ usage, service_tier: 'default' })).toEqual({ ...noUsage, input: 1, output: 1, terms: [] });
+    expect(readUsage({ usage, service_tier: 'default' })?.terms).toEqual([{ field: 'service_tier', value: listPrice }]);
   });
 
   test.each([
@@ -33,6 +37,15 @@ describe('the usage of a response', () => {
     [{ usage: { input_tokens: 1, output_tokens: 1, input_tokens_details: { cached_tokens: 'x' } } }],
   ])('is unknown where it is none, or not credible: %j', (answer) => {
     expect(readUsage(answer)).toBeNull();
+  });
+
+  test('says so where it does not tell for how long the cache was written', () => {
+    const details = { cached_tokens: 0, cache_write_tokens: 4 };
+    const read = (rest: object) =>
+      readUsage({ usage: { input_tokens: 5, output_tokens: 1, input_tokens_details: { ...details, ...rest } } });
+    expect(read({})).toMatchObject({ cacheWrite5m: 4, untoldLifetime: true });
+    expect(read({ cache_write_tokens_details: {} })?.untoldLifetime).toBeUndefined();
+    expect(read({ cache_write_tokens: 0 })?.untoldLifetime).toBeUndefined();
   });
 
   test('has no more from the cache than there was', () => {

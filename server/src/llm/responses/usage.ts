@@ -33,10 +33,8 @@ export function usageOf(json: unknown, tier?: unknown): Usage | null {
   const output = countOf(json['output_tokens']);
   const cacheRead = Math.min(prompt, countOf(inputDetails['cached_tokens']));
   const written = Math.min(prompt - cacheRead, countOf(inputDetails['cache_write_tokens']));
-  const cacheWrite1h = Math.min(
-    written,
-    countOf(objectOf(inputDetails['cache_write_tokens_details'])['ttl_12h_tokens']),
-  );
+  const split = inputDetails['cache_write_tokens_details'];
+  const cacheWrite1h = Math.min(written, countOf(objectOf(split)['ttl_12h_tokens']));
   return credible({
     input: prompt - cacheRead - written,
     output,
@@ -44,6 +42,7 @@ export function usageOf(json: unknown, tier?: unknown): Usage | null {
     cacheWrite5m: written - cacheWrite1h,
     cacheWrite1h,
     reasoning: Math.min(output, countOf(objectOf(json['output_tokens_details'])['reasoning_tokens'])),
+    ...(written > 0 && !isJsonObject(split) && { untoldLifetime: true }),
     ...servedOn(serviceTier(statedTerm(tier))),
   });
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { attempt, worst } from '../../../../../test/support/ledger.ts';
 import type { Clock } from '../../../base/clock.ts';
 import { leaseMs } from '../../../base/limits.ts';
-import type { Budget } from '../../model.ts';
+import type { Budget, Shortfall } from '../../model.ts';
 import { Placement } from '../../placement.ts';
 import { counterName } from '../../store.ts';
 import { type Flush, LeaseBook, type LeasedHold } from '../lease-book.ts';
@@ -14,7 +14,18 @@ import type { Slice } from '../slice.ts';
 
 /** One thing that happens; `pick` chooses of what there is. */
 export interface Step {
-  readonly kind: 'hold' | 'end' | 'strict' | 'begin' | 'commit' | 'lose' | 'hear' | 'expire' | 'crash' | 'pass';
+  readonly kind:
+    | 'hold'
+    | 'end'
+    | 'strict'
+    | 'begin'
+    | 'commit'
+    | 'flush'
+    | 'lose'
+    | 'hear'
+    | 'expire'
+    | 'crash'
+    | 'pass';
   readonly process: number;
   readonly amount: number;
   /** Per cent of what was held. */
@@ -22,7 +33,19 @@ export interface Step {
   readonly pick: number;
 }
 
-const weights = { hold: 10, end: 8, strict: 2, begin: 5, commit: 5, lose: 1, hear: 5, expire: 1, crash: 1, pass: 2 };
+const weights = {
+  hold: 14,
+  end: 8,
+  strict: 2,
+  begin: 4,
+  commit: 4,
+  hear: 4,
+  flush: 8,
+  lose: 1,
+  expire: 1,
+  crash: 1,
+  pass: 3,
+};
 
 export const step: fc.Arbitrary<Step> = fc.record({
   kind: fc.oneof(
@@ -60,7 +83,6 @@ class Process {
   readonly book = new LeaseBook(this.clock, new Placement(() => 0));
   readonly holds: { readonly held: LeasedHold; readonly usd: bigint }[] = [];
   flush: Flush | null = null;
-  askedAt = 0;
   committed: ReadonlyMap<Slice, bigint | null> | null = null;
 }
 
@@ -90,7 +112,7 @@ export class World {
       const request = { attempt: attempt(), worst: worst(usd), budgets: this.budgets, deadlineMs: 1 };
       const held = one.book.hold(request);
       if (held) one.holds.push({ held, usd });
-      else if (pick % 10 === 0) one.book.yield(request);
+      else if (pick % 10 === 0) one.book.yield(request, this.#shortfalls(usd));
       else one.book.wish(request);
     } else if (kind === 'end') {
       const [ended] = one.holds.splice(pick % Math.max(1, one.holds.length), 1);
@@ -101,10 +123,11 @@ export class World {
       const nothing = { tokens: 0n, requests: 0n, concurrent_requests: 0n, latency_ms: 0n };
       one.book.end(ended.held, { usd: cost, ...nothing }, { id: 'att' } as never);
     } else if (kind === 'strict') this.#strict(usd, spent(usd), pick);
-    else if (kind === 'begin') {
-      if (one.flush) return;
-      one.flush = one.book.takeFlush(1_000);
-      one.askedAt = one.clock.ms;
+    else if (kind === 'begin') this.#begin(one);
+    else if (kind === 'flush') {
+      this.#begin(one);
+      this.#commit(one);
+      this.#hear(one);
     } else if (kind === 'commit') this.#commit(one);
     else if (kind === 'lose') {
       // The answer was lost: the process says the same again, and hears what was committed.
@@ -113,6 +136,10 @@ export class World {
     else if (kind === 'expire') this.#expire(one);
     else if (kind === 'pass') one.clock.ms += amount * 100;
     else this.#crash(process);
+  }
+
+  #begin(one: Process): void {
+    one.flush ??= one.book.takeFlush(1_000);
   }
 
   #strict(usd: bigint, cost: bigint, pick: number): void {
@@ -170,7 +197,7 @@ export class World {
   #hear(one: Process): void {
     if (!one.flush || !one.committed) return;
     for (const slice of one.flush.reports.keys())
-      slice.flushed(one.committed.get(slice) ?? null, one.askedAt + leaseMs);
+      slice.flushed(one.committed.get(slice) ?? null, one.flush.askedAt + leaseMs);
     one.book.tidy();
     one.flush = null;
     one.committed = null;
@@ -220,6 +247,7 @@ export class World {
   /** @throws Error naming what does not hold */
   check(): void {
     const leases = [...this.leases.values()].flatMap((mine) => [...mine.values()]);
+    for (const one of this.processes) this.#checkInUse(one);
     for (const [name, { limit, posted, held, leased, told }] of this.counters) {
       must(posted + held <= limit + this.overruns, `${name} is over its limit`);
       const granted = leases.reduce((sum, lease) => sum + (lease.counter === name ? lease.granted : 0n), 0n);
@@ -240,6 +268,30 @@ export class World {
       must(posted + this.overruns >= this.truth, `${name} has ${posted} posted of ${this.truth}`);
       must(this.#estimated(name) >= 0n, `${name} had more taken back than was posted`);
     }
+  }
+
+  /** What a process uses of a slice is within what the database has leased to it. */
+  #checkInUse(one: Process): void {
+    for (const { held } of one.holds) {
+      for (const { slice } of held.parts) {
+        // What was posted whole is not ours to use, and is known as lost with the next flush.
+        if (slice.isLost || this.postings.get(one)?.has(slice.epoch)) continue;
+        const granted = this.leases.get(one)?.get(slice.epoch)?.granted ?? 0n;
+        const told = one.committed === null ? 0n : (one.flush?.reports.get(slice)?.spent ?? 0n);
+        must(slice.inUse - told <= granted + this.overruns, `${slice.inUse - told} of a slice of ${granted} is in use`);
+      }
+    }
+  }
+
+  /** What budgets would say that refuse a call of so much. */
+  #shortfalls(amount: bigint): Shortfall[] {
+    return this.budgets.flatMap((budget) => {
+      const { limit, posted, held, leased } = this.#counter(
+        counterName({ budgetId: budget.id, windowKey: 'lifetime' }),
+      );
+      const meter = { budget, posted, held, leased, accumulates: true, endsAt: null };
+      return posted + held + amount > limit ? [{ meter, amount, observed: posted + held, limit }] : [];
+    });
   }
 
   #process(index: number): Process {

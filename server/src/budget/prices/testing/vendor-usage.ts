@@ -57,6 +57,13 @@ function vendors(): Vendor[] {
     promptMax,
     price: publicPrice('openai', model),
   });
+  const gemini = (model: string, promptMax: number): Vendor => ({
+    ...small,
+    kind: 'gemini',
+    model,
+    promptMax,
+    price: publicPrice('gemini', model),
+  });
   const small = { ...openai, ...builtIn, imageTokensMax: 48_169 };
   return [
     claude('claude-haiku-4-5', 200_000),
@@ -74,13 +81,8 @@ function vendors(): Vendor[] {
       embeds: true,
       price: publicPrice('openai', 'text-embedding-3-small'),
     },
-    {
-      ...small,
-      kind: 'gemini',
-      model: 'gemini-2.5-flash',
-      promptMax: 1_048_576,
-      price: publicPrice('gemini', 'gemini-2.5-flash'),
-    },
+    gemini('gemini-2.5-flash', 1_048_576),
+    gemini('gemini-3.5-flash', 1_048_576),
     { ...small, kind: 'azure', model: 'my-deployment', promptMax: 2_000_000, price: own },
     {
       ...small,
@@ -116,7 +118,7 @@ function requests(vendor: Vendor): fc.Arbitrary<RequestFacts> {
   const generates = embeds ? 0 : 1;
   return fc
     .record({
-      textBytes: fc.oneof(fc.nat(10_000), fc.nat(1_500_000)),
+      textBytes: fc.oneof(fc.nat(10_000), upTo(1_500_000)),
       messageCount: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 2_000 })),
       toolCount: fc.nat(30),
       builtInTools: fc.nat(3),
@@ -240,6 +242,7 @@ export function billed(): fc.Arbitrary<Billed> {
         call: {
           kind: vendor.kind,
           facts,
+          outputLimitName: 'max_tokens',
           price: vendor.price,
           limits,
           standingTerms,
