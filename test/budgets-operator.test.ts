@@ -44,7 +44,9 @@ describe('a budget', () => {
       ['watched', '--limit', '1', '--window', 'hour', '--dry-run', '--notify', '50,80,100'],
       ['silent', '--window', 'lifetime', '--notify', ''],
     ];
-    for (const [name, ...options] of made) await cli('budgets', 'create', name!, ...options);
+    const first = await cli('budgets', 'create', ...made[0]!);
+    expect(first).toMatch(/counts +agent:selected\n/);
+    for (const [name, ...options] of made.slice(1)) await cli('budgets', 'create', name!, ...options);
     const shown = async (name: string) => (await cli('budgets', 'show', name)).replace(/ {2,}/g, ' ');
     expect(await shown('money')).toMatch(
       /counts agent:selected\nlimit \$0.25\nwindow day \(Asia\/Kat[a-z]+\)\nmode enforced/,
@@ -80,6 +82,10 @@ describe('a budget', () => {
       'notify_percents must be rising whole numbers from 1 to 1000, 10 at most',
     ],
     [['--unit', 'latency_ms', '--window', 'attempt', '--notify', '80'], 'notify_percents must be empty here'],
+    [
+      ['--unit', 'latency_ms', '--window', 'attempt', '--limit', '99ms'],
+      'limit must be 0 (which denies) or at least 100 ms',
+    ],
     [['--window', 'day', '--time-zone', 'Berlin'], 'time_zone must be a name of the IANA database'],
     [['--window', 'day', '--run', 'run_none'], 'There is no run run_none in this project.'],
   ])('that makes no sense is refused by name: %j', async (options, message) => {
@@ -98,6 +104,30 @@ describe('a budget', () => {
     const { code, stderr } = await command('budgets', 'create', 'nonsense', '--window', 'attempt', ...options);
     expect(code).toBe(2);
     expect(stderr).toContain(message);
+  });
+
+  test('is not changed by what says two things, or nothing', async () => {
+    const { agentId } = await gate.agent('twofold');
+    await gate.budget({ name: 'twofold', unit: 'USD', limit: 5n, selector: { agentId } });
+    for (const [options, message] of [
+      [['--limit', '7', '--no-limit'], 'Give --limit or --no-limit, not both.'],
+      [['--no-limit', '--limit', '7'], 'Give --limit or --no-limit, not both.'],
+      [['--dry-run', '--enforce'], 'Give --dry-run or --enforce, not both.'],
+      [[], 'Say what to change'],
+    ] as const) {
+      const { code, stderr } = await command('budgets', 'update', 'twofold', ...options);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+    }
+    const updated = await cli('budgets', 'update', 'twofold', '--no-limit');
+    expect(updated).toMatch(/counts +agent:twofold\nlimit +none\n/);
+  });
+
+  test('of a provider to which nothing leads says so when it is made, and in lists', async () => {
+    const made = await cli('budgets', 'create', 'of nobody', '--window', 'day', '--provider', 'clawed');
+    expect(made).toMatch(/idle +counts no further call, since no route leads to its provider\n/);
+    expect(await cli('budgets', 'create', 'of one', '--window', 'day', '--provider', 'claude')).not.toContain('idle');
+    expect(await cli('budgets', 'list')).toContain('provider:clawed (idle: no route leads to its provider)');
+    await cli('budgets', 'delete', 'of nobody');
   });
 
   test('that nobody can spend from any more says why', async () => {

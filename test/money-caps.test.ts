@@ -209,7 +209,12 @@ describe('a cap per attempt on', () => {
     });
 
     test.each([429, 500, 503])('in dry run also says so of an attempt that the provider refuses: %i', async (error) => {
-      const { headers, budgets } = await caller({ unit: 'LATENCY_MS', limit: 200n, window: 'ATTEMPT', mode: 'DRY_RUN' });
+      const { headers, budgets } = await caller({
+        unit: 'LATENCY_MS',
+        limit: 200n,
+        window: 'ATTEMPT',
+        mode: 'DRY_RUN',
+      });
       await mock.script({ latencyMs: 500, error });
       const answer = await call('anthropic', 'claude-1', headers);
       expect([answer.status, answer.headers['x-should-retry']]).toEqual([error, undefined]);

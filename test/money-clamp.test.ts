@@ -222,6 +222,17 @@ describe('a call is refused, and nothing is sent,', () => {
   });
 });
 
+test.each([
+  ['chat', 'max_completion_tokens'],
+  ['responses', 'max_output_tokens'],
+] as const)('a %s client whose route sets no limit hears of %s', async (client, param) => {
+  const headers = await caller({ name: `unbounded-${client}`, unit: 'USD', limit: 2_000_000n });
+  const body = request(client, 'gpt-1', { max_tokens: undefined, max_output_tokens: undefined });
+  const answer = await post(gate, paths[client], body, headers);
+  expect(answer.status).toBe(400);
+  expect(answer.body.toString()).toContain(`nothing bounds what \\"${param}\\" can use: set it`);
+});
+
 describe('a refusal is of the shortest answer that is of use,', () => {
   const body = request('anthropic', 'claude-clamp-held');
 

@@ -21,6 +21,11 @@ const prices = {
     output_cost_per_token_priority: 8e-6,
     cache_read_input_token_cost: 1e-7,
   },
+  'gpt-cached': {
+    ...tokens,
+    cache_creation_input_token_cost: 1.25e-6,
+    cache_creation_input_token_cost_above_12hr: 2.5e-6,
+  },
   'gpt-broken': { ...tokens, output_cost_per_image: 1 },
 };
 
@@ -44,6 +49,7 @@ function configuration(): string {
     models: {
       ...base.models,
       'gpt-listed': { targets: [{ provider: 'openai' }] },
+      'gpt-cached': { targets: [{ provider: 'openai' }] },
       'gpt-broken': { targets: [{ provider: 'openai' }] },
       'gpt-4o': { targets: [{ provider: 'openai' }] },
       'claude-opus-4-8': { targets: [{ provider: 'anthropic' }] },
@@ -186,6 +192,32 @@ describe('a price', () => {
   });
 });
 
+describe('what was written to a cache', () => {
+  const reply = chatReply({
+    usage: {
+      prompt_tokens: 1_000,
+      completion_tokens: 10,
+      total_tokens: 1_010,
+      prompt_tokens_details: { cached_tokens: 0, cache_write_tokens: 400 },
+    },
+  });
+  const rest = 600n * 1_000n + 10n * 4_000n;
+
+  test('costs what it does for the usual time', async () => {
+    const usual = { cost: rest + 400n * 1_250n, provenance: 'PROVENANCE_MEASURED' };
+    expect(await billed('gpt-cached', { reply })).toMatchObject(usual);
+    const asked = { prompt_cache_options: { ttl: '30m' } };
+    expect(await billed('gpt-cached', { rest: asked, reply })).toMatchObject(usual);
+  });
+
+  test('is estimated as written for long where that was asked for and the answer does not say', async () => {
+    expect(await billed('gpt-cached', { rest: { prompt_cache_options: { ttl: '12h' } }, reply })).toMatchObject({
+      cost: rest + 400n * 2_500n,
+      provenance: 'PROVENANCE_ESTIMATED',
+    });
+  });
+});
+
 describe('the terms of service', () => {
   const list = 1_000n * 1_000n + 10n * 4_000n;
   const rest = { service_tier: 'priority' };
@@ -219,6 +251,16 @@ describe('the terms of service', () => {
       cost: claude + 20_000_000n,
       provenance: 'PROVENANCE_MEASURED',
     });
+  });
+
+  test('that the answer leaves out are settled as they were asked for, each by itself', async () => {
+    const claude = 1_000n * 5_000n + 10n * 25_000n;
+    const rest = { speed: 'fast', inference_geo: 'us' };
+    const billedAs = async (told: object) =>
+      (await billed('claude-opus-4-8', { rest, reply: messageReply(told) })).cost;
+    expect(await billedAs({ speed: 'fast' })).toBe((claude * 22n) / 10n);
+    expect(await billedAs({ speed: 'standard' })).toBe((claude * 11n) / 10n);
+    expect(await billedAs({ inference_geo: 'global' })).toBe(claude * 2n);
   });
 
   test.each([

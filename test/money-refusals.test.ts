@@ -88,6 +88,12 @@ describeSdks((suite) => {
       const streamed = await suite().fail(`${api}.stream`, asking(api, 'claude-long', hello), options);
       expect(streamed.message).toContain(`"${name}`);
       expect(streamed.message).toContain('allows an attempt 500 ms');
+      await suite().mock.reset();
+      await suite().mock.script({ model: 'claude-long', never: true });
+      const asked = asking(api, 'claude-long', hello);
+      const whole = await suite().fail(`${api}.create`, asked, { ...options, maxRetries: undefined });
+      expect(whole).toMatchObject({ status: 504, headers: { 'x-should-retry': 'false' } });
+      expect(await suite().mock.requests()).toHaveLength(1);
     });
   });
 });

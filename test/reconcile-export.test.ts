@@ -26,8 +26,8 @@ afterAll(async () => {
   await gate.stop();
 });
 
-function cli(args: readonly string[], key = gate.adminKey) {
-  return runCommand(args, { cwd: folder, environment: { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: key } });
+function cli(args: readonly string[], key = gate.adminKey, isTTY = false) {
+  return runCommand(args, { cwd: folder, environment: { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: key }, isTTY });
 }
 
 const attempt = (row: Omit<Parameters<typeof writePastAttempt>[1], 'projectId'>) =>
@@ -145,16 +145,18 @@ describe('usage export', () => {
       ConsumedUnit: 'Tokens',
       ProviderName: 'claude',
       ServiceCategory: 'AI and Machine Learning',
-      SkuId: 'claude/claude-haiku-4-5',
+      // The same whatever account it is billed to.
+      SkuId: 'claude-haiku-4-5',
+      SkuPriceId: 'claude-haiku-4-5',
       SubAccountId: projectId,
       SubAccountName: 'default',
       ResourceId: 'agt_1',
     });
     expect(JSON.parse(first['Tags']!)).toEqual({
-      agent: 'agt_1',
-      workflow: '=cmd|"/c calc"!A1',
-      model: 'claude-haiku-4-5',
-      provenance: 'reconciled',
+      'portcullis/agent': 'agt_1',
+      'portcullis/workflow': '=cmd|"/c calc"!A1',
+      'portcullis/model': 'claude-haiku-4-5',
+      'portcullis/provenance': 'reconciled',
     });
     const adjustment = rows.find((row) => row['BilledCost'] === '4')!;
     expect(adjustment).toMatchObject({
@@ -162,7 +164,10 @@ describe('usage export', () => {
       ChargePeriodStart: `${yesterday}T00:00:00Z`,
       ChargeFrequency: 'One-Time',
     });
-    expect(JSON.parse(adjustment['Tags']!)).toEqual({ model: 'claude-haiku-4-5', provenance: 'unexplained' });
+    expect(JSON.parse(adjustment['Tags']!)).toEqual({
+      'portcullis/model': 'claude-haiku-4-5',
+      'portcullis/provenance': 'unexplained',
+    });
   });
 
   test('a correction of a month that was invoiced is marked as one', async () => {
@@ -188,6 +193,22 @@ describe('usage export', () => {
     const denied = await cli(['usage', 'export', '--out', 'denied.csv'], 'ptc_wrong');
     expect(denied.code).toBe(3);
     expect(existsSync(join(folder, 'denied.csv')) || existsSync(join(folder, 'denied.csv.partial'))).toBe(false);
+  });
+
+  test('shows a terminal what would steer it, and gives it to files and pipes as it is', async () => {
+    const day = pastDay(7);
+    const steering = '\u001b]0;owned\u0007\r\n"faked",row\u202e';
+    await attempt({ at: `${day}T01:00:00Z`, cost: 1n, workflow: steering });
+    const span = ['--since', day, '--until', day];
+    expect(table((await cli(['usage', 'export', ...span])).stdout)).toMatchObject([{ workflow: steering }]);
+    for (const format of ['csv', 'focus']) {
+      const { stdout } = await cli(['usage', 'export', '--format', format, ...span], gate.adminKey, true);
+      expect(stdout.replaceAll('\r\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+      expect(stdout.split('\r\n')).toHaveLength(3);
+    }
+    const run = await cli(['usage', 'export', '--out', 'steering.csv', ...span], gate.adminKey, true);
+    expect(run.code).toBe(0);
+    expect(table(readFileSync(join(folder, 'steering.csv'), 'utf8'))).toMatchObject([{ workflow: steering }]);
   });
 
   test('goes through many pages, each row once', async () => {

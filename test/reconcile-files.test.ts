@@ -151,7 +151,11 @@ describe('files', () => {
     );
     const lacking = await desk.reconcile(['import', 'anthropic', 'one.json', '--provider', 'saved']);
     expect(lacking).toMatchObject({ code: 1, stderr: 'one.json says that more pages follow: give them too.\n' });
-    const run = await desk.reconcile(['import', 'anthropic', 'one.json', 'two.json', '--provider', 'saved']);
+    const importing = ['import', 'anthropic', 'one.json', 'two.json', '--provider', 'saved'];
+    const unknown = await desk.reconcile(importing);
+    expect(unknown).toMatchObject({ code: 1, stdout: '' });
+    expect(unknown.stderr).toContain('There is no provider "saved" in the configuration');
+    const run = await desk.reconcile([...importing, '--force']);
     expect(run.stderr).toContain(`Left out, since they are not over (UTC): ${pastDay(0)}.`);
     expect(run.stdout).toMatch(
       new RegExp(`^Imported imp_\\w+: 2 figures from ${before} to ${yesterday}; 2 are new or changed\\.`),
@@ -227,6 +231,18 @@ describe('files', () => {
       projectId: project.id,
     });
     expect(payer.rows ?? []).toEqual([]);
+  });
+
+  test('whose fees stand apart from models are matched with what the ledger has under models', async () => {
+    await desk.attempt({ provider: 'fees', model: 'm', at: `${before}T00:00:00Z`, cost: 20_000_000_000n });
+    desk.save(
+      'fees.csv',
+      `model,date,amount,input_tokens,output_tokens\nm,${before},10,100,0\nweb_search,${before},10,,\n`,
+    );
+    const run = await desk.reconcile(['import', 'csv', 'fees.csv', '--provider', 'fees']);
+    expect(run.stdout).toContain('Billed $20.00, booked $20.00; unexplained $0.00');
+    const show = await desk.reconcile(['show', '--provider', 'fees']);
+    expect(show.stdout).toMatch(/web_search +reconciled +\$10\.00 +\$10\.00 +.* a fee, booked under models/);
   });
 
   test.each<[string, string | Buffer, RegExp]>([

@@ -91,6 +91,7 @@ export async function startControlApi(
     kills: new KillService(pool, systemClock),
     runs: new RunService(pool, systemClock, runIndex, kills, budgets),
     reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }, () => true),
+    routedProviders: () => new Set(['claude']),
     provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
     ledgerDaysKept: 90,

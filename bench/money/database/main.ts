@@ -16,6 +16,11 @@ const server = await startEmbedded({
   log: createLogger('warn'),
 });
 process.once('SIGTERM', () => void server.stop().then(() => process.exit(0)));
-await migrate(server.ownerUrl, { appRole });
+try {
+  await migrate(server.ownerUrl, { appRole });
+} catch (error) {
+  await server.stop();
+  throw error;
+}
 const database: Database = { url: server.appUrl, pid: server.pid ?? 0 };
 process.stdout.write(`${JSON.stringify(database)}\n`);

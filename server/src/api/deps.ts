@@ -35,6 +35,8 @@ export interface ServiceDeps {
   readonly runs: RunService;
   readonly reconciliation: ReconciliationService;
   readonly provisional: ProvisionalService;
+  /** The names of the providers to which any route of this process leads. */
+  readonly routedProviders: () => ReadonlySet<string>;
   readonly serverVersion: string;
   /** LEDGER_RETENTION_DAYS. */
   readonly ledgerDaysKept: number;
@@ -43,7 +45,7 @@ export interface ServiceDeps {
 /** What the services are made from. */
 export interface ServiceParts extends Pick<
   ServiceDeps,
-  'pool' | 'clock' | 'log' | 'feed' | 'refusals' | 'pageTokens' | 'serverVersion' | 'ledgerDaysKept'
+  'pool' | 'clock' | 'log' | 'feed' | 'refusals' | 'pageTokens' | 'routedProviders' | 'serverVersion' | 'ledgerDaysKept'
 > {
   readonly keyPepper: KeyObject;
   readonly kills: KillIndex;
@@ -56,7 +58,15 @@ export interface ServiceParts extends Pick<
   readonly isProvider: (name: string) => boolean;
 }
 
-export function serviceDeps({ keyPepper, kills, runs, databaseNow, onMatched, isProvider, ...shared }: ServiceParts): ServiceDeps {
+export function serviceDeps({
+  keyPepper,
+  kills,
+  runs,
+  databaseNow,
+  onMatched,
+  isProvider,
+  ...shared
+}: ServiceParts): ServiceDeps {
   const { pool, clock, log } = shared;
   const budgets = new BudgetService(pool, databaseNow);
   return {

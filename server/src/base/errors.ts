@@ -136,7 +136,7 @@ export const errorCodes = define({
     status: 504,
     title: 'Deadline exceeded',
     final: false,
-    doc: 'A deadline (connect, first token, idle or total) passed.',
+    doc: 'A deadline (connect, first token, idle or total) passed, or the time that a budget allows an attempt. That is paid for and final: the same call would take as long again.',
   },
 });
 

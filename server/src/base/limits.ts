@@ -199,9 +199,9 @@ export const priceFileBytesMax = 16 * 1024 * 1024;
 export const priceFileModelsMax = 20_000;
 export const datedPricesMax = 32;
 // What a price can be at most: what is dearer was meant for a thousand tokens, or a million
-export const priceUsdPerTokenMax = 0.01;
-export const priceUsdPerUseMax = 100;
-export const priceTimesMax = 100;
+export const usdPerMillionTokensMax = 10_000;
+export const usdPerUseMax = 100;
+export const priceMultiplierMax = 100;
 // The most answers that OpenAI documents for one call (chat `n`)
 export const choicesMax = 128;
 

@@ -104,7 +104,11 @@ export async function dueInRuns(db: Queryable, endedMs: number, limit: number): 
      FROM runs r
      CROSS JOIN LATERAL (
        SELECT * FROM budget_counters WHERE window_key = r.id AND window_key LIKE 'run\\_%' OFFSET 0) AS c
-     JOIN budgets b ON b.id = c.budget_id AND b."window" = 'run'
+     CROSS JOIN LATERAL (
+       SELECT * FROM budgets
+       WHERE id = c.budget_id AND "window" = 'run'
+         AND c.posted::numeric * 100 >= limit_amount::numeric * notify_percents[1]
+       OFFSET 0) AS b
      CROSS JOIN unnest(b.notify_percents) AS p (percent)
      WHERE coalesce(r.finished_at, 'infinity') > now() - $1 * interval '1 millisecond' AND ${isDue} LIMIT $2`,
     [endedMs, limit],

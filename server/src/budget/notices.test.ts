@@ -5,7 +5,8 @@ import { noticesRetryMs, noticesSweepMs, touchedCountersMax } from '../base/limi
 import { createLogger } from '../base/log.ts';
 import { BudgetService } from './budget-service.ts';
 import { ThresholdNotices } from './notices.ts';
-import type { DueNotice } from './notices-store.ts';
+import type { Queryable } from '../pg/tx.ts';
+import { type DueNotice, dueInRuns } from './notices-store.ts';
 import { TouchedCounters } from './touched-counters.ts';
 
 let db: TestDatabase;
@@ -262,6 +263,28 @@ describe('what a process did not see', () => {
     await notices.check();
     expect(await noticesOf(id)).toEqual(['lifetime 100']);
   });
+});
+
+test('a look at runs takes as long as what they used, not as all pairs of a run and a budget', async () => {
+  await db.pool.query(
+    `INSERT INTO runs (id, project_id, agent_id, workflow, control_version)
+     SELECT 'run_many' || n, $1, $2, 'flow', 1 FROM generate_series(1, 200) n`,
+    [projectId, agentId],
+  );
+  const budgets = await Promise.all(Array.from({ length: 50 }, () => makeBudget(db.pool, { window: 'run' })));
+  for (const [n, { id }] of budgets.entries()) await post(id, `run_many${n + 1}`, 1n);
+  const plans: string[] = [];
+  const explained = {
+    query: async (text: string, values: unknown[]) => {
+      const { rows } = await db.pool.query<object>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, values);
+      plans.push(JSON.stringify(rows));
+      return { rows: [] };
+    },
+  };
+  await dueInRuns(explained as unknown as Queryable, 0, 100);
+  const loops = [...plans.join().matchAll(/"Actual Loops":\s*([\d.]+)/g)].map(([, count]) => Number(count));
+  expect(Math.max(...loops)).toBeGreaterThanOrEqual(200);
+  expect(Math.max(...loops)).toBeLessThan(1_000);
 });
 
 test('of many processes that look at the same time, one gives each notice', async () => {

@@ -20,8 +20,8 @@ export async function addLedgerDays(db: Queryable, ahead: number): Promise<numbe
 }
 
 /**
- * Drops a day. While it does, and until the transaction ends, whoever reads or writes the ledger waits.
- * @returns null when the day is not there
+ * Drops a day. From the drop until the transaction ends, whoever reads or writes the ledger waits.
+ * @returns null when the day is not there, or its rows were written lately
  */
 export async function dropLedgerDay(tx: Tx, day: string): Promise<LedgerDay | null> {
   const { rows } = await tx.query<LedgerDay>(

@@ -230,18 +230,17 @@ describe('a day that is over', () => {
     for (let ago = 1; ago <= 95; ago++) await writePast(ago, 1n);
     const gate = await openGate(db.pool);
     const year = { ...everything, from: noon(-365) };
-    let [reads, calls, over] = [0, 0n, false];
+    const over = new AbortController();
+    let [reads, calls] = [0, 0n];
     const reading = async () => {
-      for (; !over; reads++) await sumUsage(db.pool, year, 'day', 500);
+      for (; !over.signal.aborted; reads++) await sumUsage(db.pool, year, 'day', 500);
     };
     const calling = async () => {
-      for (; !over; calls++) await gate.ledger.settle(...(await settled(gate, 1n)));
+      for (; !over.signal.aborted; calls++) await gate.ledger.settle(...(await settled(gate, 1n)));
     };
     const others = Promise.all([reading(), reading(), calling()]);
-    await keepLedgerDays(db.pool, 90).finally(() => {
-      over = true;
-      return others;
-    });
+    await keepLedgerDays(db.pool, 90).finally(() => over.abort());
+    await others;
     expect((await days())[0]).toBe(dayOf(noon(-90)));
     expect(await costOf()).toBe(90n + calls);
     expect([reads > 0, calls > 0n]).toEqual([true, true]);

@@ -1,7 +1,7 @@
 import { type Element, type ElementType, arrayParameter } from '../pg/array-parameter.ts';
 import type { Queryable, Tx } from '../pg/tx.ts';
 import type { LedgerRow } from './ledger-row.ts';
-import { columnList, columnsOf, trueAmount } from './ledger-sql.ts';
+import { commits } from './commit-sql.ts';
 import type { Budget } from './model.ts';
 
 /** Names one counter: a budget's in one window. */
@@ -96,106 +96,59 @@ export interface Committed {
   readonly held: boolean;
 }
 
-const commitBatchSql = `
-  WITH ended AS (
-    DELETE FROM holds h USING unnest($3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
-      AS i (hold_id, usd, tokens, requests)
-    WHERE h.id = i.hold_id AND h.state = 'held'
-    RETURNING h.id, h.budget_ids, h.window_keys, h.amounts, i.usd, i.tokens, i.requests
-  ), freed AS MATERIALIZED (
-    SELECT a.budget_id, a.window_key, sum(a.amount)::bigint AS held, sum(${trueAmount})::bigint AS posted
-    FROM ended e
-    CROSS JOIN LATERAL unnest(e.budget_ids, e.window_keys, e.amounts) AS a (budget_id, window_key, amount)
-    JOIN budgets b ON b.id = a.budget_id
-    GROUP BY 1, 2
-  ), asked AS MATERIALIZED (
-    SELECT * FROM unnest($9::text[], $10::text[], $11::bigint[]) AS a (budget_id, window_key, amount)
-  ), changes AS MATERIALIZED (
-    SELECT budget_id, window_key, coalesce(f.held, 0) AS freed, coalesce(f.posted, 0) AS posted, a.amount
-    FROM freed f FULL JOIN asked a USING (budget_id, window_key)
-  ), locked AS MATERIALIZED (
-    SELECT c.budget_id, c.window_key, d.freed, d.posted, d.amount, c.posted + c.held - d.freed + d.posted + d.amount AS total
-    FROM changes d JOIN budget_counters c USING (budget_id, window_key)
-    ORDER BY c.budget_id, c.window_key
-    FOR UPDATE OF c
-  ), admitted AS MATERIALIZED (
-    -- Filters, not conditions: a condition on deleted_at would invite the planner to read an index of all live budgets.
-    SELECT $2::boolean OR (
-      cardinality($9::text[]) = (
-        SELECT count(*) FILTER (WHERE b.deleted_at IS NULL
-          AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND l.total <= b.limit_amount)))
-        FROM locked l JOIN budgets b ON b.id = l.budget_id
-        WHERE l.amount IS NOT NULL)
-      AND cardinality($12::text[]) = (
-        SELECT count(*) FILTER (WHERE b.deleted_at IS NULL
-          AND (b.limit_amount IS NULL OR (b.limit_amount > 0 AND a.amount <= b.limit_amount)))
-        FROM unnest($12::text[], $13::bigint[]) AS a (budget_id, amount) JOIN budgets b ON b.id = a.budget_id)) AS yes
-  ), counted AS (
-    UPDATE budget_counters c
-    SET held = c.held - l.freed + CASE WHEN admitted.yes THEN coalesce(l.amount, 0) ELSE 0 END, posted = c.posted + l.posted
-    FROM locked l, admitted
-    WHERE c.budget_id = l.budget_id AND c.window_key = l.window_key
-  ), recorded AS (
-    INSERT INTO attempts (${columnList})
-    SELECT ${columnsOf()}
-    FROM json_populate_recordset(NULL::attempts, $7::json) r
-    WHERE r.id IN (SELECT id FROM ended) OR r.id = ANY ($8::text[])
-    ON CONFLICT (id) WHERE corrects IS NULL DO NOTHING
-  ), held AS (
-    INSERT INTO holds (id, instance_id, budget_ids, window_keys, amounts, crash_row, deadline_at)
-    SELECT i.id, $1, i.budget_ids::text[], i.window_keys::text[], i.amounts::bigint[], i.crash_row,
-           now() + i.deadline_ms * interval '1 millisecond'
-    FROM admitted, unnest($14::text[], $15::text[], $16::text[], $17::text[], $18::json[], $19::float8[])
-      AS i (id, budget_ids, window_keys, amounts, crash_row, deadline_ms)
-    WHERE admitted.yes
-  )
-  SELECT yes AS held, ARRAY(SELECT id FROM ended) AS ended FROM admitted`;
-
 /**
  * One commit of a lane (decision 0014). Endings delete their holds, move their counters to the true amounts and write
  * their ledger rows; doing it twice changes nothing. Holds are written, all or none, if they were `decided`, or when all of
  * them together fit in every limit as it stands under lock, with the room that the endings made.
  */
-export async function commitBatch(
-  db: Queryable,
-  instanceId: string,
-  { endings, holds, decided }: Batch,
-): Promise<Committed> {
-  const ends = endings.filter(({ holdId }) => holdId !== null);
-  const sums = sumsOf(holds);
-  const most = mostOf(holds);
+export async function commitBatch(db: Queryable, instanceId: string, batch: Batch): Promise<Committed> {
+  const kind = batch.endings.length === 0 ? 'holds' : batch.holds.length === 0 ? 'endings' : 'both';
+  const { name, text, parameters } = commits[kind];
+  const given: Readonly<Record<string, unknown>> = {
+    instance: instanceId,
+    decided: batch.decided,
+    ...(kind === 'holds' ? {} : endingValues(batch.endings)),
+    ...(kind === 'endings' ? {} : holdValues(batch.holds)),
+  };
   const { rows } = await db.query<{ held: boolean; ended: string[] }>({
-    name: 'commit batch',
-    text: commitBatchSql,
-    values: [
-      instanceId,
-      decided,
-      column('text', ends, ({ holdId }) => holdId),
-      column('bigint', ends, ({ usd }) => usd),
-      column('bigint', ends, ({ tokens }) => tokens),
-      column('bigint', ends, ({ requests }) => requests),
-      JSON.stringify(endings.map(({ row }) => row)),
-      column(
-        'text',
-        endings.filter(({ holdId }) => holdId === null),
-        ({ row }) => row.id,
-      ),
-      column('text', sums, ({ budgetId }) => budgetId),
-      column('text', sums, ({ windowKey }) => windowKey),
-      column('bigint', sums, ({ amount }) => amount),
-      column('text', most, ([budgetId]) => budgetId),
-      column('bigint', most, ([, amount]) => amount),
-      column('text', holds, ({ id }) => id),
-      column('text', holds, ({ counters }) => arrayText(counters.map(({ budgetId }) => budgetId))),
-      column('text', holds, ({ counters }) => arrayText(counters.map(({ windowKey }) => windowKey))),
-      column('text', holds, ({ counters }) => arrayText(counters.map(({ amount }) => amount.toString()))),
-      column('json', holds, ({ crashRow }) => JSON.stringify(crashRow)),
-      column('double precision', holds, ({ deadlineMs }) => deadlineMs),
-    ],
+    name,
+    text,
+    values: parameters.map((parameter) => given[parameter]),
   });
   const [row] = rows;
   if (!row) throw new Error('a batch of the ledger gave no row');
   return { ended: new Set(row.ended), held: row.held };
+}
+
+function endingValues(endings: readonly EndingRow[]): Record<string, unknown> {
+  const ends = endings.filter(({ holdId }) => holdId !== null);
+  const holdless = endings.filter(({ holdId }) => holdId === null);
+  return {
+    ended: column('text', ends, ({ holdId }) => holdId),
+    usd: column('bigint', ends, ({ usd }) => usd),
+    tokens: column('bigint', ends, ({ tokens }) => tokens),
+    requests: column('bigint', ends, ({ requests }) => requests),
+    rows: JSON.stringify(endings.map(({ row }) => row)),
+    holdless: column('text', holdless, ({ row }) => row.id),
+  };
+}
+
+function holdValues(holds: readonly HoldRow[]): Record<string, unknown> {
+  const sums = sumsOf(holds);
+  const most = mostOf(holds);
+  return {
+    askedBudgets: column('text', sums, ({ budgetId }) => budgetId),
+    askedWindows: column('text', sums, ({ windowKey }) => windowKey),
+    askedAmounts: column('bigint', sums, ({ amount }) => amount),
+    aloneBudgets: column('text', most, ([budgetId]) => budgetId),
+    aloneAmounts: column('bigint', most, ([, amount]) => amount),
+    ids: column('text', holds, ({ id }) => id),
+    budgets: column('text', holds, ({ counters }) => arrayText(counters.map(({ budgetId }) => budgetId))),
+    windows: column('text', holds, ({ counters }) => arrayText(counters.map(({ windowKey }) => windowKey))),
+    amounts: column('text', holds, ({ counters }) => arrayText(counters.map(({ amount }) => amount.toString()))),
+    crashRows: column('json', holds, ({ crashRow }) => JSON.stringify(crashRow)),
+    deadlines: column('double precision', holds, ({ deadlineMs }) => deadlineMs),
+  };
 }
 
 function column<T>(type: ElementType, rows: readonly T[], value: (row: T) => Element): Buffer {

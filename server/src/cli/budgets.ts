@@ -1,4 +1,4 @@
-import { create, type MessageInitShape, toJson } from '@bufbuild/protobuf';
+import { type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { Command } from 'commander';
 import {
   type Budget,
@@ -111,7 +111,7 @@ function createCommand(context: CliContext): Command {
           ...project,
         });
         if (options.json) return printAnswer(context, CreateBudgetResponseSchema, answer);
-        printStatus(context, create(BudgetStatusSchema, { budget: present(answer.budget) }));
+        printStatus(context, await statusOf(gate, present(answer.budget).id, project));
       }),
     );
 }
@@ -243,7 +243,8 @@ interface UpdateOptions extends GateOptions {
 }
 
 function updateCommand(context: CliContext): Command {
-  return gateCommand('update', 'change name, limit, mode or notices of a budget; what was spent stays')
+  const limits = new Set<string>();
+  const command = gateCommand('update', 'change name, limit, mode or notices of a budget; what was spent stays')
     .argument('<budget>', 'its name or id')
     .option('--name <name>', 'the new name')
     .option('--limit <amount>', 'the new limit, in the unit of the budget')
@@ -255,6 +256,7 @@ function updateCommand(context: CliContext): Command {
       withGate(context, async (gate) => {
         if (options.dryRun && options.enforce)
           throw new CliError('Give --dry-run or --enforce, not both.', exitCodes.usage);
+        if (limits.size > 1) throw new CliError('Give --limit or --no-limit, not both.', exitCodes.usage);
         const project = await projectOf(gate, options);
         const changes = changesOf(present((await statusOf(gate, name, project)).budget), options);
         if (changes.updateMask.paths.length === 0)
@@ -264,9 +266,12 @@ function updateCommand(context: CliContext): Command {
           );
         const answer = await gate.of(BudgetService).updateBudget({ ...changes, ...project });
         if (options.json) return printAnswer(context, UpdateBudgetResponseSchema, answer);
-        printStatus(context, create(BudgetStatusSchema, { budget: present(answer.budget) }));
+        printStatus(context, await statusOf(gate, present(answer.budget).id, project));
       }),
     );
+  // Of an option and its opposite commander keeps the one that came last.
+  for (const name of ['limit', 'no-limit']) command.on(`option:${name}`, () => limits.add(name));
+  return command;
 }
 
 function changesOf(budget: Budget, { name, limit, dryRun, enforce, notify }: UpdateOptions) {

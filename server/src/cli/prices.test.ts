@@ -111,6 +111,7 @@ describe('prices', () => {
 
   it.each([
     [['of-nobody'], 1, 'Nobody here knows a model "of-nobody"'],
+    [['gpt-5', '--provider', 'constructor'], 2, 'There is no provider "constructor"'],
     [['gpt-5', '--provider', 'nowhere'], 2, 'There is no provider "nowhere"'],
     [['gpt-5', '--at', 'tomorrow'], 2, 'Write a day like 2026-12-01'],
   ])('%j is told so', async (args, code, message) => {
@@ -143,6 +144,14 @@ describe('prices check', () => {
     );
   });
 
+  it('knows no name that JavaScript does', async () => {
+    const entry = (provider: string) => ({ ...tokens, litellm_provider: provider });
+    write('models.json', { constructor: entry('openai'), toString: entry('constructor') });
+    expect((await prices('check', 'models.json', '--all')).stdout).toMatch(/constructor +usable\ntoString +usable/);
+    writeFileSync(join(cwd, 'models.json'), '{"a": {"mode": "chat", "mode": "ocr"}}');
+    expect((await prices('check', 'models.json')).stderr).toContain('models.json, entry "a": it has "mode" twice');
+  });
+
   it('lists every entry where that is asked for', async () => {
     write('models.json', models);
     expect((await prices('check', 'models.json', '--all')).stdout).toMatch(/a +usable\nb +mode "ocr"/);
@@ -158,7 +167,7 @@ describe('prices check', () => {
     write('models.json', { x: { ...tokens, output_cost_per_token: -1 } });
     const run = await prices('check', 'models.json');
     expect(run.code).toBe(1);
-    expect(run.stderr).toContain('models.json, entry "x": output_cost_per_token must be a number that is not negative');
+    expect(run.stderr).toContain('models.json, entry "x": output_cost_per_token must be a number from 0 to 0.01');
     expect((await prices('check', 'none.json')).stderr).toContain('The file of prices none.json cannot be read.');
   });
 });

@@ -2,19 +2,18 @@ import { createWriteStream, renameSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { Command, Option } from 'commander';
 import { pageSizeMax } from '../base/limits.ts';
-import { AnalyticsService, type Attempt, ProvenanceSchema } from '../gen/portcullis/v1/analytics_pb.ts';
+import { AnalyticsService, type Attempt } from '../gen/portcullis/v1/analytics_pb.ts';
 import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
 import { type ProjectDay, ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
-import { dayAfter, dayOf } from '../reconciliation/calendar-day.ts';
+import { dayAfter } from '../reconciliation/calendar-day.ts';
 import { CliError, type CliContext } from './context.ts';
-import { enumWord } from './enum-words.ts';
 import { attemptColumns } from './export/attempt-columns.ts';
-import { type CsvCell, csvLine, text } from './export/csv-cell.ts';
+import { type CsvCell, csvLine, text, visibleCell } from './export/csv-cell.ts';
 import { focusHeader, type FocusProject, focusRow, unexplainedRow } from './export/focus.ts';
 import { type GateClient, withGate } from './gate-client.ts';
 import { present } from './gate-command.ts';
@@ -62,29 +61,28 @@ async function writeRows(
   target: Target,
 ): Promise<number> {
   const named = await projectOf(gate, options);
-  const days = await projectDays(gate, options, named);
-  const reconciled = reconciledModels(days);
   const project = options.format === 'focus' ? await focusProject(gate, named) : null;
-  const toRow = (attempt: Attempt): readonly CsvCell[] | null => {
-    const exported = { attempt, provenance: provenanceOf(attempt, reconciled) };
-    return project === null ? attemptColumns.map(([, cell]) => cell(exported)) : focusRow(exported, project);
-  };
+  const toRow = (attempt: Attempt): readonly CsvCell[] | null =>
+    project === null ? attemptColumns.map(([, cell]) => cell(attempt)) : focusRow(attempt, project);
+  const toTerminal = options.out === undefined && context.stdout.isTTY === true;
+  const lines = (rows: readonly (readonly CsvCell[])[]) =>
+    rows.map((row) => csvLine(toTerminal ? row.map(visibleCell) : row)).join('');
   await target.write(csvLine(project === null ? attemptColumns.map(([name]) => text(name)) : focusHeader));
   let rows = 0;
   for await (const page of attemptPages(gate, options, named)) {
     const cells = page.map(toRow).filter((row) => row !== null);
-    await target.write(cells.map(csvLine).join(''));
+    await target.write(lines(cells));
     const before = rows;
     rows += cells.length;
     if (Math.floor(rows / rowsPerNote) > Math.floor(before / rowsPerNote)) printNote(context, `${rows} rows so far.`);
   }
-  const unexplained = days.filter(({ unexplainedNanousd }) => unexplainedNanousd > 0n);
+  const unexplained = await unexplainedDays(gate, options, named);
   if (project === null) {
     if (unexplained.length > 0)
       printNote(context, 'Some spend was billed beyond these rows: `portcullis usage unexplained` lists it.');
     return rows;
   }
-  await target.write(unexplained.map((day) => csvLine(unexplainedRow(day, project))).join(''));
+  await target.write(lines(unexplained.map((day) => unexplainedRow(day, project))));
   return rows + unexplained.length;
 }
 
@@ -107,8 +105,8 @@ async function* attemptPages(
   }
 }
 
-/** What is known of the project's days from bills. */
-async function projectDays(
+/** What was billed beyond the ledger, and is the project's. */
+async function unexplainedDays(
   gate: GateClient,
   { since, until }: DaySpan,
   project: { projectId?: string },
@@ -118,31 +116,10 @@ async function projectDays(
   for (let pageToken = ''; ;) {
     const page = { pageSize: pageSizeMax, pageToken, ...filter, ...project };
     const { days, nextPageToken } = await gate.of(ReconciliationService).listProjectDays(page);
-    found.push(...days);
+    found.push(...days.filter(({ unexplainedNanousd }) => unexplainedNanousd > 0n));
     if (nextPageToken === '') return found;
     pageToken = nextPageToken;
   }
-}
-
-function reconciledModels(days: readonly ProjectDay[]): ReadonlySet<string> {
-  const reconciled = days.filter((day) => day.reconciled);
-  return new Set(
-    reconciled.flatMap(({ provider, day, bookedModels }) =>
-      bookedModels.map((model) => modelKey(provider, day, model)),
-    ),
-  );
-}
-
-function provenanceOf(attempt: Attempt, reconciled: ReadonlySet<string>): string {
-  const { provider = '', modelServed, modelAsked, startTime, provenance } = attempt;
-  const day = startTime === undefined ? '' : dayOf(timestampMs(startTime));
-  // As the ledger is matched (reconciliation/store.ts).
-  const model = modelServed ?? modelAsked ?? '(none)';
-  return reconciled.has(modelKey(provider, day, model)) ? 'reconciled' : enumWord(ProvenanceSchema, provenance);
-}
-
-function modelKey(provider: string, day: string, model: string): string {
-  return JSON.stringify([provider, day, model]);
 }
 
 /** The project with its name, where the key may see it. */

@@ -89,6 +89,7 @@ export async function openDoors(
     clock: systemClock,
     keyPepper: keys.keyPepper,
     pageTokens: new PageTokens(keys.pageTokens),
+    routedProviders: () => parts.routing.current.table.providers,
     databaseNow: () => parts.instance.databaseNow(),
     onMatched: (state) => metrics.reconciledDays.inc({ state }),
     isProvider: (name) => parts.routing.current.providers.has(name),

@@ -37,6 +37,8 @@ describe('a declared price', () => {
     ['unknown_price: allow', /write `deny`, or/],
     ['unknown_price: { assume: { input: 1 } }', /write `deny`, or/],
     ['account_terms: { service_tier: "PRIORITY!" }', /write it as the vendor does/],
+    ['account_terms: { region: Europe }', /write it as the vendor does, like eu/],
+    ['price: { input: 10001, output: 1 }', /write `free`, or/],
   ])('is refused: %s', (yaml, problem) => {
     const { file, problems } = read(yaml);
     expect(file).toBeNull();

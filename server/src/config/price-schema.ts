@@ -1,16 +1,23 @@
 import { z } from 'zod';
-import { datedPricesMax } from '../base/limits.ts';
-import { parseUsd } from '../base/money.ts';
+import { datedPricesMax, usdPerMillionTokensMax } from '../base/limits.ts';
+import { type NanoUsd, nanoPerUsd, parseUsd } from '../base/money.ts';
 
 // YAML numbers are floats; their shortest decimal text is what the person wrote, and that is read exactly.
 const usdPerMillion = z.union([z.number().nonnegative(), z.string()]).transform((value, context) => {
-  try {
-    return parseUsd(String(value));
-  } catch {
-    context.addIssue({ code: 'custom', message: 'write USD per million tokens, like 0.25' });
-    return z.NEVER;
-  }
+  const usd = usdOrNull(String(value));
+  if (usd !== null && usd <= BigInt(usdPerMillionTokensMax) * nanoPerUsd) return usd;
+  const message = `write USD per million tokens, like 0.25, ${usdPerMillionTokensMax} at most`;
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
 });
+
+function usdOrNull(text: string): NanoUsd | null {
+  try {
+    return parseUsd(text);
+  } catch {
+    return null;
+  }
+}
 
 const classes = {
   input: usdPerMillion.describe('Tokens of the prompt.'),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { attemptsMax, cacheTtlMaxS, clampedOutputTokensMin } from '../base/limits.ts';
+import { attemptsMax, cacheTtlMaxS, clampedOutputTokensMax, clampedOutputTokensMin } from '../base/limits.ts';
 import { price, unknownPrice } from './price-schema.ts';
 import { providerName } from './provider-schema.ts';
 
@@ -161,7 +161,7 @@ export const route = z
       .enum(['refuse', 'clamp'])
       .default('refuse')
       .describe(
-        `What becomes of a call that fits in its budgets only with a shorter answer. \`refuse\` answers 429 and says what is left. \`clamp\` lowers its output limit to what fits, to ${clampedOutputTokensMin} tokens at least (beside those that it sets apart for thinking), and says so in \`portcullis-max-tokens\`; an answer that comes to that end says so as one does that comes to the caller's own limit.`,
+        `What becomes of a call that fits in its budgets only with a shorter answer. \`refuse\` answers 429 and says what is left. \`clamp\` lowers its output limit to what fits, to ${clampedOutputTokensMin} tokens at least (beside those that it sets apart for thinking), and says so in \`portcullis-max-tokens\`; where nobody knows how long an answer can be, to ${clampedOutputTokensMax} at most; an answer that comes to that end says so as one does that comes to the caller's own limit.`,
       ),
     on_failure: z
       .enum(['next', 'refuse'])

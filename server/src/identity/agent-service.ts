@@ -113,7 +113,7 @@ export class AgentService {
 }
 
 function noAgent(id: string): PortcullisError {
-  return new PortcullisError('not_found', `There is no agent ${id} in this project.`);
+  return new PortcullisError('not_found', `There is no agent ${id.slice(0, 100)} in this project.`);
 }
 
 function conflictOf(error: unknown, { name, issuer }: NewAgent): PortcullisError | null {

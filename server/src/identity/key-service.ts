@@ -133,6 +133,6 @@ function lifetimeOf({ createdAt, expiresAt }: KeyRecord): number | null {
 
 async function requireKey(db: Queryable, projectId: string, id: string): Promise<KeyRecord> {
   const key = await findKey(db, projectId, id);
-  if (!key) throw new PortcullisError('not_found', `There is no key ${id} in this project.`);
+  if (!key) throw new PortcullisError('not_found', `There is no key ${id.slice(0, 100)} in this project.`);
   return key;
 }

@@ -59,7 +59,7 @@ export class PersonService {
     const { projectId, id } = request;
     return controlWrite(this.#pool, async (tx, version) => {
       const person = await findPerson(tx, projectId, id);
-      if (!person) throw new PortcullisError('not_found', `There is no person ${id} in this project.`);
+      if (!person) throw new PortcullisError('not_found', `There is no person ${id.slice(0, 100)} in this project.`);
       const disabled = await setPersonDisabled(tx, version, id);
       if (!disabled) return person;
       await appendAudit(tx, {

@@ -62,7 +62,7 @@ export class ProjectService {
     return nameTaken(name ?? '', () =>
       controlWrite(this.#pool, async (tx, version) => {
         const before = await findProject(tx, change.id);
-        if (!before) throw new PortcullisError('not_found', `There is no project ${change.id}.`);
+        if (!before) throw new PortcullisError('not_found', `There is no project ${change.id.slice(0, 100)}.`);
         const after = {
           ...before,
           name: name ?? before.name,

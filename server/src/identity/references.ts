@@ -9,13 +9,13 @@ import type { AgentRecord, PersonRecord } from './records.ts';
 
 /** @throws PortcullisError not_found */
 export async function requireProject(db: Queryable, id: string): Promise<void> {
-  if (!(await findProject(db, id))) throw new PortcullisError('not_found', `There is no project ${id}.`);
+  if (!(await findProject(db, id))) throw new PortcullisError('not_found', `There is no project ${id.slice(0, 100)}.`);
 }
 
 /** @throws PortcullisError not_found, conflict (disabled) */
 export async function requireActiveAgent(db: Queryable, projectId: string, id: string): Promise<AgentRecord> {
   const agent = await findAgent(db, projectId, id);
-  if (!agent) throw new PortcullisError('not_found', `There is no agent ${id} in this project.`);
+  if (!agent) throw new PortcullisError('not_found', `There is no agent ${id.slice(0, 100)} in this project.`);
   if (agent.state === 'disabled') throw new PortcullisError('conflict', `The agent "${agent.name}" is disabled.`);
   return agent;
 }
@@ -23,7 +23,7 @@ export async function requireActiveAgent(db: Queryable, projectId: string, id: s
 /** @throws PortcullisError not_found, conflict (disabled) */
 export async function requireActivePerson(db: Queryable, projectId: string, id: string): Promise<PersonRecord> {
   const person = await findPerson(db, projectId, id);
-  if (!person) throw new PortcullisError('not_found', `There is no person ${id} in this project.`);
+  if (!person) throw new PortcullisError('not_found', `There is no person ${id.slice(0, 100)} in this project.`);
   if (person.state === 'disabled') throw new PortcullisError('conflict', `The person "${person.name}" is disabled.`);
   return person;
 }

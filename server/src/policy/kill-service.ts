@@ -94,7 +94,8 @@ export class KillService {
   ): Promise<{ result: KillSwitch; version: bigint }> {
     return controlWrite(this.#pool, async (tx, version) => {
       const kill = await findKillSwitch(tx, request.id, request.projectId);
-      if (!kill) throw new PortcullisError('not_found', `There is no kill switch ${request.id} in this project.`);
+      if (!kill)
+        throw new PortcullisError('not_found', `There is no kill switch ${request.id.slice(0, 100)} in this project.`);
       if (kill.scope === 'everything') requireScope(by, 'admin');
       const released = await releaseKillSwitch(tx, version, kill.id, by.name);
       if (!released) return kill;
@@ -127,14 +128,15 @@ async function resolveTarget(tx: Tx, by: Principal, request: EngageRequest): Pro
   if (scope === 'project') {
     const id = await findProjectId(tx, value === '' ? projectId : value);
     if (id === null || (id !== by.projectId && !permits(by, 'admin'))) {
-      throw new PortcullisError('not_found', `There is no project "${value}" that you may stop.`);
+      throw new PortcullisError('not_found', `There is no project "${value.slice(0, 100)}" that you may stop.`);
     }
     return { scope, value: id, projectId: id };
   }
   await requireProject(tx, projectId);
   if (scope === 'model') return { scope, value: checkLine('value', value, 1, modelNameCharsMax), projectId };
   const id = await findKillTarget(tx, scope, value, projectId);
-  if (id === null) throw new PortcullisError('not_found', `There is no ${scope} "${value}" in this project.`);
+  if (id === null)
+    throw new PortcullisError('not_found', `There is no ${scope} "${value.slice(0, 100)}" in this project.`);
   return { scope, value: id, projectId };
 }
 

@@ -150,7 +150,9 @@ describe('a day', () => {
         fc.array(fc.tuple(name, amount, fc.constantFrom('prj_a', 'prj_b'))),
         (bill, ledger) => {
           const figures = bill.map(([model, cost, tokens]) => figure(model, cost, tokens));
-          const entries = ledger.map(([model, cost, projectId]) => booked(model, cost, { projectId, estimatedUsd: cost / 2n }));
+          const entries = ledger.map(([model, cost, projectId]) =>
+            booked(model, cost, { projectId, estimatedUsd: cost / 2n }),
+          );
           const rows = matchDay(figures, entries, true, tolerance);
           const sum = (amounts: readonly bigint[]) => amounts.reduce((total, each) => total + each, 0n);
           for (const row of rows) {
@@ -179,13 +181,15 @@ describe('a day', () => {
             billedModels.length > 0 && bookedModels.length === 0 && billedTokens === null;
           for (const row of rows) {
             const moved = row.bookedUsd - own.get(row)!;
-            if (moved > 0n) expect(isFee(row)).toBe(true);
-            if (moved < 0n) expect(row.billedUsd! > 0n && row.bookedUsd >= row.billedUsd!).toBe(true);
+            const isSurplus = row.billedUsd! > 0n && row.bookedUsd >= row.billedUsd!;
+            expect(moved === 0n || (moved > 0n ? isFee(row) : isSurplus)).toBe(true);
             expect(row.estimatedUsd >= 0n && row.estimatedUsd <= row.bookedUsd).toBe(true);
           }
           expect(sum(rows.map(({ estimatedUsd }) => estimatedUsd))).toBe(sum(ledger.map(([, cost]) => cost / 2n)));
           const unexplainedFee = rows.some((row) => isFee(row) && row.unexplainedUsd > 0n);
-          expect(unexplainedFee && rows.some((row) => row.billedUsd! > 0n && row.bookedUsd > row.billedUsd!)).toBe(false);
+          expect(unexplainedFee && rows.some((row) => row.billedUsd! > 0n && row.bookedUsd > row.billedUsd!)).toBe(
+            false,
+          );
         },
       ),
       { numRuns: 500 },

@@ -86,9 +86,7 @@ export function matchDay(
       costsKnown,
     ),
   );
-  return bookFees(sides)
-    .map((both) => compared(both, tolerance))
-    .toSorted(byModel);
+  return bookFees(sides.toSorted(byModel)).map((both) => compared(both, tolerance));
 }
 
 /** The order of a day's rows. */
@@ -132,10 +130,9 @@ function namesByProject(booked: readonly Booked[]): Record<string, readonly stri
 
 /**
  * Bills list fees, as those of searches, apart from models; the ledger has them under the model of the call. So what it has
- * beyond the bills of models is booked for fees, as far as both go, in the order of their names. No sum is changed by it.
+ * beyond the bills of models is booked for fees, as far as both go, in their order. No sum is changed by it.
  */
-function bookFees(unsorted: readonly Sides[]): Sides[] {
-  const sides = unsorted.toSorted(byModel);
+function bookFees(sides: readonly Sides[]): Sides[] {
   const [fees, surpluses] = [sides.map(feeOf), sides.map(surplusOf)];
   const moved = least(sum(fees), sum(surpluses));
   const [given, taken] = [portions(moved, fees), portions(moved, surpluses)];
@@ -264,14 +261,6 @@ function unique(names: readonly string[]): string[] {
   return [...new Set(names)];
 }
 
-function least(one: bigint, other: bigint): bigint {
-  return one < other ? one : other;
-}
-
-function most(one: bigint, other: bigint): bigint {
-  return one > other ? one : other;
-}
-
 function sum(amounts: readonly bigint[]): bigint {
   return amounts.reduce((total, amount) => total + amount, 0n);
 }
@@ -283,4 +272,12 @@ function sumKnown(amounts: readonly (bigint | null)[]): bigint | null {
 
 function addKnown(one: bigint | null, other: bigint | null): bigint | null {
   return one === null || other === null ? null : one + other;
+}
+
+function least(one: bigint, other: bigint): bigint {
+  return one < other ? one : other;
+}
+
+function most(one: bigint, other: bigint): bigint {
+  return one > other ? one : other;
 }

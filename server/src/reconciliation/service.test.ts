@@ -233,7 +233,9 @@ describe('an import', () => {
     const bill = [figure('typo', 5n)];
     await expect(importing(bill)).rejects.toMatchObject({
       code: 'invalid_argument',
-      message: expect.stringContaining('There is no provider "typo" in the configuration, nor in the ledger on the days of this bill'),
+      message: expect.stringContaining(
+        'There is no provider "typo" in the configuration, nor in the ledger on the days of this bill',
+      ),
     });
     await expect(importing([], { wholeDays: [{ provider: 'typo', day }] })).rejects.toThrow('no provider "typo"');
     expect(await versions('typo', 'billed_figures')).toBe(0);

@@ -14,7 +14,16 @@ import { inTransaction, type Tx } from '../pg/tx.ts';
 import { dayAfter, dayOf } from './calendar-day.ts';
 import { checkBill, checkDay, checkTolerance } from './input.ts';
 import { type Matched, matchDays } from './matching.ts';
-import type { Bill, BilledFigure, BillImport, BillSource, MatchState, ProviderDay, ReconciledDay, Tolerance } from './model.ts';
+import type {
+  Bill,
+  BilledFigure,
+  BillImport,
+  BillSource,
+  MatchState,
+  ProviderDay,
+  ReconciledDay,
+  Tolerance,
+} from './model.ts';
 import { changedFigures, countedTwice, dayKey } from './rules.ts';
 import {
   billedDays,
@@ -232,7 +241,11 @@ function daysOf({ figures, wholeDays }: Bill): ProviderDay[] {
   return [...days.values()].toSorted((one, other) => (one.day < other.day ? -1 : one.day > other.day ? 1 : 0));
 }
 
-function checkNames(known: readonly BilledFigure[], told: readonly BilledFigure[], wholeDays: ReadonlySet<string>): void {
+function checkNames(
+  known: readonly BilledFigure[],
+  told: readonly BilledFigure[],
+  wholeDays: ReadonlySet<string>,
+): void {
   const twice = countedTwice(known, told, wholeDays);
   if (twice === null) return;
   const { model, day } = twice.told;

@@ -8,7 +8,7 @@ import { createLogger } from '../../../server/src/base/log.ts';
 import { findPackage, locateBinaries } from '../../../server/src/pg/embedded/binaries.ts';
 import { appRole } from '../../../server/src/pg/embedded/cluster.ts';
 import { type Layout, layoutOf, socketPort } from '../../../server/src/pg/embedded/data-dir.ts';
-import { clearOrphan, waitUntilReady } from '../../../server/src/pg/embedded/postmaster.ts';
+import { clearOrphan, sendSignal, waitUntilReady } from '../../../server/src/pg/embedded/postmaster.ts';
 import { startEmbedded } from '../../../server/src/pg/embedded/start.ts';
 import { type ServerUser, serverUser } from '../../../server/src/pg/embedded/unprivileged.ts';
 import { migrate } from '../../../server/src/pg/migrate.ts';
@@ -107,7 +107,7 @@ export class ChaosDatabase {
       // The server starts anew by itself when one of its processes was killed.
       const sessions = this.#sessions(server.pid);
       const chosen = how === 'backend' ? sessions.slice(0, 1) : sessions;
-      for (const pid of chosen) process.kill(pid, how === 'backend' ? 'SIGKILL' : 'SIGTERM');
+      for (const pid of chosen) sendSignal(pid, how === 'backend' ? 'SIGKILL' : 'SIGTERM');
       return;
     }
     const exited = once(server, 'exit');
@@ -132,14 +132,11 @@ export class ChaosDatabase {
     chmodSync(this.#clockFile, 0o644);
   }
 
-  /** The processes that serve the gates. */
+  /** The processes that serve the gates; they come and go. */
   #sessions(postmaster: number): number[] {
-    const children = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8');
-    return children
-      .trim()
-      .split(' ')
-      .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`postgres: portcullis: ${appRole} `))
-      .map(Number);
+    const children = readProc(postmaster, `task/${postmaster}/children`).trim().split(' ');
+    const title = `postgres: portcullis: ${appRole} `;
+    return children.map(Number).filter((pid) => readProc(pid, 'cmdline').startsWith(title));
   }
 
   async #launch(): Promise<void> {
@@ -174,5 +171,14 @@ export class ChaosDatabase {
       if (await waitUntilReady(server, cluster, readyMs, new AbortController().signal)) return;
       if (performance.now() > deadline) throw new Error(`PostgreSQL did not start again:\n${this.log.slice(-2_000)}`);
     }
+  }
+}
+
+/** Empty where the process is gone. */
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
   }
 }

@@ -20,8 +20,8 @@ export function judgeHolds({ seen, accounts, openHolds, rows }: Evidence): Findi
   };
 }
 
-/** What `relaxed` promises to lose at most when a process is killed: the ledger rows of so long before, and of the calls in flight. */
-const lostMs = 2_000;
+/** A flush comes every 100 ms, unless the database is away: here never for so long. */
+const lostMs = 10_000;
 
 /** 3, `relaxed`: rows may be missing of a process that was killed, for calls that were under way or had just ended. */
 export function judgeRelaxedHolds({ seen, accounts, openHolds, rows, made, stage }: Evidence): Finding {

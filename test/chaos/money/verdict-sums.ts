@@ -133,14 +133,14 @@ export function judgeCosts({ seen, accounts }: Evidence): Finding {
 
 /**
  * `relaxed`: what the provider charged for calls whose rows died with their process is within the slices that were posted
- * for it, so that for each budget no more was charged than is posted.
+ * for it, so that for each budget no more was charged than is posted. A budget without a limit leases nothing and misses them.
  */
 export function judgeCharges({ seen, made, cast, ends, accounts, postings }: Evidence): Finding {
   const violations: string[] = [];
   const posted = new Map(ends.map((standing) => [standing.budgetId, standing.posted]));
   const calls = new Map(made.map((call) => [call.requestId, call]));
   const lost = seen.filter(({ attemptId, isOverrun }) => !accounts.has(attemptId) && !isOverrun);
-  const budgets = cast.budgets.filter(({ window }) => window === 'LIFETIME');
+  const budgets = cast.budgets.filter(({ window, limits }) => window === 'LIFETIME' && limits.at(-1)?.limit !== null);
   for (const budget of budgets) {
     let booked = 0n;
     for (const account of accounts.values()) if (counts(budget, account.row)) booked += amountOf(budget, account);

@@ -29,7 +29,12 @@ import { changesIn } from '../update-mask.ts';
 import { visible } from '../visible.ts';
 import { budgetMessage, noticeMessage, postingMessage, statusMessage } from './messages.ts';
 
-export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): ServiceImpl<typeof BudgetService> {
+export function budgetHandler({
+  budgets,
+  feed,
+  pageTokens,
+  routedProviders,
+}: ServiceDeps): ServiceImpl<typeof BudgetService> {
   return {
     async createBudget(request, context) {
       const { principal, requestId, projectId } = callerOf(context, request.projectId);
@@ -51,14 +56,16 @@ export function budgetHandler({ budgets, feed, pageTokens }: ServiceDeps): Servi
 
     async getBudget(request, context) {
       const { projectId } = callerOf(context, request.projectId);
-      return { status: statusMessage(await budgets.get(projectId, budgetNamed(request))) };
+      return { status: statusMessage(await budgets.get(projectId, budgetNamed(request)), routedProviders()) };
     },
 
     async listBudgets(request, context) {
       const { projectId } = callerOf(context, request.projectId);
       const list = { method: context.method, projectId };
       const page = await budgets.list(projectId, pageTokens.read(list, request));
-      return { budgets: page.items.map(statusMessage), nextPageToken: pageTokens.next(list, page) };
+      const providers = routedProviders();
+      const statuses = page.items.map((status) => statusMessage(status, providers));
+      return { budgets: statuses, nextPageToken: pageTokens.next(list, page) };
     },
 
     async listBudgetNotices(request, context) {

@@ -49,8 +49,13 @@ function selectorMessage(selector: BudgetSelector): MessageInitShape<typeof Budg
   };
 }
 
-export function statusMessage(status: BudgetStatus): MessageInitShape<typeof BudgetStatusSchema> {
-  const { budget, standing, subject } = status;
+/** @param providers those to which any route leads, by name */
+export function statusMessage(
+  { budget, standing, subject }: BudgetStatus,
+  providers: ReadonlySet<string>,
+): MessageInitShape<typeof BudgetStatusSchema> {
+  const { provider } = budget.selector;
+  const unrouted = provider === null || providers.has(provider) ? undefined : 'no route leads to its provider';
   return {
     budget: budgetMessage(budget),
     ...(standing && {
@@ -62,7 +67,7 @@ export function statusMessage(status: BudgetStatus): MessageInitShape<typeof Bud
         resetTime: toTimestamp(standing.resetsAt),
       },
     }),
-    idleReason: subject.idleReason ?? undefined,
+    idleReason: subject.idleReason ?? unrouted,
     agentName: subject.agentName ?? undefined,
     personName: subject.personName ?? undefined,
   };

@@ -71,7 +71,9 @@ export class LeaseKeeper {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const pause = AbortSignal.any([signal, this.#wake.signal]);
-      await sleep(flushEveryMs, undefined, { signal: pause }).catch(() => undefined);
+      // Rows that wait are those that a crash would lose.
+      const isBehind = this.#options.book.isOpen && this.#options.book.unflushedRows >= flushRowsMax;
+      if (!isBehind) await sleep(flushEveryMs, undefined, { signal: pause }).catch(() => undefined);
       this.#wake = new AbortController();
       const waiting = this.#waiting.splice(0);
       await this.#flush();

@@ -1,10 +1,10 @@
+import { priceMultiplierMax, usdPerMillionTokensMax, usdPerUseMax } from '../../base/limits.ts';
 import type { NanoUsd } from '../../base/money.ts';
-import { priceUsdPerTokenMax, priceUsdPerUseMax, priceTimesMax } from '../../base/limits.ts';
 import { type NumberRange, exactNumber } from './exact-number.ts';
 import { isBeside, isPriceKey, parseClassKey, regionalKey } from './litellm-keys.ts';
 import { LiteLlmSheet } from './litellm-rates.ts';
 import type { ModelLimits } from './model-limits.ts';
-import { type Price, type Rates, classNames, makePrice } from './price.ts';
+import { type Price, type Rates, makePrice } from './price.ts';
 import { documentedTerms } from './vendor-rules.ts';
 
 /** What an entry of the file comes to: a price, or why it has none. */
@@ -15,9 +15,9 @@ export type Entry = Readonly<Record<string, unknown>>;
 const textModes: ReadonlySet<unknown> = new Set([undefined, 'chat', 'responses', 'completion', 'embedding']);
 
 /** Nano-USD per million tokens are ten to the fifteenth times USD per token. */
-const perToken: NumberRange = { digits: 15, max: priceUsdPerTokenMax };
-const perUse: NumberRange = { digits: 9, max: priceUsdPerUseMax };
-const multiplier: NumberRange = { digits: 9, min: 1, max: priceTimesMax };
+const perToken: NumberRange = { digits: 15, max: usdPerMillionTokensMax / 1_000_000 };
+const perUse: NumberRange = { digits: 9, max: usdPerUseMax };
+const multiplier: NumberRange = { digits: 9, min: 1, max: priceMultiplierMax };
 
 /**
  * The price of one entry in LiteLLM's format (`model_prices_and_context_window.json`). An entry that is billed by anything
@@ -39,8 +39,7 @@ export function readEntry(vendor: string, model: string, version: string, entry:
   const rates = entry['tiered_pricing'] === undefined ? sheet.list() : readRanges(vendor, entry['tiered_pricing']);
   if (rates === null) return { why: 'it lacks input_cost_per_token or output_cost_per_token' };
   const price = makePrice(version, rates, readTerms(vendor, model, rates, sheet, entry));
-  const isOfText = mode !== 'embedding' && mode !== undefined;
-  if ([price, ...price.services.values()].some((each) => costsNothing(each, isOfText)))
+  if ([price, ...price.services.values()].some((each) => costsNothing(each, mode !== 'embedding')))
     return { why: 'it says that input or output costs nothing: if that is so, declare its `price`' };
   return { price };
 }
@@ -94,7 +93,7 @@ function readTerms(
   };
 }
 
-/** Regions are priced one by one; which of them an endpoint is in makes no difference where vendors sell them. */
+/** What endpoints of regions multiply prices by. Where regions differ, which they do at no vendor, it is the dearest. */
 function dearestRegion(entry: Entry): bigint | null {
   const times = Object.entries(entry).flatMap(([key, value]) =>
     regionalKey.test(key) ? [exactNumber(key, value, multiplier)] : [],

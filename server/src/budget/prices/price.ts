@@ -123,12 +123,8 @@ export const neverDearer: ReadonlySet<string> = new Set(['flex']);
  * makes it dearer.
  */
 export function possibleRates(price: Price, terms: readonly Term[]): readonly Rates[] {
-  const rates =
-    ratesOn(price, terms) ??
-    ratesOn(
-      price,
-      terms.filter(({ value }) => !neverDearer.has(value)),
-    );
+  const others = terms.filter(({ value }) => !neverDearer.has(value));
+  const rates = ratesOn(price, terms) ?? ratesOn(price, others);
   if (rates) return [rates];
   const dearer = [...price.factors.values()].filter((factor) => factor > nanoPerUsd);
   const times = dearer.reduce((product, factor) => (product * factor) / nanoPerUsd, nanoPerUsd);

@@ -62,7 +62,7 @@ const flexRounded = new Set(['gpt-5.4', 'o4-mini']);
  * for all but these, which are older.
  */
 const beforeRegions = nameSet(`
-  chatgpt-4o-latest codex-mini gpt-3.5-turbo gpt-4 gpt-4-turbo gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4o gpt-4o-mini
+  chatgpt-4o codex-mini gpt-3.5-turbo gpt-4 gpt-4-turbo gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4o gpt-4o-mini
   gpt-5 gpt-5-codex gpt-5-mini gpt-5-nano gpt-5-pro gpt-5.1 gpt-5.1-codex gpt-5.1-codex-mini gpt-5.2 gpt-5.2-codex
   gpt-5.2-pro gpt-5.3 gpt-5.3-codex o1 o1-mini o1-preview o1-pro o3 o3-deep-research o3-mini o3-pro o4-mini
   o4-mini-deep-research text-embedding-3-large text-embedding-3-small text-embedding-ada-002

@@ -1,4 +1,5 @@
 import { nanoPerUsd } from '../../base/money.ts';
+import { visible } from '../terminal-text.ts';
 
 /** A cell: text, a number as text that we wrote ourselves, or nothing. */
 export type CsvCell = { readonly text: string } | { readonly number: string } | null;
@@ -17,6 +18,11 @@ export function usd(amount: bigint): CsvCell {
   const size = amount < 0n ? -amount : amount;
   const decimals = (size % nanoPerUsd).toString().padStart(9, '0').replace(/0+$/, '');
   return { number: `${amount < 0n ? '-' : ''}${size / nanoPerUsd}${decimals === '' ? '' : `.${decimals}`}` };
+}
+
+/** The cell as a terminal may have it: text in it comes from callers. */
+export function visibleCell(cell: CsvCell): CsvCell {
+  return cell !== null && 'text' in cell ? { text: visible(cell.text) } : cell;
 }
 
 /**

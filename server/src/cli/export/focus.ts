@@ -1,9 +1,8 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { AttemptOutcomeSchema } from '../../gen/portcullis/v1/analytics_pb.ts';
+import { type Attempt, AttemptOutcomeSchema, ProvenanceSchema } from '../../gen/portcullis/v1/analytics_pb.ts';
 import type { ProjectDay } from '../../gen/portcullis/v1/reconciliation_pb.ts';
 import { dayAfter } from '../../reconciliation/calendar-day.ts';
 import { enumWord } from '../enum-words.ts';
-import type { ExportedAttempt } from './attempt-columns.ts';
 import { type CsvCell, number, text, usd } from './csv-cell.ts';
 
 /** A charge in the columns of FOCUS (FinOps Open Cost and Usage Specification 1.2); null is NULL, an empty cell. */
@@ -17,8 +16,9 @@ interface Charge {
   readonly endMs: number;
   /** Null for what was not measured. */
   readonly tokens: bigint | null;
-  readonly model: string | null;
+  readonly model: string;
   readonly agentId: string | undefined;
+  /** Without the prefix that tags have which a provider defines (FOCUS 1.2, "Tags"). */
   readonly tags: Readonly<Record<string, string | undefined>>;
 }
 
@@ -59,11 +59,12 @@ const columns: readonly (readonly [string, (charge: Charge, project: FocusProjec
   ['ServiceCategory', () => text('AI and Machine Learning')],
   ['ServiceName', () => text('Model inference')],
   ['ServiceSubcategory', () => text('Generative AI')],
-  ['SkuId', skuOf],
-  ['SkuPriceId', skuOf],
+  // The vendor's name of the model, which is the same in all accounts (FOCUS 1.2, "SKU Price ID").
+  ['SkuId', ({ model }) => text(model)],
+  ['SkuPriceId', ({ model }) => text(model)],
   ['SubAccountId', (_charge, { id }) => text(id)],
   ['SubAccountName', (_charge, { name }) => text(name)],
-  ['Tags', ({ tags }) => text(JSON.stringify(tags))],
+  ['Tags', ({ tags }) => text(JSON.stringify(prefixed(tags)))],
 ];
 
 export const focusHeader: readonly CsvCell[] = columns.map(([name]) => text(name));
@@ -73,7 +74,7 @@ function cellsOf(charge: Charge, project: FocusProject): CsvCell[] {
 }
 
 /** A row of the ledger as a charge. @returns null where there was none: nothing reached a provider, or cost or used anything */
-export function focusRow({ attempt, provenance }: ExportedAttempt, project: FocusProject): CsvCell[] | null {
+export function focusRow(attempt: Attempt, project: FocusProject): CsvCell[] | null {
   const { provider, costNanousd: nanoUsd, corrects, startTime, recordTime } = attempt;
   const tokens =
     attempt.inputTokens +
@@ -97,7 +98,7 @@ export function focusRow({ attempt, provenance }: ExportedAttempt, project: Focu
     // Exclusive, and in whole seconds.
     endMs: Math.max(Math.ceil((startMs + attempt.totalMs) / 1000) * 1000, Math.floor(startMs / 1000) * 1000 + 1000),
     tokens,
-    model: attempt.modelServed ?? attempt.modelAsked ?? null,
+    model: attempt.modelServed ?? attempt.modelAsked ?? '(none)',
     agentId: attempt.agentId,
     tags: {
       agent: attempt.agentId,
@@ -105,7 +106,7 @@ export function focusRow({ attempt, provenance }: ExportedAttempt, project: Focu
       run: attempt.runId,
       workflow: attempt.workflow,
       model: attempt.modelAsked,
-      provenance,
+      provenance: enumWord(ProvenanceSchema, attempt.provenance),
     },
   };
   return cellsOf(charge, project);
@@ -136,8 +137,8 @@ function tokenUnit({ tokens }: Charge): CsvCell {
   return tokens === null ? null : text('Tokens');
 }
 
-function skuOf({ provider, model }: Charge): CsvCell {
-  return text(model === null ? provider : `${provider}/${model}`);
+function prefixed(tags: Charge['tags']): Charge['tags'] {
+  return Object.fromEntries(Object.entries(tags).map(([key, value]) => [`portcullis/${key}`, value]));
 }
 
 /** `2026-11-22T00:00:00Z` (FOCUS, "Date/Time Format"). */

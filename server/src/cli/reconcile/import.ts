@@ -172,15 +172,13 @@ async function sendBill(
     throw new CliError('Nothing was imported: no line is of the days that were asked for and are over.');
   await withGate(context, async (gate) => {
     const project = await projectOf(gate, options);
-    const answer = await gate
-      .of(ReconciliationService)
-      .importBill({
-        source,
-        ...figuresOf(bill),
-        tolerance: toleranceOf(options),
-        allowUnknownProviders: options.force === true,
-        ...project,
-      });
+    const answer = await gate.of(ReconciliationService).importBill({
+      source,
+      ...figuresOf(bill),
+      tolerance: toleranceOf(options),
+      allowUnknownProviders: options.force === true,
+      ...project,
+    });
     if (options.json) return printAnswer(context, ImportBillResponseSchema, answer);
     const { id, firstDay, lastDay, figures, changed } = present(answer.billImport);
     printLine(

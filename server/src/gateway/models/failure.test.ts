@@ -71,6 +71,11 @@ describe('an error', () => {
     expect(told('deadline_exceeded', { sent: false, streamed: false })).toEqual([true, 'blamed']);
   });
 
+  test('of a budget that the attempt took too long for leads elsewhere, and blames nobody', () => {
+    const error = new PortcullisError('deadline_exceeded', 'x', { rule: 'quick', final: true });
+    expect(fault(error, sent)).toMatchObject({ retriable: true, onlyElsewhere: true, blame: null });
+  });
+
   test('that would come again is of the call', () => {
     expect(told('upstream_error', sent, true)).toEqual([false, null]);
   });

@@ -49,12 +49,15 @@ export interface Route {
 export class RouteTable {
   readonly #exact = new Map<string, Route>();
   readonly #patterns: Route[] = [];
+  /** The names of those to which any route leads. */
+  readonly providers: ReadonlySet<string>;
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) {
       if (route.name.includes('*')) this.#patterns.push(route);
       else this.#exact.set(route.name, route);
     }
+    this.providers = new Set(routes.flatMap(({ targets }) => targets.map(({ provider }) => provider.name)));
     // The longest pattern is the most specific one.
     this.#patterns.sort((a, b) => b.name.length - a.name.length);
   }

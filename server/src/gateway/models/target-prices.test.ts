@@ -88,7 +88,7 @@ describe('the price of a target', () => {
     });
 
     test('costs no more for the models from before March 2026', () => {
-      for (const name of ['gpt-4o', 'gpt-5-mini', 'gpt-4.1-2025-04-14', 'text-embedding-3-small'])
+      for (const name of ['gpt-4o', 'chatgpt-4o-latest', 'gpt-4.1-2025-04-14', 'text-embedding-3-small'])
         expect(at('eu.api.openai.com', name)).toEqual(at('api.openai.com', name));
     });
 

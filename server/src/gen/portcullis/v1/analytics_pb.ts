@@ -80,8 +80,7 @@ export type UsageFilter = Message<"portcullis.v1.UsageFilter"> & {
   workflow?: string | undefined;
 
   /**
-   * Attempts that ended so. Sums take an attempt that was corrected for what it is known to be now, lists each row for what
-   * it says.
+   * Attempts that ended so, by what is known of them now where they were corrected. Lists have all rows of such an attempt.
    *
    * @generated from field: optional portcullis.v1.AttemptOutcome outcome = 9;
    */
@@ -320,14 +319,14 @@ export type ShadowVerdict = Message<"portcullis.v1.ShadowVerdict"> & {
   limit: string;
 
   /**
-   * What was spent and held before.
+   * What was spent and held before; of a budget of answer times, how long the attempt took.
    *
    * @generated from field: string observed = 3;
    */
   observed: string;
 
   /**
-   * What the attempt asked for.
+   * What the attempt asked for; of a budget of answer times, what it took.
    *
    * @generated from field: string requested = 4;
    */

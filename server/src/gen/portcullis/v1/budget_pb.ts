@@ -260,7 +260,7 @@ export const BudgetStandingSchema: GenMessage<BudgetStanding> = /*@__PURE__*/
  */
 export type CreateBudgetRequest = Message<"portcullis.v1.CreateBudgetRequest"> & {
   /**
-   * 1 to 100 characters, unique in the project.
+   * 1 to 100 characters, unique in the project, and not beginning with "bud_".
    *
    * @generated from field: string name = 1;
    */
@@ -295,7 +295,7 @@ export type CreateBudgetRequest = Message<"portcullis.v1.CreateBudgetRequest"> &
   timeZone: string;
 
   /**
-   * In nano-USD, tokens, requests or milliseconds, as the unit says. Absent is no limit: it only counts. 0 denies.
+   * In nano-USD, tokens, requests or milliseconds (100 at least), as the unit says. Absent is no limit: it only counts. 0 denies.
    *
    * @generated from field: optional int64 limit_amount = 6;
    */
