@@ -133,8 +133,11 @@ export class World {
       // The answer was lost: the process says the same again, and hears what was committed.
       if (one.committed) one.committed = this.#leftOf(one);
     } else if (kind === 'hear') this.#hear(one);
-    else if (kind === 'expire') this.#expire(one);
-    else if (kind === 'pass') one.clock.ms += amount * 100;
+    else if (kind === 'expire') {
+      // It is over here before it is over there.
+      one.clock.ms += leaseMs;
+      this.#expire(one);
+    } else if (kind === 'pass') one.clock.ms += amount * 100;
     else this.#crash(process);
   }
 
