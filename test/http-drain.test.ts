@@ -44,8 +44,9 @@ describe('SIGTERM', () => {
     const whole = text(response);
     expect(await gate.end()).toBe(0);
     expect(await whole).toMatch(/event: error\ndata: .*being stopped.*\n\n$/);
-    const { rows } = await database.pool.query(`SELECT state FROM holds`);
-    expect(rows.map(({ state }) => state)).toEqual(['settled']);
+    expect((await database.pool.query('SELECT state FROM holds')).rows).toEqual([]);
+    const { rows } = await database.pool.query('SELECT provenance FROM attempts');
+    expect(rows).toEqual([{ provenance: 'estimated' }]);
   });
 
   it('refuses new work on a connection that is open, in the shape of its door', async () => {

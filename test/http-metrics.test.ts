@@ -70,6 +70,11 @@ async function scrape(): Promise<{ totals: Map<string, number>; series: number }
 const call = (model: string, more: object = {}) =>
   JSON.stringify({ ...JSON.parse(messages.body ?? ''), model, ...more });
 
+async function budgetIdOf(name: string): Promise<string> {
+  const { status } = await gate.api<{ status: { budget: { id: string } } }>('BudgetService/GetBudget', { name });
+  return status.budget.id;
+}
+
 it('every metric of the reference moves, or can be read, when everything happens once', async () => {
   const names = listed();
   expect(names.length).toBeGreaterThan(15);
@@ -117,7 +122,24 @@ it('every metric of the reference moves, or can be read, when everything happens
   });
   expect((await knock(gate.url, { ...messages, body: call('sim-tokens-9') }, bearer(other.secret))).status).toBe(429);
 
-  const after = (await scrape()).totals;
+  await gate.budget({
+    name: 'told',
+    unit: 'REQUESTS',
+    limit: 1n,
+    selector: { agentId: other.agentId },
+    mode: 'DRY_RUN',
+  });
+  await gate.setLimit(await budgetIdOf('nothing'), 1_000_000_000n);
+  expect((await knock(gate.url, { ...messages, body: call('sim-tokens-9') }, bearer(other.secret))).status).toBe(200);
+  await gate.api('ReconciliationService/ImportBill', {
+    source: 'BILL_SOURCE_CSV',
+    figures: [{ provider: 'priced', model: 'sim-1', day: '2026-11-01', costNanousd: '1000000000' }],
+  });
+  const after = await eventually(async () => {
+    const { totals } = await scrape();
+    expect(totals.get('budget_thresholds_reached_total')).toBeGreaterThan(0);
+    return totals;
+  });
   const still = names.filter((name) => ![before, during, after].some((totals) => (totals.get(name) ?? 0) > 0));
   expect(still).toEqual([]);
 });

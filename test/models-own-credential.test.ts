@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { runCommand } from './support/cli.ts';
+import { queryAsOwner } from './support/database.ts';
 import type { TestGate } from './support/gate.ts';
 import { type SigningKey, TestIssuer, sign, signingKey } from './support/issuer.ts';
 import type { MockUpstream, SeenRequest } from './support/mock-upstream/client.ts';
@@ -123,8 +124,8 @@ test('what it would have cost is told beside, and no budget counts it', async ()
   expect(await gate.standing('money')).toMatchObject({ posted: 0n, held: 0n });
   const environment = { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: gate.adminKey };
   const told = await runCommand(['usage', '--by', 'model', '--model', 'known'], { environment });
-  expect(told.stdout).toMatch(/^MODEL +COST +NOTIONAL +ATTEMPTS/);
-  expect(told.stdout).toMatch(/^known +\$0\.00 +\$0\.0015 +1 /m);
+  expect(told.stdout).toMatch(/^MODEL +COST +ESTIMATED +NOTIONAL +ATTEMPTS/);
+  expect(told.stdout).toMatch(/^known +\$0\.00 +\$0\.00 +\$0\.0015 +1 /m);
 });
 
 test('the provider that does not know it says so to the caller, whose affair it is', async () => {
@@ -277,17 +278,19 @@ test('it is in no log, no ledger and no audit entry', async () => {
   expect(bad.status).toBe(401);
   await expect.poll(() => gate.log).toContain('"auth_reason"');
   expect(gate.log + gate.output).not.toContain(own);
-  const { rows: tables } = await gate.database.pool.query<{ name: string }>(
+  const tables = await queryAsOwner<{ name: string }>(
+    gate.database,
     `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables
      WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
   );
   expect(tables.length).toBeGreaterThan(8);
   for (const { name } of tables) {
-    const { rows } = await gate.database.pool.query<{ found: boolean }>(
+    const [row] = await queryAsOwner<{ found: boolean }>(
+      gate.database,
       `SELECT exists (SELECT 1 FROM ${name} AS each WHERE strpos(each::text, $1) > 0) AS found`,
       [own],
     );
-    expect([name, rows[0]?.found]).toEqual([name, false]);
+    expect([name, row?.found]).toEqual([name, false]);
   }
 });
 

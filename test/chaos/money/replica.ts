@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { sendSignal } from '../../../server/src/pg/embedded/postmaster.ts';
+import { processIdentity } from '../../../server/src/pg/embedded/processes.ts';
 import { TestGate, type GateOptions } from '../../support/gate.ts';
 
 /** One life of a gateway process. */
@@ -14,10 +16,14 @@ export type ReplicaState = 'starting' | 'serving' | 'paused' | 'ended';
 
 const preload = pathToFileURL(join(import.meta.dirname, 'clock-preload.ts')).href;
 
+const lastWordsCharsMax = 1_000;
+
 /** A gateway that is killed, stopped and set wrong, and always comes back. */
 export class Replica {
   readonly gate: TestGate;
   readonly lives: Life[] = [];
+  /** The last words of processes that ended by themselves while they served. */
+  readonly deaths: string[] = [];
   state: ReplicaState = 'ended';
   readonly #clockFile: string;
   #returning: Promise<void> = Promise.resolve();
@@ -48,6 +54,7 @@ export class Replica {
   async kill(): Promise<ReplicaState> {
     const was = this.state;
     if (was === 'ended') return was;
+    this.look();
     this.state = 'ended';
     const life = this.lives.at(-1);
     if (life) life.killedAt = Date.now();
@@ -57,15 +64,22 @@ export class Replica {
     return was;
   }
 
+  /** Notes a process that is gone although nobody killed it. */
+  look(): void {
+    const serves = this.state === 'serving' || this.state === 'paused';
+    if (serves && processIdentity(this.gate.pid) === undefined)
+      this.deaths.push(this.gate.output.slice(-lastWordsCharsMax));
+  }
+
   /** SIGSTOP; SIGCONT after so long, unless it was killed. */
   pause(ms: number): void {
     if (this.state !== 'serving') return;
     const { pid } = this.gate;
-    process.kill(pid, 'SIGSTOP');
+    sendSignal(pid, 'SIGSTOP');
     this.state = 'paused';
     setTimeout(() => {
       if (this.state !== 'paused' || this.gate.pid !== pid) return;
-      process.kill(pid, 'SIGCONT');
+      sendSignal(pid, 'SIGCONT');
       this.state = 'serving';
     }, ms);
   }
@@ -85,7 +99,7 @@ export class Replica {
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    if (this.state === 'paused') process.kill(this.gate.pid, 'SIGCONT');
+    if (this.state === 'paused') sendSignal(this.gate.pid, 'SIGCONT');
     await this.gate.stop();
   }
 

@@ -12,7 +12,9 @@ const shownCharsMax = 400;
 export function judgeLogs({ stage }: Evidence): Finding {
   const databaseLines = stage.database.log.split('\n');
   const gateLines = stage.replicas.flatMap(({ gate }) => gate.log.split('\n'));
+  for (const replica of stage.replicas) replica.look();
   const violations = [
+    ...stage.replicas.flatMap(({ deaths }) => deaths).map((words) => `a gateway ended by itself: ${words}`),
     ...databaseLines.filter((line) => databaseFaults.test(line)).map((line) => `PostgreSQL: ${line}`),
     ...gateLines.filter((line) => gateFaults.test(line)).map((line) => `a gateway: ${line.slice(0, shownCharsMax)}`),
   ];
