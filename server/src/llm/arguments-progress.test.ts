@@ -38,6 +38,10 @@ describe('arguments that come in pieces', () => {
     );
   });
 
+  test('are not whole when they are a number, however exactly it must be kept', () => {
+    for (const text of ['-7.11925531846465e-310', '12345678901234567890']) expect(progressOf(text).whole).toBe(false);
+  });
+
   test('are parsed once, however many pieces come and however often they are asked about', () => {
     const parse = vi.spyOn(JSON, 'parse');
     const progress = progressOf('{"a":"', ...Array.from({ length: 1_000 }, () => 'x{}'));

@@ -11,6 +11,7 @@ declare global {
   // What TypeScript's libraries do not declare yet.
   interface JSON {
     rawJSON(text: string): unknown;
+    isRawJSON(value: unknown): boolean;
   }
 }
 

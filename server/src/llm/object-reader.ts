@@ -125,8 +125,9 @@ export class ObjectReader {
   }
 }
 
+/** A number that is kept as its text (exact-json.ts) is an object to JavaScript alone. */
 export function isJsonObject(json: unknown): json is JsonObject {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
+  return typeof json === 'object' && json !== null && !Array.isArray(json) && !JSON.isRawJSON(json);
 }
 
 /** False for what says nothing in either dialect: null, an empty list, an empty object, an empty string. */
