@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DatabaseError, type Pool } from 'pg';
+import type { Pool } from 'pg';
 import { PortcullisError } from '../base/errors.ts';
 import { endingTriesMax, holdBatchMax, holdQueueMax, holdWaitMs, settleQueueMax } from '../base/limits.ts';
 import type { Logger } from '../base/log.ts';
-import { isUnavailable } from '../pg/errors.ts';
+import { isRolledBack, isUnavailable } from '../pg/errors.ts';
 import { inTransaction } from '../pg/tx.ts';
 import { type Decision, type Placed, decide, holdRow, hopefulHolds } from './admission.ts';
 import { notSettled, unavailable } from './lane-errors.ts';
@@ -142,8 +142,9 @@ export class MoneyLane {
   }
 
   async #commit(holds: readonly QueuedHold[], endings: readonly QueuedEnding[]): Promise<void> {
-    const quick = holds.filter(({ request }) => !this.#slow.has(request));
-    const slow = quick.length === holds.length ? [] : holds.filter((hold) => !quick.includes(hold));
+    const quick: QueuedHold[] = [];
+    const slow: QueuedHold[] = [];
+    for (const hold of holds) (this.#slow.has(hold.request) ? slow : quick).push(hold);
     await this.#commitAtOnce(quick, endings);
     if (slow.length > 0) await this.#decide(slow);
   }
@@ -253,8 +254,7 @@ export class MoneyLane {
   ): Promise<void> {
     this.#placement.forget();
     if (!isUnavailable(error)) return this.#divide(holds, endings, error);
-    // What the database answered with an error is not written, whatever the error.
-    const isInDoubt = sent && !(error instanceof DatabaseError);
+    const isInDoubt = sent && !isRolledBack(error);
     for (const queued of holds) {
       if (isInDoubt) this.#giveBack(queued);
       queued.answer?.refused(unavailable('The database cannot be reached', error));

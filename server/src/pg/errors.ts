@@ -43,6 +43,14 @@ export function isUnavailable(error: unknown): boolean {
   return driverMessages.test(error.message) || (error.cause !== undefined && isUnavailable(error.cause));
 }
 
+// Class 08 connection, 57P server shutdown, 58 system: the connection may have ended between a commit and its acknowledgement.
+const endsConnection = /^(08|57P|58)/;
+
+/** True when the server answered the statement, or its COMMIT, with an error of its own: then nothing of it was written. */
+export function isRolledBack(error: unknown): boolean {
+  return error instanceof DatabaseError && !endsConnection.test(error.code ?? '');
+}
+
 /** True when `error` is the violation (SQLSTATE class 23) of the constraint or unique index named. */
 export function violates(error: unknown, constraintName: string): boolean {
   return error instanceof DatabaseError && error.code?.startsWith('23') === true && error.constraint === constraintName;
