@@ -84,6 +84,12 @@ const context: CliContext = {
   start: (config, notice) => startGate(config, context, notice),
 };
 
+// Who reads our output may have read enough of it (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   process.exitCode = await runCli(context, process.argv.slice(2));
 } catch (error) {

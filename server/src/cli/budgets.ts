@@ -188,41 +188,48 @@ function showCommand(context: CliContext): Command {
 }
 
 function noticesCommand(context: CliContext): Command {
-  return gateCommand('notices', 'list budgets that reached a percent of their limit, newest first')
-    .argument('[budget]', 'of this budget alone, by its name or id')
-    .option('--limit <count>', 'how many at most', parseCount, 100)
-    .action((name: string | undefined, options: ListOptions) =>
-      withGate(context, async (gate) => {
-        const project = await projectOf(gate, options);
-        const budget = name === undefined ? {} : { budgetId: await lastingIdOf(gate, name, project) };
-        const answer = await readPages(
-          options.limit,
-          (page) => gate.of(BudgetService).listBudgetNotices({ ...page, ...budget, ...project }),
-          ({ notices }) => notices,
-        );
-        if (options.json) return printAnswer(context, ListBudgetNoticesResponseSchema, answer);
-        printTable(context, noticeColumns, answer.notices.map(noticeRow), 'There are no notices.');
-        noteMore(context, answer.nextPageToken);
-      }),
+  const description = 'list budgets that reached a percent of their limit, newest first';
+  return historyCommand(context, 'notices', description, async (gate, scope, { limit, json }) => {
+    const answer = await readPages(
+      limit,
+      (page) => gate.of(BudgetService).listBudgetNotices({ ...page, ...scope }),
+      ({ notices }) => notices,
     );
+    if (json) return printAnswer(context, ListBudgetNoticesResponseSchema, answer);
+    printTable(context, noticeColumns, answer.notices.map(noticeRow), 'There are no notices.');
+    noteMore(context, answer.nextPageToken);
+  });
 }
 
 function postingsCommand(context: CliContext): Command {
-  return gateCommand('postings', 'list what was posted for processes that went silent with leases, newest first')
+  const description = 'list what was posted for processes that went silent with leases, newest first';
+  return historyCommand(context, 'postings', description, async (gate, scope, { limit, json }) => {
+    const answer = await readPages(
+      limit,
+      (page) => gate.of(BudgetService).listLeasePostings({ ...page, ...scope }),
+      ({ postings }) => postings,
+    );
+    if (json) return printAnswer(context, ListLeasePostingsResponseSchema, answer);
+    printTable(context, postingColumns, answer.postings.map(postingRow), 'There are no lease postings.');
+    noteMore(context, answer.nextPageToken);
+  });
+}
+
+/** A command that lists what happened to budgets: to all of a project, or to one. */
+function historyCommand(
+  context: CliContext,
+  name: string,
+  description: string,
+  show: (gate: GateClient, scope: { budgetId?: string; projectId?: string }, options: ListOptions) => Promise<void>,
+): Command {
+  return gateCommand(name, description)
     .argument('[budget]', 'of this budget alone, by its name or id')
     .option('--limit <count>', 'how many at most', parseCount, 100)
-    .action((name: string | undefined, options: ListOptions) =>
+    .action((named: string | undefined, options: ListOptions) =>
       withGate(context, async (gate) => {
         const project = await projectOf(gate, options);
-        const budget = name === undefined ? {} : { budgetId: await lastingIdOf(gate, name, project) };
-        const answer = await readPages(
-          options.limit,
-          (page) => gate.of(BudgetService).listLeasePostings({ ...page, ...budget, ...project }),
-          ({ postings }) => postings,
-        );
-        if (options.json) return printAnswer(context, ListLeasePostingsResponseSchema, answer);
-        printTable(context, postingColumns, answer.postings.map(postingRow), 'There are no lease postings.');
-        noteMore(context, answer.nextPageToken);
+        const budget = named === undefined ? {} : { budgetId: await lastingIdOf(gate, named, project) };
+        await show(gate, { ...budget, ...project }, options);
       }),
     );
 }

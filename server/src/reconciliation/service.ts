@@ -114,44 +114,24 @@ export class ReconciliationService {
       const changed = changedFigures(known, bill.figures, wholeDays);
       const declared = (await knownBills(tx, days)).every((bill) => bill.projectId === projectId);
       const before = changed.length === 0 && declared ? await findImport(tx, digest) : null;
-      const id = newId('imp');
-      const billImport =
-        before ??
-        (await insertImport(tx, {
-          id,
-          source,
-          digest,
-          projectId,
-          providers: [...new Set(days.map(({ provider }) => provider))].toSorted(),
-          firstDay: days[0]?.day ?? '',
-          lastDay: days.at(-1)?.day ?? '',
-          figures: bill.figures.length,
-          changed: changed.length,
-          importedBy: by.id,
-        }));
+      const draft = {
+        id: newId('imp'),
+        source,
+        digest,
+        projectId,
+        providers: [...new Set(days.map(({ provider }) => provider))].toSorted(),
+        firstDay: days[0]?.day ?? '',
+        lastDay: days.at(-1)?.day ?? '',
+        figures: bill.figures.length,
+        changed: changed.length,
+        importedBy: by.id,
+      };
+      const billImport = before ?? (await insertImport(tx, draft));
       if (before === null) {
-        await insertFigures(tx, id, changed);
-        await insertBilledDays(
-          tx,
-          id,
-          days.map((day) => ({ ...day, costs: withCosts.has(dayKey(day)) })),
-        );
-        await appendAudit(tx, {
-          actor,
-          action: 'bill.imported',
-          target: id,
-          projectId,
-          requestId,
-          payload: {
-            source,
-            sha256: digest.toString('hex'),
-            providers: [...billImport.providers],
-            first_day: billImport.firstDay,
-            last_day: billImport.lastDay,
-            figures: billImport.figures,
-            changed: billImport.changed,
-          },
-        });
+        await insertFigures(tx, draft.id, changed);
+        const billed = days.map((day) => ({ ...day, costs: withCosts.has(dayKey(day)) }));
+        await insertBilledDays(tx, draft.id, billed);
+        await auditImport(tx, draft, actor, requestId);
       }
       return { billImport, repeated: before !== null, ...(await matchDays(tx, days, { tolerance, actor, requestId })) };
     });
@@ -234,6 +214,30 @@ export class ReconciliationService {
 }
 
 /** The days that a bill is about, oldest first. */
+async function auditImport(
+  tx: Tx,
+  { id, source, digest, projectId, providers, firstDay, lastDay, figures, changed }: Parameters<typeof insertImport>[1],
+  actor: ReturnType<typeof actorOf>,
+  requestId: string,
+): Promise<void> {
+  await appendAudit(tx, {
+    actor,
+    action: 'bill.imported',
+    target: id,
+    projectId,
+    requestId,
+    payload: {
+      source,
+      sha256: digest.toString('hex'),
+      providers: [...providers],
+      first_day: firstDay,
+      last_day: lastDay,
+      figures,
+      changed,
+    },
+  });
+}
+
 function daysOf({ figures, wholeDays }: Bill): ProviderDay[] {
   const days = new Map(
     [...figures, ...wholeDays].map(({ provider, day }) => [dayKey({ provider, day }), { provider, day }]),
