@@ -180,8 +180,9 @@ describe('what calls spend', () => {
     expect(first.budgets.map(({ budget }) => budget.name)).toEqual(['shadow']);
 
     expect(await cli('budgets', 'show', 'of 5')).toMatch(/TIME +BUDGET +REACHED[^]* 100 %[^]* 80 %/);
-    expect(gate.log).toContain('Budget \\"of 5\\" reached 80 % of its limit.');
-    expect(gate.log).toContain('Budget \\"shadow\\" reached 100 % of its limit; it is a dry run and refuses nothing.');
+    const log = await gate.settledLog();
+    expect(log).toContain('Budget \\"of 5\\" reached 80 % of its limit.');
+    expect(log).toContain('Budget \\"shadow\\" reached 100 % of its limit; it is a dry run and refuses nothing.');
     const { rows } = await gate.database.pool.query<{ count: number }>(
       `SELECT count(*)::int AS count FROM audit_entries WHERE action = 'budget.threshold_reached'`,
     );

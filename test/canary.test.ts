@@ -127,8 +127,9 @@ it('no metric and no line of the log or of the output has one, in the finest log
   const { text, status } = await come(metrics, bearer(canaries['METRICS_API_KEY'] ?? ''));
   expect(status).toBe(200);
   expect(found(text)).toEqual([]);
-  expect(gate.log).toContain('claude-x');
-  expect(found(gate.log)).toEqual([]);
+  const log = await gate.settledLog();
+  expect(log).toContain('claude-x');
+  expect(found(log)).toEqual([]);
   expect(found(gate.output)).toEqual([]);
 });
 

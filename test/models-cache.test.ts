@@ -281,8 +281,9 @@ describe('damage', () => {
       expect(await metric()).toBe(before + 1);
       const [row] = await queryAsOwner(gate.database, 'SELECT reason FROM cache_quarantine ORDER BY id DESC LIMIT 1');
       expect(row).toEqual({ reason: fault });
-      await expect.poll(() => gate.log).toContain(`"reason":"${fault}"`);
-      expect(gate.log).not.toContain('canary');
+      const log = await gate.settledLog();
+      expect(log).toContain(`"reason":"${fault}"`);
+      expect(log).not.toContain('canary');
       expect(await verdicts([body])).toEqual(['hit; age=N']);
     },
   );

@@ -63,6 +63,6 @@ test.each([
   writeFileSync(gate.configFile, text);
   process.kill(gate.pid, 'SIGHUP');
   await expect.poll(() => gate.log.slice(logged), { timeout: 10_000 }).toMatch(/the old one stays in force/);
-  expect(gate.log.slice(logged)).toMatch(why);
+  expect((await gate.settledLog()).slice(logged)).toMatch(why);
   expect(await statusOf('replaced')).toBe(200);
 });

@@ -87,7 +87,7 @@ describe("Anthropic's admin API", () => {
       ['limit', '31'],
       ['group_by[]', 'description'],
     ]);
-    expect(run.stdout + run.stderr + desk.gate.output + desk.gate.log).not.toContain(adminKey);
+    expect(run.stdout + run.stderr + desk.gate.output + (await desk.gate.settledLog())).not.toContain(adminKey);
   });
 
   test('asked again changes nothing, and what it bills later replaces what it billed first', async () => {
@@ -119,7 +119,7 @@ describe("Anthropic's admin API", () => {
       `SELECT target FROM audit_entries WHERE action = 'reconciliation.drifted' AND target LIKE 'claude %'`,
     );
     expect(rows).toEqual([{ target: `claude ${yesterday}` }]);
-    expect(desk.gate.log).toContain('bills differ from the ledger by more than is tolerated');
+    expect(await desk.gate.settledLog()).toContain('bills differ from the ledger by more than is tolerated');
     const metrics = await fetch(`${desk.gate.url}/metrics`, {
       headers: { authorization: `Bearer ${desk.gate.adminKey}` },
     });

@@ -50,6 +50,23 @@ export class TestGate {
     }
   }
 
+  /**
+   * The log with everything that was logged before this call: lines are buffered, so a request of our own is awaited in
+   * it, and lines keep their order.
+   */
+  async settledLog(): Promise<string> {
+    const id = `log-${randomBytes(8).toString('hex')}`;
+    await fetch(`${this.url}/healthz`, { headers: { 'x-request-id': id } });
+    return vi.waitFor(
+      () => {
+        const { log } = this;
+        if (!log.includes(id)) throw new Error('the log is not written yet');
+        return log;
+      },
+      { timeout: 30_000, interval: 20 },
+    );
+  }
+
   /** Starts the process and waits until it listens. @throws Error with its output when it exits instead */
   async start(): Promise<void> {
     const child = spawn(process.execPath, [main, 'serve'], {
