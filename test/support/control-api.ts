@@ -184,6 +184,8 @@ function rootOf(projectId: string): Principal {
     keyId: null,
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
   };

@@ -61,6 +61,8 @@ export function operatorOf(projectId: string): Principal {
     keyId: null,
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
   };

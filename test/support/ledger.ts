@@ -29,6 +29,8 @@ export const operator: Principal = {
   keyId: null,
   runId: null,
   models: null,
+  teams: [],
+  requiresSignature: false,
   token: null,
   expiresAt: null,
 };

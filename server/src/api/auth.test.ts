@@ -31,6 +31,8 @@ function holding(...held: Scope[]): Principal {
     keyId: null,
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
   };

@@ -124,6 +124,8 @@ export class IdentityIndex implements ControlPart {
       keyId: stored.id,
       runId: stored.runId,
       models: stored.models,
+      teams: [],
+      requiresSignature: false,
       token: null,
       expiresAt: stored.expiresAt,
     };

@@ -156,6 +156,8 @@ export class JwtVerifier implements Verifier {
       keyId: null,
       runId: null,
       models: null,
+      teams: [],
+      requiresSignature: false,
       token: { issuer: issuer.name, subject, jti, audience },
       expiresAt,
     };

@@ -4,7 +4,7 @@ import type { Scope } from './scopes.ts';
 export type PrincipalKind = 'operator' | 'agent' | 'service';
 
 /** How the credential was presented and verified. */
-export type AuthMethod = 'api_key' | 'jwt' | 'legacy_token' | 'basic' | 'static_key';
+export type AuthMethod = 'api_key' | 'jwt' | 'legacy_token' | 'basic' | 'static_key' | 'session' | 'certificate';
 
 /**
  * The verified caller. Immutable: what may change while a call is in flight (revocation, a disabled agent) is found by
@@ -25,6 +25,10 @@ export interface Principal {
   readonly runId: string | null;
   /** Public model names (wildcards) that the key may ask for; null is any. */
   readonly models: readonly string[] | null;
+  /** Ids of the teams of the person who calls, or who answers for the agent that does. */
+  readonly teams: readonly string[];
+  /** Whether each of its requests must be signed (RFC 9421). */
+  readonly requiresSignature: boolean;
   /** JWT only, for the access log. */
   readonly token: {
     readonly issuer: string;

@@ -103,6 +103,8 @@ function principalOf(projectId: string) {
       keyId: null,
       runId: null,
       models: null,
+      teams: [],
+      requiresSignature: false,
       token: null,
       expiresAt: null,
     };

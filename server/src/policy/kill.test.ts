@@ -65,6 +65,8 @@ function operator(projectId: string, ...scopes: Scope[]): Principal {
     keyId: null,
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
   };

@@ -42,6 +42,8 @@ function agent(id: string, more: Partial<Principal> = {}): Principal {
     keyId: 'key_1',
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
     ...more,

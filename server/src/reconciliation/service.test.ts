@@ -49,6 +49,8 @@ const by: Principal = {
   keyId: null,
   runId: null,
   models: null,
+  teams: [],
+  requiresSignature: false,
   token: null,
   expiresAt: null,
 };

@@ -63,6 +63,8 @@ function agent(id: string, known: Partial<Principal> = {}): Principal {
     keyId: null,
     runId: null,
     models: null,
+    teams: [],
+    requiresSignature: false,
     token: null,
     expiresAt: null,
     ...known,

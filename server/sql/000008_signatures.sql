@@ -1,0 +1,1 @@
+-- Keys that sign requests, and the nonces that were taken (decision 0019).

@@ -1,0 +1,1 @@
+-- What binds a key: a certificate, a signature (decision 0019).

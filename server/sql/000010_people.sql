@@ -1,0 +1,1 @@
+-- Roles, teams and sessions of people (decision 0019).

@@ -1,0 +1,1 @@
+-- Policy versions and the facts that rules saw (decision 0020).

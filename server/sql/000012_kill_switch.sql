@@ -1,0 +1,1 @@
+-- More scopes, drills, acknowledgements, two-person release (decision 0021).

@@ -1,0 +1,1 @@
+-- Device codes and logins of the command line (decision 0019).

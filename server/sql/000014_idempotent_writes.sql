@@ -1,0 +1,1 @@
+-- Answers of writes whose effect is in this database (decision 0018).
