@@ -11,6 +11,7 @@ export interface ConfiguredIssuer {
   readonly grantAdmin?: boolean;
   readonly clientId?: string;
   readonly maxLifetimeS?: number;
+  readonly scopeClaim?: string | undefined;
 }
 
 /**
@@ -33,6 +34,7 @@ export function configuredIssuers({ options, file }: Config): ConfiguredIssuer[]
     requireAtJwt: entry.require_at_jwt,
     grantAdmin: entry.grant_admin,
     maxLifetimeS: entry.max_lifetime_s,
+    scopeClaim: entry.scope_claim,
     ...(entry.algorithms ? { algorithms: entry.algorithms } : {}),
     ...(entry.client_id === undefined ? {} : { clientId: entry.client_id }),
   }));

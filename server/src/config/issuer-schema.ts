@@ -32,6 +32,14 @@ export const issuer = z
       .describe(
         'Lets its tokens carry `admin` and `admin:read`, which reach every project. For an issuer of the operators alone.',
       ),
+    scope_claim: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .describe(
+        'One more claim in which its tokens have scopes, such as `roles`, besides `scope`, `scp` and `permissions`.',
+      ),
     max_lifetime_s: z
       .number()
       .int()

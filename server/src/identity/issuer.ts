@@ -18,6 +18,8 @@ export interface IssuerOptions {
   readonly grantAdmin?: boolean | undefined;
   /** From `iat` to `exp`. */
   readonly maxLifetimeS?: number | undefined;
+  /** A claim that has scopes, besides the usual ones. */
+  readonly scopeClaim?: string | undefined;
   /** How long the last good keys go on counting while the issuer cannot be reached. */
   readonly maxStaleS?: number | undefined;
 }
@@ -52,6 +54,7 @@ export function prepareIssuer(
     requireAtJwt: issuer.requireAtJwt ?? false,
     clientId: issuer.clientId ?? null,
     maxLifetimeS: issuer.maxLifetimeS ?? 86_400,
+    scopeClaim: issuer.scopeClaim ?? null,
   };
   const maxStaleMs = (issuer.maxStaleS ?? 6 * 3600) * 1000;
   const jwks = new Jwks({ uri: issuer.jwksUri, maxStaleMs, fetchJson, clock, onFetch });

@@ -12,6 +12,8 @@ export interface TokenRules {
   /** A token whose only audience this is was made for the client itself: an ID token. */
   readonly clientId: string | null;
   readonly maxLifetimeS: number;
+  /** A claim that has scopes too, besides the usual three; null for none. */
+  readonly scopeClaim: string | null;
 }
 
 /** The algorithm before all else: a token that is not signed by a private key is of no issuer. */
@@ -67,10 +69,15 @@ export function audienceOf({ aud }: JWTPayload): readonly string[] {
   return typeof aud === 'string' ? [aud] : Array.isArray(aud) ? aud.filter((name) => typeof name === 'string') : [];
 }
 
-/** The scopes of a token: issuers write them as `scope` (RFC 9068), `scp` or `permissions`, as text or a list. */
-export function scopesOf(claims: JWTPayload): Set<Scope> {
-  const names = [claims['scope'], claims['scp'], claims['permissions']].flatMap((claim) =>
-    typeof claim === 'string' ? claim.split(' ') : Array.isArray(claim) ? claim : [],
-  );
+/**
+ * The scopes of a token: issuers write them as `scope` (RFC 9068), `scp` or `permissions`, or in a claim that is
+ * configured, as text or a list.
+ */
+export function scopesOf(claims: JWTPayload, { scopeClaim }: TokenRules): Set<Scope> {
+  const claimNames = ['scope', 'scp', 'permissions', ...(scopeClaim === null ? [] : [scopeClaim])];
+  const names = claimNames.flatMap((name) => {
+    const claim = claims[name];
+    return typeof claim === 'string' ? claim.split(' ') : Array.isArray(claim) ? claim : [];
+  });
   return scopesFromToken(names.filter((name) => typeof name === 'string'));
 }

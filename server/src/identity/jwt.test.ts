@@ -52,6 +52,7 @@ function strictOptions(): IssuerOptions {
     requireAtJwt: true,
     clientId: 'other-name',
     maxLifetimeS: 3600,
+    scopeClaim: 'roles',
   };
 }
 
@@ -188,6 +189,7 @@ describe('a good token', () => {
     [{ scope: undefined, scp: 'runs:write' }, ['runs:write']],
     [{ scope: 'openid', scp: ['runs:write', 7, null] }, ['runs:write']],
     [{ scope: 'openid profile', permissions: ['mcp:tools.read'] }, ['tools:read']],
+    [{ scope: undefined, roles: ['models:invoke', 'Reports.Read'] }, ['models:invoke']],
     [{ scope: { admin: true } }, []],
     [{ scope: undefined }, []],
   ])('has its scopes where issuers write them: %j', async (more, expected) => {

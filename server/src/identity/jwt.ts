@@ -172,7 +172,7 @@ function verifiedToken(issuer: Issuer, claims: JWTPayload): VerifiedToken {
     subject: claims.sub ?? '',
     jti: typeof claims.jti === 'string' ? claims.jti : null,
     audience: audienceOf(claims),
-    scopes: scopesOf(claims),
+    scopes: scopesOf(claims, issuer.rules),
     expiresAt: (claims.exp ?? 0) * 1000,
   };
 }
