@@ -33,6 +33,8 @@ export interface KeyRecord {
   readonly finishedAt: number | null;
   /** Sealed. */
   readonly answer: Buffer | null;
+  /** The control version that the answer tells of; null for none. */
+  readonly version: bigint | null;
 }
 
 /** What becomes of a request whose key was used before. */

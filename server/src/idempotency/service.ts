@@ -1,6 +1,5 @@
 import { type KeyObject, createHmac, createSecretKey, hkdfSync } from 'node:crypto';
 import type { Pool } from 'pg';
-import { digestOf } from '../base/digest.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import {
@@ -11,12 +10,12 @@ import {
   idempotentRefusalKeptMs,
   purgeBatchMax,
 } from '../base/limits.ts';
-import { type WholeAnswer, openAnswer, sealAnswer } from '../base/sealed-answer.ts';
+import { type WholeAnswer, sealAnswer } from '../base/sealed-answer.ts';
 import { isUnavailable } from '../pg/errors.ts';
 import type { Queryable } from '../pg/tx.ts';
-import type { Claim, KeyRecord, KeyUse, Standing } from './model.ts';
+import { idOf, keptAnswer, refusals } from './kept.ts';
+import type { Claim, KeyScope, KeyUse } from './model.ts';
 import { Releases } from './releases.ts';
-import { standingOf } from './rules.ts';
 import {
   type Room,
   deleteClaims,
@@ -28,6 +27,7 @@ import {
   newestBeyond,
   projectsWithAnswers,
 } from './store.ts';
+import { type Written, writeOnce } from './write-once.ts';
 
 export interface IdempotencyOptions {
   readonly pool: Pool;
@@ -42,7 +42,10 @@ export type Claimed =
   | { readonly claim: Claim; readonly answer: null }
   | { readonly claim: null; readonly answer: WholeAnswer };
 
-/** Idempotency keys for calls with an effect outside of the database: a committed claim with a lease, and no second run. */
+/**
+ * Idempotency keys. For calls with an effect outside of the database: a committed claim with a lease, and no second run. For
+ * writes whose effect is in it: a row of their own transaction.
+ */
 export class Idempotency {
   readonly #options: IdempotencyOptions;
   readonly #releases: Releases;
@@ -60,7 +63,7 @@ export class Idempotency {
    */
   async claim({ scope, fingerprint, leaseMs }: KeyUse): Promise<Claimed> {
     const { pool, now } = this.#options;
-    const id = digestOf([scope.projectId, scope.principal, scope.operation, scope.key]);
+    const id = idOf(scope);
     const claim: Claim = { id, claimId: newId('idk'), leaseUntil: now() + leaseMs };
     try {
       // A key that is given back between the two statements is there to be taken again.
@@ -69,7 +72,7 @@ export class Idempotency {
         const wanted = { ...claim, projectId: scope.projectId, fingerprint, expiresAt };
         if (await insertClaim(pool, wanted, new Date(now()))) return { claim, answer: null };
         const record = await findKey(pool, id, fingerprint);
-        if (record) return { claim: null, answer: this.#answerOf(record, id, fingerprint) };
+        if (record) return { claim: null, answer: keptAnswer(this.#options, record, id, fingerprint) };
       }
     } catch (error) {
       // It may stand all the same, and nothing will be sent under it.
@@ -92,8 +95,20 @@ export class Idempotency {
     await finishClaim(pool, claim, sealed, new Date(at), new Date(at + keptMs));
   }
 
+  /**
+   * Runs a write at most once under its key, in one transaction with the key, and gives what it came to. Runs in a request
+   * of the control API (pg/request-scope.ts).
+   * @param request what is asked; it may hold secrets
+   * @param write gives the answer to keep
+   * @throws PortcullisError idempotency_mismatch, in_progress, conflict (no answer to give); and what `write` throws, of which
+   * nothing is kept then
+   */
+  once(scope: KeyScope, request: Buffer, write: () => Promise<Buffer>): Promise<Written> {
+    return writeOnce(this.#options, { scope, fingerprint: this.disguise(request) }, write);
+  }
+
   /** Tells one secret from another in a fingerprint; whoever reads the table cannot even try what it was. */
-  disguise(secret: string): Buffer {
+  disguise(secret: string | Buffer): Buffer {
     return createHmac('sha256', this.#secretsKey).update(secret).digest();
   }
 
@@ -117,14 +132,6 @@ export class Idempotency {
     const room = { answers: idempotentAnswersPerProjectMax, bytes: idempotentAnswersPerProjectBytesMax };
     await makeRoom(pool, room, purgeBatchMax);
   }
-
-  #answerOf(record: KeyRecord, id: Buffer, fingerprint: Buffer): WholeAnswer {
-    const standing = standingOf(record, fingerprint, this.#options.now());
-    if (standing !== 'replay') throw refusals[standing]();
-    const answer = record.answer && openAnswer(this.#options.key, record.answer, id);
-    if (!answer) throw refusals.not_kept();
-    return answer;
-  }
 }
 
 /**
@@ -138,33 +145,6 @@ export async function makeRoom(db: Queryable, room: Room, batchMax: number): Pro
     while ((await dropAnswers(db, projectId, until, batchMax)) === batchMax);
   }
 }
-
-const refusals: Readonly<Record<Exclude<Standing, 'replay'>, () => PortcullisError>> = {
-  mismatch: () =>
-    new PortcullisError(
-      'idempotency_mismatch',
-      'This Idempotency-Key was used for another request: send that request again, or this one under a new key.',
-      { param: 'Idempotency-Key' },
-    ),
-  in_progress: () =>
-    new PortcullisError(
-      'in_progress',
-      'The first call with this Idempotency-Key is still under way: ask again shortly, under the same key.',
-      { retryAfterS: 1, param: 'Idempotency-Key' },
-    ),
-  unknown: () =>
-    new PortcullisError(
-      'conflict',
-      'How the first call with this Idempotency-Key ended is unknown, since the gate stopped in the middle of it: it may have been made and paid for, and is not repeated. Use a new key to make it again.',
-      { rule: 'idempotency.unknown', param: 'Idempotency-Key' },
-    ),
-  not_kept: () =>
-    new PortcullisError(
-      'conflict',
-      'The call with this Idempotency-Key was made, but its answer is not kept: it was too large, made room for newer ones, or can no longer be opened. Use a new key to make it again.',
-      { rule: 'idempotency.not_kept', param: 'Idempotency-Key' },
-    ),
-};
 
 function unavailable(cause: unknown): PortcullisError {
   return new PortcullisError(

@@ -14,7 +14,7 @@ export async function insertClaim(db: Queryable, claim: NewClaim, now: Date): Pr
      VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (id) DO UPDATE
        SET fingerprint = excluded.fingerprint, claim_id = excluded.claim_id, lease_until = excluded.lease_until,
-           expires_at = excluded.expires_at, finished_at = NULL, answer = NULL
+           expires_at = excluded.expires_at, finished_at = NULL, answer = NULL, effect_version = NULL
        WHERE old.expires_at <= $7`,
     [claim.id, claim.projectId, claim.fingerprint, claim.claimId, new Date(claim.leaseUntil), claim.expiresAt, now],
   );
@@ -26,12 +26,13 @@ interface Row {
   readonly lease_until: Date;
   readonly finished_at: Date | null;
   readonly answer: Buffer | null;
+  readonly effect_version: bigint | null;
 }
 
 /** `fingerprint` is of the request that asks: another one has no use for the answer. */
 export async function findKey(db: Queryable, id: Buffer, fingerprint: Buffer): Promise<KeyRecord | null> {
   const { rows } = await db.query<Row>(
-    `SELECT fingerprint, lease_until, finished_at, CASE WHEN fingerprint = $2 THEN answer END AS answer
+    `SELECT fingerprint, lease_until, finished_at, effect_version, CASE WHEN fingerprint = $2 THEN answer END AS answer
      FROM idempotency_keys WHERE id = $1`,
     [id, fingerprint],
   );
@@ -42,21 +43,27 @@ export async function findKey(db: Queryable, id: Buffer, fingerprint: Buffer): P
     leaseUntil: row.lease_until.getTime(),
     finishedAt: row.finished_at?.getTime() ?? null,
     answer: row.answer,
+    version: row.effect_version,
   };
 }
 
-/** Ends a claim with its answer, or with the fact that there was one. @returns false when it was not ours any more */
+/**
+ * Ends a claim with its answer, or with the fact that there was one.
+ * @param version the control version that the answer tells of; null for none
+ * @returns false when it was not ours any more
+ */
 export async function finishClaim(
   db: Queryable,
   claim: Claim,
   answer: Buffer | null,
   now: Date,
   expiresAt: Date,
+  version: bigint | null = null,
 ): Promise<boolean> {
   const { rowCount } = await db.query(
-    `UPDATE idempotency_keys SET answer = $3, finished_at = $4, expires_at = $5
+    `UPDATE idempotency_keys SET answer = $3, finished_at = $4, expires_at = $5, effect_version = $6
      WHERE id = $1 AND claim_id = $2 AND finished_at IS NULL`,
-    [claim.id, claim.claimId, answer, now, expiresAt],
+    [claim.id, claim.claimId, answer, now, expiresAt, version],
   );
   return rowCount === 1;
 }

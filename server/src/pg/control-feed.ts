@@ -4,6 +4,7 @@ import { PortcullisError } from '../base/errors.ts';
 import { controlAgeMsMax, controlPollMs, controlReadMs, controlRetryMsMax } from '../base/limits.ts';
 import type { Logger } from '../base/log.ts';
 import { createClient, type ConnectionOptions } from './pool.ts';
+import { outsideRequests } from './request-scope.ts';
 import { controlChannel, type Queryable } from './tx.ts';
 
 /** An in-memory index of control state, fed by rows with a `control_version`. */
@@ -39,10 +40,11 @@ export class ControlFeed {
   #version = 0n;
   /** Monotonic time at which the last good read began. */
   #readAt = -Infinity;
+  /** What the database's clock is ahead of our monotonic one. */
+  #databaseAheadMs = 0;
   #reading: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #failures = 0;
-  #stale = false;
   #running = false;
   #pollTimer: NodeJS.Timeout | undefined;
   #ageTimer: NodeJS.Timeout | undefined;
@@ -60,6 +62,11 @@ export class ControlFeed {
   /** Milliseconds since the last good read began; infinite before the first. */
   ageMs(): number {
     return this.#options.clock.monotonic() - this.#readAt;
+  }
+
+  /** Epoch milliseconds by the database's clock, as far as the last read told: ours may be wrong. */
+  databaseNow(): number {
+    return this.#options.clock.monotonic() + this.#databaseAheadMs;
   }
 
   /** Why nothing may be let through: the state is older than the limit; null when it is not. */
@@ -101,14 +108,13 @@ export class ControlFeed {
       throw error;
     }
     this.#schedulePoll();
-    this.#ageTimer = setInterval(() => this.#checkAge(), controlPollMs);
   }
 
   /** Ends the read in flight and the connection; nothing is read after it. */
   async stop(): Promise<void> {
     this.#running = false;
     clearTimeout(this.#pollTimer);
-    clearInterval(this.#ageTimer);
+    clearTimeout(this.#ageTimer);
     await (this.#next ?? this.#reading)?.catch(() => undefined);
     const client = this.#client;
     this.#client = undefined;
@@ -156,7 +162,8 @@ export class ControlFeed {
   }
 
   #beginRead(): Promise<void> {
-    const reading = this.#read().finally(() => {
+    // A read is for everybody who waits for it, and so is what it tells: it is no part of the request that asked first.
+    const reading = outsideRequests(() => this.#read()).finally(() => {
       this.#reading = undefined;
     });
     this.#reading = reading;
@@ -175,7 +182,7 @@ export class ControlFeed {
       for (const apply of loaded?.changes ?? []) apply();
       this.#version = loaded?.version ?? this.#version;
       this.#readAt = beganAt;
-      this.#stale = false;
+      this.#watchAge();
       if (this.#failures > 0) this.#options.log.info({ version: this.#version }, 'The control state is read again.');
       this.#failures = 0;
       if (changed) this.#tell(this.#appliedListeners);
@@ -206,8 +213,14 @@ export class ControlFeed {
   }
 
   async #versionIn(client: Client): Promise<bigint> {
-    const { rows } = await client.query<{ version: bigint }>('SELECT version FROM control_version');
-    const version = rows[0]?.version ?? 0n;
+    const { clock } = this.#options;
+    const before = clock.monotonic();
+    const { rows } = await client.query<{ version: bigint; now: Date }>(
+      'SELECT version, clock_timestamp() AS now FROM control_version',
+    );
+    const [row] = rows;
+    if (row) this.#databaseAheadMs = row.now.getTime() - (before + clock.monotonic()) / 2;
+    const version = row?.version ?? 0n;
     if (version < this.#version) {
       throw new Error(`the database went back from version ${this.#version} to ${version}: start this process again`);
     }
@@ -248,11 +261,19 @@ export class ControlFeed {
     }, pause);
   }
 
-  #checkAge(): void {
-    if (this.#stale || this.ageMs() <= this.#maxAgeMs) return;
-    this.#stale = true;
-    this.#options.log.error({ ageMs: this.ageMs() }, 'The control state is too old: new work is refused.');
-    this.#tell(this.#staleListeners);
+  /** Tells when the state passes the age limit, unless it is read again before. */
+  #watchAge(): void {
+    clearTimeout(this.#ageTimer);
+    if (!this.#running) return;
+    const leftMs = this.#maxAgeMs - this.ageMs();
+    this.#ageTimer = setTimeout(
+      () => {
+        if (this.ageMs() <= this.#maxAgeMs) return this.#watchAge();
+        this.#options.log.error({ ageMs: this.ageMs() }, 'The control state is too old: new work is refused.');
+        this.#tell(this.#staleListeners);
+      },
+      Math.min(leftMs + 1, controlPollMs),
+    );
   }
 
   #tell(listeners: readonly (() => void)[]): void {

@@ -51,6 +51,11 @@ export function isRolledBack(error: unknown): boolean {
   return error instanceof DatabaseError && !endsConnection.test(error.code ?? '');
 }
 
+/** True when another transaction held a row or a lock for longer than DATABASE_LOCK_MS lets a statement wait. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '55P03';
+}
+
 /** True when `error` is the violation (SQLSTATE class 23) of the constraint or unique index named. */
 export function violates(error: unknown, constraintName: string): boolean {
   return error instanceof DatabaseError && error.code?.startsWith('23') === true && error.constraint === constraintName;

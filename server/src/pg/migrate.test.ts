@@ -113,6 +113,10 @@ test('every table has its privileges written down; only what is passing may be d
   expect(Object.fromEntries(rows.map((row) => [row.name, row.granted]))).toEqual(appPrivileges);
   const deletable = Object.keys(appPrivileges).filter((table) => /DELETE|TRUNCATE/.test(appPrivileges[table] ?? ''));
   expect(deletable).toEqual([
+    'sessions',
+    'signature_nonces',
+    'kill_acknowledgements',
+    'policy_records',
     'holds',
     'leases',
     'lease_flushes',

@@ -1,4 +1,6 @@
 import { Client, Pool, TypeOverrides, type ClientConfig } from 'pg';
+import type { Statement } from './bounded-client.ts';
+import { queryInRequest } from './request-scope.ts';
 
 /** How a connection is made and what bounds each statement on it. */
 export interface ConnectionOptions {
@@ -65,7 +67,10 @@ function clientConfig(options: ConnectionOptions): ClientConfig {
   };
 }
 
-/** A pool of connections that breaks no process: what happens to a connection outside a query goes to `onError`. */
+/**
+ * A pool of connections that breaks no process: what happens to a connection outside a query goes to `onError`. A statement
+ * that is made in a request of the control API is the request's (pg/request-scope.ts).
+ */
 export function createPool(options: PoolOptions): Pool {
   const pool = new Pool({
     ...clientConfig(options),
@@ -76,6 +81,8 @@ export function createPool(options: PoolOptions): Pool {
   pool.on('error', options.onError);
   // The pool listens to idle clients alone; one that breaks between two statements of a transaction would crash us.
   pool.on('connect', (client) => client.on('error', () => undefined));
+  const query = pool.query.bind(pool);
+  pool.query = ((...statement: Statement) => queryInRequest(pool, statement) ?? query(...statement)) as Pool['query'];
   return pool;
 }
 

@@ -1,4 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
+import { BoundedClient, connectWithin } from './bounded-client.ts';
+import { SharedTransaction, requestOn } from './request-scope.ts';
 
 /** A pool or a client: what a read may run on. */
 export type Queryable = Pick<PoolClient, 'query'>;
@@ -9,16 +11,60 @@ declare const begun: unique symbol;
 export type Tx = Queryable & { readonly [begun]: true };
 
 /**
- * Runs `work` in one transaction: commits what it returns, rolls back what it throws. A connection whose state is in
- * doubt is closed, not reused.
+ * Runs `work` in one transaction: commits what it returns, rolls back what it throws. Where the request of the control
+ * API has a transaction open, `work` becomes a part of that one (pg/request-scope.ts). A connection whose state is in doubt
+ * is closed, not reused.
  */
-export async function inTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>, begin = 'BEGIN'): Promise<T> {
-  const client = await pool.connect();
+export async function inTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const scope = requestOn(pool);
+  if (scope === null) return transact(await pool.connect(), work);
+  const { request, transaction } = scope;
+  return transaction ? transaction.join(request, work) : transactWithin(pool, request.signal, work);
+}
+
+/**
+ * Runs `work` in the one transaction of its request: whatever it does on this pool joins it.
+ * @throws what `work` throws, or the end of the request
+ */
+export async function inRequestTransaction<T>(
+  pool: Pool,
+  work: (tx: Tx, transaction: SharedTransaction) => Promise<T>,
+): Promise<T> {
+  const request = requestOn(pool)?.request;
+  if (request === undefined) throw new Error('There is no request whose transaction this could be.');
+  return transactWithin(pool, request.signal, (tx) => {
+    const transaction = new SharedTransaction(tx);
+    return transaction.run(request, () => work(tx, transaction));
+  });
+}
+
+async function transactWithin<T>(pool: Pool, signal: AbortSignal, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client = await connectWithin(pool, signal);
+  const bounded = new BoundedClient(client, signal);
+  return transact(
+    client,
+    async () => {
+      try {
+        const result = await work(begunOn(bounded));
+        // The last moment: a commit is not cancelled, since one that waits for a standby would be left in doubt.
+        signal.throwIfAborted();
+        return result;
+      } finally {
+        bounded.end();
+      }
+    },
+    signal,
+  );
+}
+
+async function transact<T>(client: PoolClient, work: (tx: Tx) => Promise<T>, signal?: AbortSignal): Promise<T> {
   let broken: Error | undefined;
   try {
-    await client.query(begin);
+    await client.query('BEGIN');
     const result = await work(begunOn(client));
-    await client.query('COMMIT');
+    const { command } = await client.query('COMMIT');
+    // What PostgreSQL answers to the commit of a transaction in which a statement failed and nobody told.
+    if (command === 'ROLLBACK') throw new Error('A transaction could not be committed: a statement in it had failed.');
     return result;
   } catch (error) {
     await client.query('ROLLBACK').catch((rollbackError: Error) => {
@@ -26,7 +72,7 @@ export async function inTransaction<T>(pool: Pool, work: (tx: Tx) => Promise<T>,
     });
     throw error;
   } finally {
-    client.release(broken);
+    client.release(broken ?? signal?.aborted);
   }
 }
 
