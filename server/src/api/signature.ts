@@ -1,0 +1,32 @@
+import type { Interceptor, UnaryRequest, StreamRequest } from '@connectrpc/connect';
+import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
+import { accessRecordKey, principalKey, signedRequestKey } from './context.ts';
+import { methodRule } from './methods.ts';
+
+/**
+ * Signatures of requests, where they are needed or given: after the access check, so that a wrong scope reads as such, and
+ * when the body was read, which the signature covers.
+ */
+export function signatureInterceptor(signatures: RequestSignatures): Interceptor {
+  return (next) => async (request) => {
+    const values = request.contextValues;
+    const principal = values.get(principalKey);
+    if (principal === null) return next(request);
+    const { scope: declared } = methodRule(request.method);
+    const scope = declared === 'authenticated' ? null : declared;
+    const asked = { scope, projectId: namedProject(request) ?? principal.projectId };
+    if (signatures.concerns(principal, asked, request.header.has('signature-input'))) {
+      const [signed, access] = [values.get(signedRequestKey), values.get(accessRecordKey)];
+      if (signed === null || access === null) throw new Error('the HTTP layer did not say what was signed');
+      await signatures.require(principal, asked, signed, access);
+    }
+    return next(request);
+  };
+}
+
+/** The project that a request is about; only admin may name another than its own, as its handler sees to. */
+function namedProject(request: UnaryRequest | StreamRequest): string | null {
+  if (request.stream || !('projectId' in request.message)) return null;
+  const { projectId } = request.message;
+  return typeof projectId === 'string' ? projectId : null;
+}
