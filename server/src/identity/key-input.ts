@@ -7,8 +7,9 @@ import {
   modelNameCharsMax,
 } from '../base/limits.ts';
 import { parseAddressRange } from '../net/client-address.ts';
+import { parseSpiffeId } from './certificates/spiffe-id.ts';
 import { checkName, invalid } from './input.ts';
-import type { PrincipalKind } from './model.ts';
+import type { Binding, PrincipalKind } from './model.ts';
 import { scopesNotForAgents } from './permission.ts';
 import { isScope, type Scope, scopes as allScopes } from './scopes.ts';
 
@@ -27,6 +28,10 @@ export interface NewKey {
   readonly cidrs?: readonly string[] | null;
   /** The one run that its calls belong to. */
   readonly runId?: string | null;
+  /** Whether each of its requests must be signed. */
+  readonly requireSignature?: boolean;
+  /** The client certificate without which it shall not hold. */
+  readonly binding?: Binding | null;
   /** Seconds; null never expires. */
   readonly lifetimeS?: number | null;
 }
@@ -43,10 +48,12 @@ export function checkNewKey(key: NewKey): CheckedKey {
     kind: key.kind,
     agentId: key.agentId ?? null,
     personId: key.personId ?? null,
-    scopes: checkScopes(key.scopes ?? [], key.kind),
+    scopes: checkScopes('scopes', key.scopes ?? [], key.kind),
     models: checkList('models', key.models ?? null, keyModelsMax, checkModel),
     cidrs: checkList('cidrs', key.cidrs ?? null, keyCidrsMax, parseAddressRange),
     runId: key.runId ?? null,
+    requireSignature: key.requireSignature ?? false,
+    binding: checkBinding(key.binding ?? null),
     lifetimeS: key.lifetimeS === undefined ? keyLifetimeDefaultS : key.lifetimeS,
   };
   if ((checked.kind === 'agent') !== (checked.agentId !== null)) {
@@ -65,12 +72,13 @@ export function checkNewKey(key: NewKey): CheckedKey {
   return checked;
 }
 
-function checkScopes(names: readonly string[], kind: PrincipalKind): Scope[] {
+/** Scopes for a caller of this kind, sorted. @throws PortcullisError invalid_argument */
+export function checkScopes(param: string, names: readonly string[], kind: PrincipalKind): Scope[] {
   const found = new Set<Scope>();
   for (const name of names) {
-    if (!isScope(name)) throw invalid('scopes', `"${name}" is not a scope; the scopes are ${allScopes.join(', ')}.`);
+    if (!isScope(name)) throw invalid(param, `"${name}" is not a scope; the scopes are ${allScopes.join(', ')}.`);
     if (kind === 'agent' && scopesNotForAgents.has(name)) {
-      throw invalid('scopes', `An agent cannot hold ${name}: give it to a person's key.`);
+      throw invalid(param, `An agent cannot hold ${name}: give it to a person's key.`);
     }
     found.add(name);
   }
@@ -95,6 +103,23 @@ const modelPattern = new RegExp(String.raw`^[^\s\p{C}]{1,${modelNameCharsMax}}$`
 
 function checkModel(name: string): void {
   if (!modelPattern.test(name)) throw invalid('models', `"${name}" is not a model name, such as claude-* or gpt-5.`);
+}
+
+// An unpadded SHA-256 has 43 characters, of which the last carries 4 bits: another spelling would match nothing.
+const thumbprintPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+
+function checkBinding(binding: Binding | null): Binding | null {
+  if (binding === null) return null;
+  if (binding.by === 'spiffe_id' && parseSpiffeId(binding.value) === null) {
+    throw invalid('bound_spiffe_id', 'bound_spiffe_id must be a SPIFFE id like spiffe://example.org/agent/builder.');
+  }
+  if (binding.by === 'x5t#S256' && !thumbprintPattern.test(binding.value)) {
+    throw invalid(
+      'bound_x5t_s256',
+      "bound_x5t_s256 must be the SHA-256 of the certificate's DER in base64url: 43 characters without padding.",
+    );
+  }
+  return { by: binding.by, value: binding.value };
 }
 
 function checkLifetime(lifetimeS: number | null): void {

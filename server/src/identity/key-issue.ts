@@ -3,9 +3,10 @@ import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { apiKeysPerProjectMax } from '../base/limits.ts';
 import type { Queryable, Tx } from '../pg/tx.ts';
-import { formatApiKey, generateApiKey, hashSecret } from './api-key.ts';
+import { type ApiKey, formatApiKey, generateApiKey, hashSecret } from './api-key.ts';
 import type { CheckedKey } from './key-input.ts';
 import { countActiveKeys, findRunOwner, insertKey } from './key-store.ts';
+import type { Principal } from './model.ts';
 import type { KeyRecord } from './records.ts';
 import { requireActiveAgent, requireActivePerson, requireProject } from './references.ts';
 
@@ -17,6 +18,7 @@ export interface IssuedKey {
 
 /**
  * Makes a key for an owner that exists and may act.
+ * @param made the secret of the key; a random one unless somebody must be able to make it again
  * @throws PortcullisError not_found, conflict (the owner is disabled, the run has ended, too many keys)
  */
 export async function issueKey(
@@ -24,22 +26,24 @@ export async function issueKey(
   version: bigint,
   pepper: KeyObject,
   checked: CheckedKey,
-  createdBy: string,
+  by: Pick<Principal, 'id' | 'personId' | 'keyId'>,
+  made: ApiKey = generateApiKey(),
 ): Promise<IssuedKey> {
   const { projectId, agentId, personId, runId } = checked;
   await requireProject(tx, projectId);
   if (agentId !== null) await requireActiveAgent(tx, projectId, agentId);
-  if (personId !== null) await requireActivePerson(tx, projectId, personId);
+  // Who makes it may be of another project; once disabled, a key that they answer for does not hold anyway.
+  if (personId !== null && personId !== by.personId) await requireActivePerson(tx, projectId, personId);
   if (runId !== null && (await findRunOwner(tx, projectId, runId)) !== agentId) {
     throw new PortcullisError('not_found', `This agent has no running run ${runId}.`);
   }
   await requireRoom(tx, projectId);
-  const made = generateApiKey();
   const key = await insertKey(tx, version, {
     ...checked,
     id: made.id,
     secretHash: hashSecret(pepper, made.secret),
-    createdBy,
+    createdBy: by.id,
+    madeWithKeyId: by.keyId,
   });
   return { key, text: formatApiKey(made) };
 }
@@ -55,6 +59,8 @@ export function auditPayload(key: KeyRecord): { readonly [name: string]: JsonVal
     models: key.models,
     cidrs: key.cidrs,
     run_id: key.runId,
+    require_signature: key.requireSignature,
+    binding: key.binding === null ? null : { by: key.binding.by, value: key.binding.value },
     expires_at: key.expiresAt,
   };
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import { openIdentity, operatorOf, type TestIdentity } from '../../../test/support/identity.ts';
 import { apiKeysPerProjectMax, keyLifetimeDefaultS } from '../base/limits.ts';
@@ -16,6 +16,8 @@ beforeAll(async () => {
   ({ by } = await identity.project('keys'));
   ({ agentId } = await identity.agentKey(by, 'agent of the tests'));
 });
+// The database's clock goes on.
+beforeEach(() => identity.clock.catchUp());
 afterAll(async () => {
   await identity.close();
   await db.drop();
@@ -104,6 +106,76 @@ describe('a new key', () => {
     await expect(create({ agentId: other.agentId, runId: 'run_k' })).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  it('that no agent has is answered for by the person who makes it, in whatever project', async () => {
+    const { result: person } = await identity.people.create(by, 'req_test', {
+      projectId: by.projectId,
+      email: 'maker@example.com',
+      name: 'Maker',
+    });
+    const { projectId: elsewhere } = await identity.project('of others');
+    const maker: Principal = { ...by, personId: person.id };
+    const made: string[] = [];
+    for (const more of [
+      { kind: 'service' },
+      { kind: 'operator' },
+      { kind: 'service', projectId: elsewhere },
+    ] as const) {
+      const { key, text } = await create({ agentId: null, ...more }, maker);
+      expect(key.personId).toBe(person.id);
+      made.push(text);
+    }
+    expect((await create({}, maker)).key.personId).toBeNull();
+    const { key: shared } = await create({ kind: 'service', agentId: null });
+    expect(shared.personId).toBeNull();
+    const { result, version } = await identity.keys.rotate(maker, 'req_test', {
+      projectId: by.projectId,
+      id: shared.id,
+    });
+    expect(result.key.personId).toBe(person.id);
+    made.push(result.text);
+    await identity.feed.reach(version, 5000);
+    for (const text of made) await expect(identity.bearer(text)).resolves.toMatchObject({ personId: person.id });
+    const disabled = await identity.people.disable(by, 'req_test', { projectId: by.projectId, id: person.id });
+    await identity.feed.reach(disabled.version, 5000);
+    for (const text of made)
+      await expect(identity.bearer(text, '198.51.100.7')).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('is limited as its maker is, and ends no later, also when it is a successor', async () => {
+    const { key: own, text } = await create({
+      kind: 'operator',
+      agentId: null,
+      scopes: ['keys:write'],
+      cidrs: ['192.0.2.0/24'],
+      lifetimeS: 7200,
+    });
+    const { key: other, version } = { ...(await create({ cidrs: ['192.0.2.7'] })), version: await latestVersion() };
+    await identity.feed.reach(version, 5000);
+    const maker = await identity.bearer(text);
+    await expect(create({}, maker)).rejects.toMatchObject({ code: 'policy_denied' });
+    await expect(create({ cidrs: ['192.0.2.1'], lifetimeS: 86_400 }, maker)).rejects.toMatchObject({
+      code: 'policy_denied',
+      message: expect.stringContaining('no key that it makes may outlive it'),
+    });
+    const { key } = await create({ cidrs: ['192.0.2.1'] }, maker);
+    expect(key.expiresAt).toBeLessThanOrEqual((own.expiresAt ?? 0) + 1000);
+    const rotate = (id: string) => identity.keys.rotate(maker, 'req_test', { projectId: by.projectId, id });
+    expect((await rotate(other.id)).result.key.expiresAt).toBeLessThanOrEqual((own.expiresAt ?? 0) + 1000);
+    await expect(rotate((await create()).key.id)).rejects.toMatchObject({ code: 'policy_denied' });
+  });
+
+  it('keeps through a rotation what binds it, and that its requests are signed', async () => {
+    const bound = { requireSignature: true, binding: { by: 'spiffe_id', value: 'spiffe://example.org/x' } } as const;
+    const { key } = await create(bound);
+    expect(key).toMatchObject(bound);
+    const { result } = await identity.keys.rotate(by, 'req_test', { projectId: by.projectId, id: key.id });
+    expect(result.key).toMatchObject(bound);
+    expect((await identity.audit('key.rotated')).find(({ target }) => target === key.id)?.payload).toMatchObject({
+      require_signature: true,
+      binding: bound.binding,
+    });
+  });
+
   it('cannot have a scope that its maker lacks', async () => {
     const maker: Principal = { ...by, scopes: new Set(['keys:write', 'models:invoke']) };
     expect((await create({ scopes: ['models:invoke', 'keys:read'] }, maker)).key.scopes).toHaveLength(2);
@@ -113,6 +185,11 @@ describe('a new key', () => {
     });
   });
 });
+
+async function latestVersion(): Promise<bigint> {
+  const { rows } = await db.pool.query('SELECT max(control_version) AS version FROM api_keys');
+  return rows[0].version;
+}
 
 describe('rotation', () => {
   it('makes a successor with the same properties, and ends the old key after the overlap', async () => {
@@ -134,7 +211,8 @@ describe('rotation', () => {
     expect((expiresAt ?? 0) - createdAt).toBe(7_200_000);
     expect(result.predecessor).toMatchObject({ id: old.id, successorId: id });
     expect((result.predecessor.expiresAt ?? 0) - createdAt).toBe(60_000);
-    expect(await identity.audit('key.rotated')).toMatchObject([
+    const entries = await identity.audit('key.rotated');
+    expect(entries.filter(({ target }) => target === old.id)).toMatchObject([
       { target: old.id, payload: { successor_id: id, overlap_s: 60 } },
     ]);
 

@@ -6,8 +6,9 @@ import { PortcullisError } from '../base/errors.ts';
 import { keyOverlapDefaultS, keyOverlapMaxS } from '../base/limits.ts';
 import { controlWrite, type Queryable } from '../pg/tx.ts';
 import { invalid } from './input.ts';
-import { checkNewKey, type NewKey } from './key-input.ts';
+import { type CheckedKey, checkNewKey, type NewKey } from './key-input.ts';
 import { auditPayload, type IssuedKey, issueKey } from './key-issue.ts';
+import { lifetimeWithin, requireWithinLimits } from './key-limits.ts';
 import { findKey, selectKeys, setKeyRevoked, setKeySuccessor } from './key-store.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
@@ -33,14 +34,14 @@ export class KeyService {
   }
 
   /**
-   * Makes a key. A caller can pass on no scope that it lacks.
+   * Makes a key. A caller can pass on no scope that it lacks, and no key that is not limited as its own is. For what is
+   * no agent's key and names nobody, the person who makes it answers.
    * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found, conflict
    */
   async create(by: Principal, requestId: string, request: NewKey): Promise<{ result: IssuedKey; version: bigint }> {
-    const checked = checkNewKey(request);
-    requireMayGrant(by, checked.scopes);
+    const checked = this.#allowed(by, checkNewKey(request), request.lifetimeS !== undefined);
     return controlWrite(this.#pool, async (tx, version) => {
-      const issued = await issueKey(tx, version, this.#pepper, checked, by.id);
+      const issued = await issueKey(tx, version, this.#pepper, checked, by);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
         action: 'key.created',
@@ -54,7 +55,8 @@ export class KeyService {
   }
 
   /**
-   * Makes a successor with the same properties and as long a life; the old key works for `overlapS` seconds more.
+   * Makes a successor with the same properties and as long a life, but none that outlives the key that asks; the old key
+   * works for `overlapS` seconds more.
    * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found, conflict (the key has ended,
    * or has a successor)
    */
@@ -69,9 +71,8 @@ export class KeyService {
     }
     return controlWrite(this.#pool, async (tx, version) => {
       const old = await this.#requireRotatable(tx, projectId, id);
-      const checked = checkNewKey({ ...old, lifetimeS: lifetimeOf(old) });
-      requireMayGrant(by, checked.scopes);
-      const issued = await issueKey(tx, version, this.#pepper, checked, by.id);
+      const checked = this.#allowed(by, checkNewKey({ ...old, lifetimeS: lifetimeOf(old) }), false);
+      const issued = await issueKey(tx, version, this.#pepper, checked, by);
       const predecessor = await setKeySuccessor(tx, version, id, issued.key.id, overlapS);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
@@ -113,6 +114,17 @@ export class KeyService {
   /** Keys of a project by time of creation, newest first; ended ones included. @throws PortcullisError invalid_argument */
   list(projectId: string, page: PageRequest): Promise<Page<KeyRecord>> {
     return readPage(page, (beforeId, limit) => selectKeys(this.#pool, projectId, beforeId, limit));
+  }
+
+  /** The key as `by` may make it. @throws PortcullisError insufficient_scope, policy_denied */
+  #allowed(by: Principal, key: CheckedKey, lifetimeIsAsked: boolean): CheckedKey {
+    requireMayGrant(by, key.scopes);
+    requireWithinLimits(by, key);
+    return {
+      ...key,
+      personId: key.kind === 'agent' ? null : (key.personId ?? by.personId),
+      lifetimeS: lifetimeWithin(by, key, lifetimeIsAsked, this.#clock.now()),
+    };
   }
 
   async #requireRotatable(db: Queryable, projectId: string, id: string): Promise<KeyRecord> {

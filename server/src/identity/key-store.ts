@@ -1,5 +1,5 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
-import type { PrincipalKind } from './model.ts';
+import type { Binding, PrincipalKind } from './model.ts';
 import type { KeyRecord } from './records.ts';
 
 /** A key with the hash of its secret: for the index that verifies, and for nobody else. */
@@ -18,6 +18,10 @@ interface Row {
   readonly models: string[] | null;
   readonly cidrs: string[] | null;
   readonly run_id: string | null;
+  readonly require_signature: boolean;
+  readonly bound_x5t_s256: string | null;
+  readonly bound_spiffe_id: string | null;
+  readonly login_id: string | null;
   readonly created_at: Date;
   readonly created_by: string;
   readonly expires_at: Date | null;
@@ -26,8 +30,9 @@ interface Row {
   readonly last_used_at: Date | null;
 }
 
-const columns = `id, project_id, agent_id, person_id, kind, name, scopes, models, cidrs, run_id, created_at, created_by,
-  expires_at, revoked_at, successor_id, last_used_at`;
+const columns = `id, project_id, agent_id, person_id, kind, name, scopes, models, cidrs, run_id,
+  require_signature, bound_x5t_s256, bound_spiffe_id, login_id, created_at, created_by, expires_at, revoked_at, successor_id,
+  last_used_at`;
 
 function fromRow(row: Row): KeyRecord {
   return {
@@ -41,6 +46,9 @@ function fromRow(row: Row): KeyRecord {
     models: row.models,
     cidrs: row.cidrs,
     runId: row.run_id,
+    requireSignature: row.require_signature,
+    binding: bindingOf(row),
+    loginId: row.login_id,
     createdAt: row.created_at.getTime(),
     createdBy: row.created_by,
     expiresAt: row.expires_at?.getTime() ?? null,
@@ -50,16 +58,27 @@ function fromRow(row: Row): KeyRecord {
   };
 }
 
-export type KeyToInsert = Omit<StoredKey, 'createdAt' | 'expiresAt' | 'revokedAt' | 'successorId' | 'lastUsedAt'> & {
+function bindingOf({ bound_x5t_s256: thumbprint, bound_spiffe_id: spiffeId }: Row): Binding | null {
+  if (thumbprint !== null) return { by: 'x5t#S256', value: thumbprint };
+  return spiffeId === null ? null : { by: 'spiffe_id', value: spiffeId };
+}
+
+export type KeyToInsert = Omit<
+  StoredKey,
+  'loginId' | 'createdAt' | 'expiresAt' | 'revokedAt' | 'successorId' | 'lastUsedAt'
+> & {
   /** Seconds from now; null never expires. */
   readonly lifetimeS: number | null;
+  /** The key with which it was asked for: who holds a key that somebody else made also holds those made with it. */
+  readonly madeWithKeyId: string | null;
 };
 
 export async function insertKey(tx: Tx, version: bigint, key: KeyToInsert): Promise<KeyRecord> {
   const { rows } = await tx.query<Row>(
     `INSERT INTO api_keys (id, project_id, agent_id, person_id, kind, name, secret_hash, scopes, models, cidrs, run_id,
-       created_by, expires_at, control_version)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + make_interval(secs => $13), $14)
+       require_signature, bound_x5t_s256, bound_spiffe_id, created_by, expires_at, control_version, made_with_key_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now() + make_interval(secs => $16), $17,
+       $18)
      RETURNING ${columns}`,
     [
       key.id,
@@ -73,9 +92,13 @@ export async function insertKey(tx: Tx, version: bigint, key: KeyToInsert): Prom
       key.models,
       key.cidrs,
       key.runId,
+      key.requireSignature,
+      key.binding?.by === 'x5t#S256' ? key.binding.value : null,
+      key.binding?.by === 'spiffe_id' ? key.binding.value : null,
       key.createdBy,
       key.lifetimeS,
       version,
+      key.madeWithKeyId,
     ],
   );
   const [row] = rows;

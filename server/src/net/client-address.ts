@@ -36,6 +36,18 @@ export function isInRanges(address: string, ranges: readonly AddressRange[]): bo
   return ranges.some(([network, bits]) => parsed.kind() === network.kind() && parsed.match(network, bits));
 }
 
+/** Whether every address of `inner` lies in `outer`: each range in one of them. @throws PortcullisError invalid_argument */
+export function areWithin(inner: readonly string[], outer: readonly string[]): boolean {
+  const ranges = outer.map(parseAddressRange);
+  return inner
+    .map(parseAddressRange)
+    .every(([address, bits]) =>
+      ranges.some(
+        ([network, length]) => length <= bits && address.kind() === network.kind() && address.match(network, length),
+      ),
+    );
+}
+
 /**
  * The client's address: the peer of the socket, unless that is a trusted proxy; then the right-most hop of
  * `X-Forwarded-For` that is not one. What stands further left was written by the client and is never believed, nor is
