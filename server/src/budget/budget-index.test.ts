@@ -16,6 +16,7 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 const everything: Budget['selector'] = {
+  teamId: null,
   personId: null,
   agentId: null,
   keyId: null,
@@ -32,6 +33,7 @@ describe('the index of budgets', () => {
   test('finds exactly what a look at every budget finds, whatever changes', async () => {
     const value = (...names: string[]) => fc.constantFrom(null, null, ...names);
     const selectors = fc.record({
+      teamId: value('team_1', 'team_2', 'team_3'),
       personId: value('psn_1', 'psn_2'),
       agentId: value('agt_1', 'agt_2'),
       keyId: value('mkey', 'key_2'),
@@ -43,6 +45,7 @@ describe('the index of budgets', () => {
     });
     const callers = fc.record({
       projectId: fc.constantFrom('prj_1', 'prj_2'),
+      teams: fc.subarray(['team_1', 'team_2', 'team_3']),
       personId: value('psn_1', 'psn_2'),
       agentId: value('agt_1', 'agt_2'),
       keyId: value('mkey', 'key_2'),
@@ -105,6 +108,7 @@ describe('the index of budgets', () => {
         id,
         project_id: project,
         name: id,
+        team_id: selector.teamId,
         person_id: selector.personId,
         agent_id: selector.agentId,
         key_id: selector.keyId,

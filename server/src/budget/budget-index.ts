@@ -12,7 +12,7 @@ export class BudgetIndex implements ControlPart {
   readonly name = 'budgets';
   readonly #byId = new Map<string, Budget>();
   /**
-   * By project, and within under the one place of each budget: the principal or run that it is for, and what of a call it
+   * By project, and within under the one place of each budget: the principal, team or run that it is for, and what of a call it
    * is for. A call looks at the few places that it can be in, however many budgets there are.
    */
   readonly #places = new Map<string, Map<string, Budget[]>>();
@@ -32,9 +32,9 @@ export class BudgetIndex implements ControlPart {
     const places = this.#places.get(spender.projectId);
     const found: Budget[] = [];
     if (!places) return found;
-    const { runId, keyId, agentId, personId, model, workflow, provider } = spender;
+    const { runId, keyId, agentId, personId, teams, model, workflow, provider } = spender;
     const details = ['', `m${model}`, workflow === null ? null : `w${workflow}`, `p${provider}`];
-    for (const subject of ['', runId, keyId, agentId, personId]) {
+    for (const subject of ['', runId, keyId, agentId, personId, ...teams]) {
       if (subject === null) continue;
       for (const detail of details) {
         if (detail === null) continue;
@@ -67,8 +67,8 @@ export class BudgetIndex implements ControlPart {
 }
 
 /** One of those in which `matching` looks for every call that the selector can match. No subject contains a blank. */
-function placeOf({ runId, keyId, agentId, personId, model, workflow, provider }: BudgetSelector): string {
-  const subject = runId ?? keyId ?? agentId ?? personId ?? '';
+function placeOf({ runId, keyId, agentId, personId, teamId, model, workflow, provider }: BudgetSelector): string {
+  const subject = runId ?? keyId ?? agentId ?? personId ?? teamId ?? '';
   if (model !== null && !model.includes('*')) return `${subject} m${model}`;
   if (workflow !== null) return `${subject} w${workflow}`;
   return provider === null ? `${subject} ` : `${subject} p${provider}`;

@@ -256,6 +256,7 @@ describe('a budget is refused', () => {
     ['agent', { agentId: 'agt_none' }],
     ['key', { keyId: 'key_none' }],
     ['run', { runId: 'run_none' }],
+    ['team', { teamId: 'team_none' }],
   ])('for a %s that is not of this project', async (kind, selected) => {
     const request = { ...draft, selector: { ...draft.selector, ...selected } };
     await expect(service.create(operator, 'req_1', request)).rejects.toMatchObject({
@@ -354,7 +355,7 @@ test('a budget tells whom it is for, and why it counts no further call', async (
     await service.create(operator, 'req_1', { ...draft, name, selector: { ...draft.selector, ...selected } });
     return (await service.get(projectId, { name })).subject;
   };
-  expect(await subjectOf({})).toEqual({ agentName: null, personName: null, idleReason: null });
+  expect(await subjectOf({})).toEqual({ agentName: null, personName: null, teamName: null, idleReason: null });
   expect(await subjectOf({ agentId })).toMatchObject({ agentName: 'agent', idleReason: null });
   expect(await subjectOf({ agentId: 'agt_off' })).toMatchObject({
     agentName: 'Old hand',
@@ -363,6 +364,14 @@ test('a budget tells whom it is for, and why it counts no further call', async (
   expect(await subjectOf({ runId: 'run_over' })).toMatchObject({ idleReason: 'its run is over' });
   expect(await subjectOf({ keyId: 'keyrevoked' })).toMatchObject({ idleReason: 'its key is revoked' });
   expect(await subjectOf({ keyId: 'keyexpired' })).toMatchObject({ idleReason: 'its key has expired' });
+  await db.pool.query(
+    `INSERT INTO teams (id, project_id, name, created_by) VALUES ('team_1', $1, 'Payments', 'test')`,
+    [projectId],
+  );
+  expect(await subjectOf({ teamId: 'team_1' })).toMatchObject({ teamName: 'Payments', idleReason: null });
+  await db.pool.query(`UPDATE teams SET deleted_at = now() WHERE id = 'team_1'`);
+  const deleted = await service.list(projectId, { pageSize: 1, cursor: null });
+  expect(deleted.items[0]?.subject).toMatchObject({ teamName: 'Payments', idleReason: 'its team is deleted' });
 });
 
 test('calls in flight stop no run from starting, unless there may be none', async () => {

@@ -101,7 +101,7 @@ export class BudgetService {
           );
         }
         const id = newId('bud');
-        const budget = await insertBudget(tx, version, { ...checked, id, createdBy: by.id });
+        const budget = await insertBudget(tx, version, { ...checked, id, managedByPolicy: false, createdBy: by.id });
         await appendAudit(tx, {
           actor: { kind: by.kind, id: by.id },
           action: 'budget.created',
@@ -121,7 +121,7 @@ export class BudgetService {
     );
   }
 
-  /** @throws PortcullisError invalid_argument, not_found, conflict (name taken) */
+  /** @throws PortcullisError invalid_argument, not_found, conflict (name taken, or a cap of the policy) */
   async update(
     by: Principal,
     requestId: string,
@@ -133,6 +133,7 @@ export class BudgetService {
       controlWrite(this.#pool, async (tx, version) => {
         const before = await findBudget(tx, projectId, id);
         if (!before) throw noBudget(id);
+        requireOwn(before);
         const after: BudgetRecord = {
           ...before,
           name: name ?? before.name,
@@ -154,7 +155,7 @@ export class BudgetService {
     );
   }
 
-  /** Ends a budget: it counts no further call, and its name is free again. @throws PortcullisError not_found */
+  /** Ends a budget: it counts no further call, and its name is free again. @throws PortcullisError not_found, conflict (a cap of the policy) */
   async delete(
     by: Principal,
     requestId: string,
@@ -163,6 +164,7 @@ export class BudgetService {
     return controlWrite(this.#pool, async (tx, version) => {
       const budget = await findBudget(tx, projectId, id);
       if (!budget) throw noBudget(id);
+      requireOwn(budget);
       await markBudgetDeleted(tx, version, id);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
@@ -239,7 +241,7 @@ export class BudgetService {
       id: budget.id,
       budget,
       standing: standings.get(budget.id) ?? null,
-      subject: subjects.get(budget.id) ?? { agentName: null, personName: null, idleReason: null },
+      subject: subjects.get(budget.id) ?? { agentName: null, personName: null, teamName: null, idleReason: null },
     }));
   }
 
@@ -284,6 +286,15 @@ function currentWindow(budget: Budget, now: number): { readonly key: string; rea
 function changeable(budget: BudgetRecord): { readonly [name: string]: JsonValue } {
   const { name, limit, mode, unit, notifyPercents } = budget;
   return { name, mode, limit: limit === null ? null : decimalText(unit, limit), notify_percents: [...notifyPercents] };
+}
+
+/** @throws PortcullisError conflict */
+function requireOwn({ name, managedByPolicy }: BudgetRecord): void {
+  if (!managedByPolicy) return;
+  throw new PortcullisError(
+    'conflict',
+    `The budget "${name}" is a cap of the policy: change the policy, as by \`portcullis policy caps\`.`,
+  );
 }
 
 function noBudget(id: string): PortcullisError {

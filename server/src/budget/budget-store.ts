@@ -5,6 +5,8 @@ import type { Budget, BudgetMode, BudgetUnit, BudgetWindow, ProviderType } from 
 export interface BudgetRecord extends Budget {
   /** At what percents of the limit somebody is told. */
   readonly notifyPercents: readonly number[];
+  /** A cap of the policy in force: only the policy changes it. */
+  readonly managedByPolicy: boolean;
   readonly createdAt: number;
   readonly createdBy: string;
 }
@@ -13,6 +15,7 @@ interface Row {
   readonly id: string;
   readonly project_id: string;
   readonly name: string;
+  readonly team_id: string | null;
   readonly person_id: string | null;
   readonly agent_id: string | null;
   readonly key_id: string | null;
@@ -27,12 +30,13 @@ interface Row {
   readonly limit_amount: bigint | null;
   readonly mode: BudgetMode;
   readonly notify_percents: readonly number[];
+  readonly managed_by_policy: boolean;
   readonly created_at: Date;
   readonly created_by: string;
 }
 
-const columns = `id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider, model,
-  unit, "window", time_zone, limit_amount, mode, notify_percents, created_at, created_by`;
+const columns = `id, project_id, name, team_id, person_id, agent_id, key_id, workflow, run_id, provider_type, provider,
+  model, unit, "window", time_zone, limit_amount, mode, notify_percents, managed_by_policy, created_at, created_by`;
 
 function fromRow(row: Row): BudgetRecord {
   return {
@@ -40,6 +44,7 @@ function fromRow(row: Row): BudgetRecord {
     projectId: row.project_id,
     name: row.name,
     selector: {
+      teamId: row.team_id,
       personId: row.person_id,
       agentId: row.agent_id,
       keyId: row.key_id,
@@ -55,6 +60,7 @@ function fromRow(row: Row): BudgetRecord {
     limit: row.limit_amount,
     mode: row.mode,
     notifyPercents: row.notify_percents,
+    managedByPolicy: row.managed_by_policy,
     createdAt: row.created_at.getTime(),
     createdBy: row.created_by,
   };
@@ -80,8 +86,10 @@ export async function insertBudget(
   const { selector } = budget;
   const { rows } = await tx.query<Row>(
     `INSERT INTO budgets (id, project_id, name, person_id, agent_id, key_id, workflow, run_id, provider_type, provider,
-       model, unit, "window", time_zone, limit_amount, mode, notify_percents, created_by, control_version)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) RETURNING ${columns}`,
+       model, unit, "window", time_zone, limit_amount, mode, notify_percents, managed_by_policy, created_by,
+       control_version, team_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+     RETURNING ${columns}`,
     [
       budget.id,
       budget.projectId,
@@ -100,8 +108,10 @@ export async function insertBudget(
       budget.limit,
       budget.mode,
       budget.notifyPercents,
+      budget.managedByPolicy,
       budget.createdBy,
       version,
+      selector.teamId,
     ],
   );
   const [row] = rows;
@@ -127,13 +137,15 @@ export async function findBudgetByName(db: Queryable, projectId: string, name: s
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
+/** Changes a budget; one that was ended counts again. */
 export async function updateBudget(
   tx: Tx,
   version: bigint,
   budget: Pick<BudgetRecord, 'id' | 'name' | 'limit' | 'mode' | 'notifyPercents'>,
 ): Promise<void> {
   await tx.query(
-    `UPDATE budgets SET name = $2, limit_amount = $3, mode = $4, notify_percents = $5, control_version = $6
+    `UPDATE budgets
+     SET name = $2, limit_amount = $3, mode = $4, notify_percents = $5, control_version = $6, deleted_at = NULL
      WHERE id = $1`,
     [budget.id, budget.name, budget.limit, budget.mode, budget.notifyPercents, version],
   );
@@ -141,6 +153,26 @@ export async function updateBudget(
 
 export async function markBudgetDeleted(tx: Tx, version: bigint, id: string): Promise<void> {
   await tx.query('UPDATE budgets SET deleted_at = now(), control_version = $2 WHERE id = $1', [id, version]);
+}
+
+/** The budgets that the policy in force owns. */
+export async function selectPolicyBudgets(db: Queryable, projectId: string): Promise<BudgetRecord[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets
+     WHERE project_id = $1 AND managed_by_policy AND deleted_at IS NULL ORDER BY name`,
+    [projectId],
+  );
+  return rows.map(fromRow);
+}
+
+/** The budgets of that name that were caps of a policy and were ended, newest first. */
+export async function selectEndedCaps(db: Queryable, projectId: string, name: string): Promise<BudgetRecord[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM budgets
+     WHERE project_id = $1 AND name = $2 AND managed_by_policy AND deleted_at IS NOT NULL ORDER BY id DESC LIMIT 1000`,
+    [projectId, name],
+  );
+  return rows.map(fromRow);
 }
 
 export async function countBudgets(db: Queryable, projectId: string): Promise<number> {
@@ -183,6 +215,8 @@ export async function selectBudgetsOfRun(
        AND (agent_id IS NULL OR agent_id = $2)
        AND (workflow IS NULL OR workflow = $3)
        AND (person_id IS NULL OR person_id = (SELECT person_id FROM agents WHERE id = $2))
+       AND (team_id IS NULL
+         OR team_id = ANY (SELECT unnest(p.teams) FROM people p JOIN agents a ON a.person_id = p.id WHERE a.id = $2))
      ORDER BY id`,
     [projectId, agentId, workflow],
   );

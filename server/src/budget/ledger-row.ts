@@ -48,7 +48,7 @@ export type LedgerColumn = (typeof ledgerColumns)[number];
 
 /** A row of the ledger as JSON, by its columns. What is undefined is null: left out, it takes no room in a hold. */
 export type LedgerRow = Readonly<
-  Record<LedgerColumn, string | number | boolean | readonly Readonly<Record<keyof ShadowVerdict, string>>[] | undefined>
+  Record<LedgerColumn, string | number | boolean | readonly ShadowVerdict[] | undefined>
 > & { readonly id: string };
 
 /** The columns that a correction changes: it holds the differences. */
@@ -64,7 +64,8 @@ export const amountColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>([
 ]);
 
 /** `heldUsd`: what was reserved for the attempt. */
-export function ledgerRow(attempt: Attempt, heldUsd: NanoUsd, shadowVerdicts: readonly ShadowVerdict[]): LedgerRow {
+export function ledgerRow(attempt: Attempt, heldUsd: NanoUsd, budgetShadows: readonly ShadowVerdict[]): LedgerRow {
+  const shadowVerdicts = [...(attempt.policyShadows ?? []), ...budgetShadows];
   return {
     id: attempt.id,
     request_id: attempt.requestId,

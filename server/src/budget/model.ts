@@ -16,6 +16,8 @@ export type ProviderType = (typeof providerTypes)[number];
 
 /** Which calls a budget counts: every member that is set must be equal; none set is the whole project. */
 export interface BudgetSelector {
+  /** The team to which the person belongs who calls, or who answers for the agent that does. */
+  readonly teamId: string | null;
   readonly personId: string | null;
   readonly agentId: string | null;
   readonly keyId: string | null;
@@ -61,6 +63,7 @@ export interface WorstCase {
 /** What the budgets need to know of a call; the selector's members are looked up here. */
 export interface Spender {
   readonly projectId: string;
+  readonly teams: readonly string[];
   readonly personId: string | null;
   readonly agentId: string | null;
   readonly keyId: string | null;
@@ -112,16 +115,29 @@ export interface Attempt {
   readonly totalMs: number;
   /** True where the true cost passed the hold. */
   readonly overrun: boolean;
+  /** What the policy would have made of the call; absent where nothing else than it did. */
+  readonly policyShadows?: readonly PolicyShadow[];
   /** Set on correction rows: the attempt whose amounts this row changes. */
   readonly corrects: string | null;
 }
 
+/** What a call would have met, and did not. */
+export type ShadowVerdict = BudgetShadow | PolicyShadow;
+
 /** What a dry-run budget would have refused. Amounts are decimal text in the budget's unit. */
-export interface ShadowVerdict {
+export interface BudgetShadow {
   readonly budgetId: string;
   readonly limit: string;
   readonly observed: string;
   readonly requested: string;
+}
+
+/** What a shadow rule of the policy in force, or the version in shadow, would have made of the call. */
+export interface PolicyShadow {
+  readonly policyVersion: number;
+  /** Absent where no rule matched. */
+  readonly rule?: string;
+  readonly verdict: string;
 }
 
 /** A call that asks for its money. */

@@ -4,6 +4,7 @@ import type { BudgetSelector, Charge, Meter, Spender } from './model.ts';
 import { admit, counts } from './rules.ts';
 
 const everyone: BudgetSelector = {
+  teamId: null,
   personId: null,
   agentId: null,
   keyId: null,
@@ -16,6 +17,7 @@ const everyone: BudgetSelector = {
 
 const spender: Spender = {
   projectId: 'prj_1',
+  teams: ['team_1', 'team_2'],
   personId: 'psn_1',
   agentId: 'agt_1',
   keyId: 'key_1',
@@ -32,6 +34,9 @@ describe('counts', () => {
     ['the agent', { agentId: 'agt_1' }, true],
     ['another agent', { agentId: 'agt_2' }, false],
     ['the person', { personId: 'psn_1' }, true],
+    ['one of the teams', { teamId: 'team_2' }, true],
+    ['another team', { teamId: 'team_3' }, false],
+    ['a team, and another person of it', { teamId: 'team_1', personId: 'psn_2' }, false],
     ['the key', { keyId: 'key_2' }, false],
     ['the workflow', { workflow: 'review' }, true],
     ['the run', { runId: 'run_2' }, false],

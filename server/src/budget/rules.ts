@@ -9,6 +9,7 @@ export function counts(budget: Pick<Budget, 'selector' | 'window'>, spender: Spe
 
 function selects(selector: BudgetSelector, spender: Spender): boolean {
   return (
+    (selector.teamId === null || spender.teams.includes(selector.teamId)) &&
     (selector.personId === null || selector.personId === spender.personId) &&
     (selector.agentId === null || selector.agentId === spender.agentId) &&
     (selector.keyId === null || selector.keyId === spender.keyId) &&

@@ -5,19 +5,20 @@ import type { BudgetSelector } from './model.ts';
 export async function findMissingReference(
   db: Queryable,
   projectId: string,
-  { personId, agentId, keyId, runId }: BudgetSelector,
+  { teamId, personId, agentId, keyId, runId }: BudgetSelector,
 ): Promise<{ readonly kind: string; readonly id: string } | null> {
   const { rows } = await db.query<{ kind: string; id: string }>(
     `SELECT w.kind, w.id
-     FROM (VALUES ('person', $2::text), ('agent', $3), ('key', $4), ('run', $5)) AS w (kind, id)
+     FROM (VALUES ('person', $2::text), ('agent', $3), ('key', $4), ('run', $5), ('team', $6)) AS w (kind, id)
      LEFT JOIN (
        SELECT 'person' AS kind, id FROM people WHERE id = $2 AND project_id = $1
        UNION ALL SELECT 'agent', id FROM agents WHERE id = $3 AND project_id = $1
        UNION ALL SELECT 'key', id FROM api_keys WHERE id = $4 AND project_id = $1
        UNION ALL SELECT 'run', id FROM runs WHERE id = $5 AND project_id = $1
+       UNION ALL SELECT 'team', id FROM teams WHERE id = $6 AND project_id = $1 AND deleted_at IS NULL
      ) AS f USING (kind, id)
      WHERE w.id IS NOT NULL AND f.id IS NULL LIMIT 1`,
-    [projectId, personId, agentId, keyId, runId],
+    [projectId, personId, agentId, keyId, runId, teamId],
   );
   return rows[0] ?? null;
 }
@@ -56,6 +57,7 @@ export async function readSelectorFacts(
 export interface BudgetSubject {
   readonly agentName: string | null;
   readonly personName: string | null;
+  readonly teamName: string | null;
   /** Why it counts no further call; null while it may. */
   readonly idleReason: string | null;
 }
@@ -66,20 +68,22 @@ export async function readSubjects(
   budgetIds: readonly string[],
 ): Promise<ReadonlyMap<string, BudgetSubject>> {
   const { rows } = await db.query<BudgetSubject & { readonly id: string }>(
-    `SELECT b.id, a.name AS "agentName", p.name AS "personName", CASE
+    `SELECT b.id, a.name AS "agentName", p.name AS "personName", t.name AS "teamName", CASE
        WHEN r.state <> 'running' THEN 'its run is over'
        WHEN k.revoked_at IS NOT NULL THEN 'its key is revoked'
        WHEN k.expires_at <= now() THEN 'its key has expired'
        WHEN a.state = 'disabled' THEN 'its agent is disabled'
        WHEN p.state = 'disabled' THEN 'its person is disabled'
+       WHEN t.deleted_at IS NOT NULL THEN 'its team is deleted'
      END AS "idleReason"
      FROM budgets b
      LEFT JOIN runs r ON r.id = b.run_id
      LEFT JOIN api_keys k ON k.id = b.key_id
      LEFT JOIN agents a ON a.id = b.agent_id
      LEFT JOIN people p ON p.id = b.person_id
+     LEFT JOIN teams t ON t.id = b.team_id
      WHERE b.id = ANY ($1)`,
     [budgetIds],
   );
-  return new Map(rows.map(({ id, agentName, personName, idleReason }) => [id, { agentName, personName, idleReason }]));
+  return new Map(rows.map(({ id, ...subject }) => [id, subject]));
 }

@@ -7,8 +7,11 @@ import { violates } from '../pg/errors.ts';
 import { controlWrite } from '../pg/tx.ts';
 import { findAgent, insertAgent, selectAgents, setAgentDisabled } from './agent-store.ts';
 import { checkLine, checkName, invalid } from './input.ts';
+import { checkScopes } from './key-input.ts';
+import { requireUnlimited } from './key-limits.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
+import { requireMayGrant } from './permission.ts';
 import type { AgentRecord } from './records.ts';
 import { requireActivePerson, requireProject } from './references.ts';
 
@@ -21,6 +24,8 @@ export interface NewAgent {
   /** The identity under which an issuer of access tokens knows it: both or none. */
   readonly issuer: string | null;
   readonly subject: string | null;
+  /** What it may ask for by its client certificate alone; none when left out. */
+  readonly certificateScopes?: readonly string[];
 }
 
 /** Agents: what calls, with keys of its own or as a subject of an issuer. */
@@ -31,7 +36,11 @@ export class AgentService {
     this.#pool = pool;
   }
 
-  /** @throws PortcullisError invalid_argument, not_found (project, person), conflict (name or subject taken, person disabled) */
+  /**
+   * A caller can pass on no scope that it lacks, nor limits that it has.
+   * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found (project, person), conflict
+   * (name or subject taken, person disabled)
+   */
   async create(by: Principal, requestId: string, request: NewAgent): Promise<{ result: AgentRecord; version: bigint }> {
     const { projectId, personId, issuer, subject } = request;
     const name = checkName(request.name);
@@ -44,6 +53,11 @@ export class AgentService {
       if (text !== null && checkLine(param, text, 1, subjectCharsMax) !== text) {
         throw invalid(param, `${param} must not begin or end with a blank.`);
       }
+    }
+    const certificateScopes = checkScopes('certificate_scopes', request.certificateScopes ?? [], 'agent');
+    if (certificateScopes.length > 0) {
+      requireMayGrant(by, certificateScopes);
+      requireUnlimited(by);
     }
     try {
       return await controlWrite(this.#pool, async (tx, version) => {
@@ -58,6 +72,7 @@ export class AgentService {
           personId,
           issuer,
           subject,
+          certificateScopes,
           createdBy: by.id,
         });
         await appendAudit(tx, {
@@ -66,7 +81,7 @@ export class AgentService {
           target: id,
           projectId,
           requestId,
-          payload: { name, person_id: personId, issuer, subject },
+          payload: { name, person_id: personId, issuer, subject, certificate_scopes: certificateScopes },
         });
         return agent;
       });

@@ -9,12 +9,14 @@ interface Row {
   readonly person_id: string | null;
   readonly issuer: string | null;
   readonly subject: string | null;
+  readonly certificate_scopes: string[];
   readonly state: State;
   readonly created_at: Date;
   readonly created_by: string;
 }
 
-const columns = 'id, project_id, name, description, person_id, issuer, subject, state, created_at, created_by';
+const columns = `id, project_id, name, description, person_id, issuer, subject, certificate_scopes, state, created_at,
+  created_by`;
 
 function fromRow(row: Row): AgentRecord {
   return {
@@ -25,6 +27,7 @@ function fromRow(row: Row): AgentRecord {
     personId: row.person_id,
     issuer: row.issuer,
     subject: row.subject,
+    certificateScopes: row.certificate_scopes,
     state: row.state,
     createdAt: row.created_at.getTime(),
     createdBy: row.created_by,
@@ -37,8 +40,9 @@ export async function insertAgent(
   agent: Omit<AgentRecord, 'state' | 'createdAt'>,
 ): Promise<AgentRecord> {
   const { rows } = await tx.query<Row>(
-    `INSERT INTO agents (id, project_id, name, description, person_id, issuer, subject, created_by, control_version)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${columns}`,
+    `INSERT INTO agents (id, project_id, name, description, person_id, issuer, subject, certificate_scopes, created_by,
+       control_version)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING ${columns}`,
     [
       agent.id,
       agent.projectId,
@@ -47,6 +51,7 @@ export async function insertAgent(
       agent.personId,
       agent.issuer,
       agent.subject,
+      agent.certificateScopes,
       agent.createdBy,
       version,
     ],

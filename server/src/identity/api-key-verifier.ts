@@ -5,7 +5,6 @@ import { verifiedKeysMax } from '../base/limits.ts';
 import { type ApiKey, digestsEqual, hashSecret, parseApiKey } from './api-key.ts';
 import type { Credential } from './credential.ts';
 import type { IdentityIndex } from './identity-index.ts';
-import type { KeyUses } from './key-uses.ts';
 import type { Verdict, Verifier } from './verifier.ts';
 
 export interface ApiKeyVerifierOptions {
@@ -13,7 +12,6 @@ export interface ApiKeyVerifierOptions {
   readonly index: IdentityIndex;
   /** The control feed's: resolves when a read that began after the call is in memory. */
   readonly refresh: () => Promise<void>;
-  readonly uses: KeyUses;
   readonly clock: Clock;
 }
 
@@ -38,7 +36,7 @@ export class ApiKeyVerifier implements Verifier {
     if (credential.kind !== 'token' || !credential.text.startsWith('pcl_')) return null;
     const key = parseApiKey(credential.text);
     if (!key) return { method: 'api_key', reason: 'bad_checksum', keyId: null };
-    const { index, pepper, uses } = this.#options;
+    const { index, pepper } = this.#options;
     // Another replica may have made it a moment ago.
     if (!index.hasKey(key.id)) await this.#refreshSoon();
     const quick = hash('sha256', this.#quickKey + key.secret, 'buffer');
@@ -46,7 +44,6 @@ export class ApiKeyVerifier implements Verifier {
     const found = index.resolveKey(key.id, secretHash, clientAddress);
     if (typeof found === 'string') return { method: 'api_key', reason: found, keyId: key.id };
     this.#remember(key, { quick, slow: secretHash });
-    uses.note(found, clientAddress);
     return { principal: found };
   }
 

@@ -1,4 +1,4 @@
-import { createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, hkdfSync, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 
 // pcl_<key id>_<secret><checksum>. 43 digits of base62 hold 256 bits; CRC-32 fits in 6.
@@ -21,6 +21,13 @@ export interface ApiKey {
 /** A new key from 256 random bits and a random id. */
 export function generateApiKey(): ApiKey {
   return { id: randomBase62(idDigits), secret: randomBase62(secretDigits) };
+}
+
+/** The key that follows from 256 secret bits, the same each time (HKDF-SHA-256, RFC 5869). */
+export function apiKeyFrom(secret: Buffer): ApiKey {
+  // 55 digits are wanted, and of 128 bytes as good as all make one.
+  const digits = base62Digits(new Uint8Array(hkdfSync('sha256', secret, '', 'portcullis api key', 128)));
+  return { id: digits.slice(0, idDigits), secret: digits.slice(idDigits, idDigits + secretDigits) };
 }
 
 /** The text of a key, which is shown once, with a checksum by which secret scanners tell it from other text offline. */
@@ -55,13 +62,15 @@ function checksum(text: string): string {
   return digits;
 }
 
-/** `length` base62 digits, each equally likely: of 256 byte values the 8 above the last multiple of 62 are drawn again. */
 function randomBase62(length: number): string {
   let text = '';
-  while (text.length < length) {
-    for (const byte of randomBytes(length)) {
-      if (byte < 248 && text.length < length) text += base62.charAt(byte % 62);
-    }
-  }
+  while (text.length < length) text += base62Digits(randomBytes(length));
+  return text.slice(0, length);
+}
+
+/** A base62 digit of each byte, each equally likely: of 256 values the 8 above the last multiple of 62 make none. */
+function base62Digits(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) if (byte < 248) text += base62.charAt(byte % 62);
   return text;
 }

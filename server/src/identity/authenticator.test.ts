@@ -148,7 +148,13 @@ describe('an API key', () => {
     // As where the notification is lost and the poll is still to come.
     await inTransaction(db.pool, async (tx) => {
       const { rows } = await tx.query('UPDATE control_version SET version = version + 1 RETURNING version');
-      await insertKey(tx, rows[0].version, { ...checked, id: key.id, secretHash, createdBy: by.id });
+      await insertKey(tx, rows[0].version, {
+        ...checked,
+        id: key.id,
+        secretHash,
+        createdBy: by.id,
+        madeWithKeyId: null,
+      });
     });
     await expect(replica.bearer(formatApiKey(key))).resolves.toMatchObject({ name: 'new' });
     const before = replica.refreshes;

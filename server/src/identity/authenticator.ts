@@ -5,10 +5,14 @@ import { PortcullisError } from '../base/errors.ts';
 import { RateLimiter } from '../base/gcra.ts';
 import { bucketsMax } from '../base/limits.ts';
 import { addressPrefix } from '../net/client-address.ts';
+import type { CertificateCallers } from './certificates/certificate-callers.ts';
+import type { Presented } from './certificates/presented.ts';
 import { type Credential, type Headers, credentialsIn, readCredential } from './credential.ts';
 import { FailedCredentials } from './failures.ts';
+import type { KeyUses } from './key-uses.ts';
 import type { Principal } from './model.ts';
 import type { RefusalAudit } from './refusal-audit.ts';
+import type { SignatureReason } from './signatures/model.ts';
 import type { Refused, Verdict, Verifier } from './verifier.ts';
 
 export interface AuthRequest {
@@ -18,8 +22,12 @@ export interface AuthRequest {
   readonly url: string;
   /** As net/client-address.ts gives it. */
   readonly clientAddress: string;
+  /** The client certificate of its connection, or that a trusted proxy told of. */
+  readonly certificate: Presented;
   /** The door may give a provider the caller's own credential there. */
   readonly passesCredentialsOn?: boolean;
+  /** What the session's cookie holds, at doors that take one; it counts only where nothing else is presented. */
+  readonly session?: string | null;
   /** Filled in as far as the credential was verified. */
   readonly access: AccessRecord;
 }
@@ -27,7 +35,9 @@ export interface AuthRequest {
 export interface AuthenticatorOptions {
   /** Asked in this order; the first that knows the kind of credential decides. */
   readonly verifiers: readonly Verifier[];
+  readonly certificates: CertificateCallers;
   readonly refusals: RefusalAudit;
+  readonly uses: KeyUses;
   readonly clock: Clock;
   /** Told of every request that came here. */
   readonly onAttempt: (method: Refused['method'], result: 'accepted' | 'refused' | 'limited' | 'unverifiable') => void;
@@ -55,18 +65,33 @@ export class Authenticator {
    * cannot_verify or unavailable when it cannot be told now
    */
   async identify(request: AuthRequest): Promise<Principal> {
-    const { headers, url, clientAddress, access, passesCredentialsOn } = request;
-    const credential = readCredential(headers, url, passesCredentialsOn);
-    const verdict = await this.#verify(credential, clientAddress);
+    const { clientAddress, access } = request;
+    const credential = presented(request);
+    const verdict = await this.#verify(credential, request);
     if ('principal' in verdict) {
       this.#options.onAttempt(verdict.principal.method, 'accepted');
+      if (verdict.principal.keyId !== null) this.#options.uses.note(verdict.principal, clientAddress);
       noteCaller(access, verdict.principal);
       return verdict.principal;
     }
     access.authMethod = verdict.method;
     access.authReason = verdict.reason;
     access.keyId = verdict.keyId;
-    throw this.#refuse(verdict, credential, request);
+    throw this.#refuse(verdict, failureKey(verdict, credential, request.certificate), request, unauthenticated);
+  }
+
+  /**
+   * The refusal of a caller whose credential holds and whose signature does not: counted, limited and audited as that of
+   * a failed credential.
+   */
+  refuseSignature(
+    reason: SignatureReason,
+    { method, keyId, id }: Principal,
+    request: Pick<AuthRequest, 'clientAddress' | 'access'>,
+    refusal: (internal: string) => PortcullisError,
+  ): PortcullisError {
+    request.access.authReason = reason;
+    return this.#refuse({ method, reason, keyId }, keyId ?? id, request, refusal);
   }
 
   /** Whether a header's value has a credential for this gate in it, which nobody else may ever see. */
@@ -75,13 +100,16 @@ export class Authenticator {
     return this.#options.verifiers.some((verifier) => texts.some((text) => verifier.isOurs(text)));
   }
 
-  async #verify(credential: Credential, clientAddress: string): Promise<Verdict> {
-    if (credential.kind === 'none') return { method: 'none', reason: 'missing', keyId: null };
+  async #verify(credential: Credential, { clientAddress, certificate }: AuthRequest): Promise<Verdict> {
+    if (credential.kind === 'none') {
+      if (certificate !== null) return this.#options.certificates.verify(certificate);
+      return { method: 'none', reason: 'missing', keyId: null };
+    }
     if (credential.kind === 'unreadable') return { method: 'none', reason: credential.reason, keyId: null };
     try {
       for (const verifier of this.#options.verifiers) {
         const verdict = await verifier.verify(credential, clientAddress);
-        if (verdict) return verdict;
+        if (verdict) return this.#beside(verdict, certificate);
       }
     } catch (error) {
       this.#options.onAttempt('none', 'unverifiable');
@@ -90,18 +118,33 @@ export class Authenticator {
     return { method: 'none', reason: 'unrecognised', keyId: null };
   }
 
-  #refuse(refused: Refused, credential: Credential, { clientAddress, access }: AuthRequest): PortcullisError {
+  /** A credential that holds must hold together with the certificate, too. */
+  #beside(verdict: Verdict, certificate: Presented): Verdict {
+    if (!('principal' in verdict)) return verdict;
+    const { method, keyId } = verdict.principal;
+    const reason = this.#options.certificates.refuseBeside(verdict.principal, certificate);
+    return reason === null ? verdict : { method, reason, keyId };
+  }
+
+  /** @param key what tells this failed credential from others */
+  #refuse(
+    refused: Refused,
+    key: string,
+    { clientAddress, access }: Pick<AuthRequest, 'clientAddress' | 'access'>,
+    refusal: (internal: string) => PortcullisError,
+  ): PortcullisError {
     const prefix = addressPrefix(clientAddress);
     const rate = this.#refusedRates.take(prefix, refusedRate);
     let waitS = rate.retryAfterS;
-    if (refused.reason !== 'missing') {
+    // A cookie that was ours is no guess: browsers send it on until they are told otherwise.
+    if (refused.reason !== 'missing' && (refused.method !== 'session' || refused.reason.startsWith('signature_'))) {
       this.#options.refusals.noteCredential(refused, clientAddress, access.requestId);
-      waitS = Math.max(waitS, this.#failures.count(prefix, failureKey(refused, credential)) / 1000);
+      waitS = Math.max(waitS, this.#failures.count(prefix, key) / 1000);
     }
     const limited = waitS > 0;
     this.#options.onAttempt(refused.method, limited ? 'limited' : 'refused');
     const internal = `credential refused: ${refused.reason}`;
-    if (!limited) return unauthenticated(internal);
+    if (!limited) return refusal(internal);
     const seconds = Math.ceil(waitS);
     return new PortcullisError(
       'rate_limited',
@@ -120,10 +163,16 @@ export function unauthenticated(internal: string): PortcullisError {
   );
 }
 
+function presented({ headers, url, passesCredentialsOn, session }: AuthRequest): Credential {
+  const credential = readCredential(headers, url, passesCredentialsOn);
+  return credential.kind === 'none' && session ? { kind: 'session', text: session } : credential;
+}
+
 /** What tells this failed credential from others: guesses at one key count together. */
-function failureKey({ keyId }: Refused, credential: Credential): string {
+function failureKey({ keyId }: Refused, credential: Credential, certificate: Presented): string {
   if (keyId !== null) return keyId;
-  return 'text' in credential ? hash('sha256', credential.text, 'base64') : '';
+  if ('text' in credential) return hash('sha256', credential.text, 'base64');
+  return typeof certificate === 'object' && certificate !== null ? certificate.thumbprint : '';
 }
 
 function noteCaller(access: AccessRecord, principal: Principal): void {

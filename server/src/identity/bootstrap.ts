@@ -53,13 +53,11 @@ async function issueFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projec
   const agentId = await firstAgent(tx, version, projectId);
   const issue = async (request: Omit<NewKey, 'projectId'>) => {
     // They stand in a file beside the database itself, so an expiry would protect nothing.
-    const issued = await issueKey(
-      tx,
-      version,
-      pepper,
-      checkNewKey({ ...request, projectId, lifetimeS: null }),
-      system.id,
-    );
+    const issued = await issueKey(tx, version, pepper, checkNewKey({ ...request, projectId, lifetimeS: null }), {
+      id: system.id,
+      personId: null,
+      keyId: null,
+    });
     await audit(tx, 'key.created', issued.key.id, projectId, auditPayload(issued.key));
     return issued.text;
   };
@@ -87,6 +85,7 @@ async function firstAgent(tx: Tx, version: bigint, projectId: string): Promise<s
     personId: null,
     issuer: null,
     subject: null,
+    certificateScopes: [],
     createdBy: system.id,
   });
   await audit(tx, 'agent.created', id, projectId, { name: firstAgentName });

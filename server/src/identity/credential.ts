@@ -8,6 +8,8 @@ export type Credential =
   | { readonly kind: 'token'; readonly text: string }
   /** `user:password` (RFC 7617). */
   | { readonly kind: 'basic'; readonly text: string }
+  /** What a browser's cookie holds, where nothing else was presented. */
+  | { readonly kind: 'session'; readonly text: string }
   | { readonly kind: 'unreadable'; readonly reason: RefusalReason };
 
 /** Headers with names in lower case, as Node gives them. */

@@ -9,7 +9,8 @@ import type { Principal, RefusalReason } from './model.ts';
 import { peopleSince } from './person-store.ts';
 import { projectsSince } from './project-store.ts';
 import type { AgentRecord, Durability, PersonRecord, ProjectRecord } from './records.ts';
-import { isScope, type Scope } from './scopes.ts';
+import { scopesOfRoles } from './roles.ts';
+import { commonScopes, isScope, type Scope } from './scopes.ts';
 
 /** What the verification of a key needs of its row. */
 interface IndexedKey {
@@ -33,6 +34,7 @@ export class IdentityIndex implements ControlPart {
   readonly #projects = new Map<string, ProjectRecord>();
   readonly #people = new Map<string, PersonRecord>();
   readonly #agents = new Map<string, AgentRecord>();
+  readonly #agentsByName = new Map<string, AgentRecord>();
   readonly #agentsBySubject = new Map<string, AgentRecord>();
   readonly #keys = new Map<string, IndexedKey>();
   #pruneAfter = 0;
@@ -51,6 +53,7 @@ export class IdentityIndex implements ControlPart {
       for (const person of people) this.#people.set(person.id, person);
       for (const agent of agents) {
         this.#agents.set(agent.id, agent);
+        this.#agentsByName.set(nameKey(agent.projectId, agent.name), agent);
         if (agent.issuer !== null && agent.subject !== null) {
           this.#agentsBySubject.set(subjectKey(agent.projectId, agent.issuer, agent.subject), agent);
         }
@@ -79,8 +82,18 @@ export class IdentityIndex implements ControlPart {
   resolveKey(id: string, secretHash: Buffer, clientAddress: string): Principal | RefusalReason {
     const key = this.#keys.get(id);
     if (!key) return 'unknown_key';
+    if (!digestsEqual(key.stored.secretHash, secretHash)) return 'bad_secret';
+    return this.#holder(key, clientAddress);
+  }
+
+  /** Who holds a key that somebody signed in with, or why it does not hold any more. */
+  holderOfKey(id: string, clientAddress: string): Principal | RefusalReason {
+    const key = this.#keys.get(id);
+    return key ? this.#holder(key, clientAddress) : 'unknown_key';
+  }
+
+  #holder(key: IndexedKey, clientAddress: string): Principal | RefusalReason {
     const { stored, ranges } = key;
-    if (!digestsEqual(stored.secretHash, secretHash)) return 'bad_secret';
     if (stored.expiresAt !== null && stored.expiresAt <= this.#clock.now()) return 'key_expired';
     const principal = this.#principalOf(key);
     const ended = this.whyEnded(principal);
@@ -92,6 +105,13 @@ export class IdentityIndex implements ControlPart {
   /** The agent that an issuer knows under this subject. An agent of another project is not it, whoever registered it. */
   agentBySubject(projectId: string, issuer: string, subject: string): AgentRecord | null {
     return this.#agentsBySubject.get(subjectKey(projectId, issuer, subject)) ?? null;
+  }
+
+  /** The agent of the project that has this id, or else this name: nobody is taken for another by a name that they chose. */
+  agentOf(projectId: string, idOrName: string): AgentRecord | null {
+    const byId = this.#agents.get(idOrName);
+    if (byId) return byId.projectId === projectId ? byId : null;
+    return this.#agentsByName.get(nameKey(projectId, idOrName)) ?? null;
   }
 
   /**
@@ -109,6 +129,42 @@ export class IdentityIndex implements ControlPart {
     return person?.state === 'disabled' ? 'person_disabled' : null;
   }
 
+  /** Whether the person was ever heard of. */
+  hasPerson(id: string): boolean {
+    return this.#people.has(id);
+  }
+
+  /** Ids of the teams of a person; none for nobody. */
+  teamsOf(personId: string | null): readonly string[] {
+    return (personId === null ? undefined : this.#people.get(personId))?.teams ?? [];
+  }
+
+  /** A person who signed in, with what their roles give them now, or why they may not go on. */
+  personInSession(id: string): Principal | RefusalReason {
+    const person = this.#people.get(id);
+    if (!person || person.state === 'disabled') return 'person_disabled';
+    if (person.roles === null || person.roles.length === 0) return 'no_role';
+    return {
+      kind: 'operator',
+      id,
+      name: person.name,
+      projectId: person.projectId,
+      scopes: scopesOfRoles(person.roles),
+      method: 'session',
+      agentId: null,
+      personId: id,
+      keyId: null,
+      runId: null,
+      models: null,
+      teams: person.teams,
+      requiresSignature: false,
+      binding: null,
+      cidrs: null,
+      token: null,
+      expiresAt: null,
+    };
+  }
+
   #principalOf({ stored, scopes }: IndexedKey): Principal {
     const agent = stored.agentId === null ? undefined : this.#agents.get(stored.agentId);
     const person = stored.personId === null ? undefined : this.#people.get(stored.personId);
@@ -117,15 +173,18 @@ export class IdentityIndex implements ControlPart {
       id: stored.agentId ?? stored.personId ?? stored.id,
       name: agent?.name ?? person?.name ?? stored.name,
       projectId: stored.projectId,
-      scopes,
+      scopes: boundScopes(stored, scopes, person),
       method: 'api_key',
       agentId: stored.agentId,
       personId: agent?.personId ?? stored.personId,
       keyId: stored.id,
       runId: stored.runId,
       models: stored.models,
-      teams: [],
-      requiresSignature: false,
+      teams: this.teamsOf(agent?.personId ?? stored.personId),
+      requiresSignature: stored.requireSignature,
+      binding: stored.binding,
+      cidrs: stored.cidrs,
+      ...(stored.loginId === null ? {} : { loginId: stored.loginId }),
       token: null,
       expiresAt: stored.expiresAt,
     };
@@ -142,12 +201,26 @@ export class IdentityIndex implements ControlPart {
   }
 }
 
+/** What an operator's key may do: no more than the roles of its person give, where they have been said. */
+function boundScopes(
+  { kind }: StoredKey,
+  scopes: ReadonlySet<Scope>,
+  person: PersonRecord | undefined,
+): ReadonlySet<Scope> {
+  const roles = person?.roles ?? null;
+  return kind === 'operator' && roles !== null ? commonScopes(scopes, scopesOfRoles(roles)) : scopes;
+}
+
 function indexed(stored: StoredKey): IndexedKey {
   return {
     stored,
     scopes: new Set(stored.scopes.filter(isScope)),
     ranges: stored.cidrs?.map(parseAddressRange) ?? null,
   };
+}
+
+function nameKey(projectId: string, name: string): string {
+  return `${projectId}\0${name}`;
 }
 
 // No text in PostgreSQL contains a zero byte, and no id of a project or URL of an issuer does.

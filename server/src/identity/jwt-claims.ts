@@ -1,6 +1,6 @@
 import type { JWTPayload, ProtectedHeaderParameters } from 'jose';
 import { clockSkewS, subjectCharsMax } from '../base/limits.ts';
-import type { RefusalReason } from './model.ts';
+import type { Binding, RefusalReason } from './model.ts';
 import { type Scope, scopesFromToken } from './scopes.ts';
 
 /** What an issuer's tokens must be. */
@@ -37,7 +37,7 @@ export function refuseClaims(
   const forClient = audience.length === 1 && audience[0] === rules.clientId;
   if (forClient || 'nonce' in claims || 'at_hash' in claims) return 'id_token';
   // Bound to a key that the caller must prove (RFC 7800): to take it as a bearer token would undo the binding.
-  if ('cnf' in claims) return 'sender_constrained';
+  if ('cnf' in claims && bindingOf(claims) === null) return 'sender_constrained';
   if (!isSubject(claims.sub)) return 'bad_subject';
   return refuseTimes(claims, rules.maxLifetimeS, nowS);
 }
@@ -62,6 +62,14 @@ function isAccessTokenType(typ: unknown, requireAtJwt: boolean): boolean {
 // It becomes part of an id in logs, the audit log and limits.
 function isSubject(sub: unknown): boolean {
   return typeof sub === 'string' && sub.length > 0 && sub.length <= subjectCharsMax && !/\p{C}/u.test(sub);
+}
+
+/** The certificate that a token is bound to (RFC 8705, section 3.1), if that and nothing else is its confirmation. */
+export function bindingOf({ cnf }: JWTPayload): Binding | null {
+  if (typeof cnf !== 'object' || cnf === null) return null;
+  const [[method, value] = [], ...others] = Object.entries(cnf);
+  if (method !== 'x5t#S256' || typeof value !== 'string' || others.length > 0) return null;
+  return { by: 'x5t#S256', value };
 }
 
 /** The audience claim as a list (RFC 7519 section 4.1.3). */

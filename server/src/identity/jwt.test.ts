@@ -10,6 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import type { IdentityIndex } from './identity-index.ts';
 import type { IssuerOptions } from './issuer.ts';
 import { JwtVerifier } from './jwt.ts';
+import type { Presented } from './certificates/presented.ts';
 import type { RefusalReason } from './model.ts';
 
 const audience = 'https://portcullis.example/';
@@ -88,6 +89,42 @@ async function reasonOf(token: string, by = verifier): Promise<RefusalReason | n
 }
 
 const segment = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+describe('a token that is bound to a certificate', () => {
+  const certificateOf = (thumbprint: string): Presented => ({
+    thumbprint,
+    validFrom: identity.clock.now() - 1000,
+    validTo: identity.clock.now() + 1000,
+    spiffeId: null,
+    refusal: 'certificate_without_name',
+  });
+  const [mine, other] = ['A'.repeat(43), 'E'.repeat(43)];
+
+  it('holds with that certificate alone (RFC 8705, section 3)', async () => {
+    const token = await sign(goodClaims({ cnf: { 'x5t#S256': mine } }), keys[0]);
+    const identify = (certificate: Presented, from: string) => {
+      const access = newAccessRecord('req_1');
+      return identity.identify({ authorization: `Bearer ${token}` }, { certificate, from, access }).then(
+        ({ binding }) => binding,
+        () => access.authReason,
+      );
+    };
+    expect(await identify(certificateOf(mine), '203.0.113.21')).toEqual({ by: 'x5t#S256', value: mine });
+    expect(await identify(null, '203.0.113.22')).toBe('certificate_missing');
+    expect(await identify(certificateOf(other), '203.0.113.23')).toBe('certificate_mismatch');
+    expect(await identify('certificate_untrusted', '203.0.113.24')).toBe('certificate_untrusted');
+    const ended = { ...(certificateOf(mine) as object), validTo: identity.clock.now() - 1 } as Presented;
+    expect(await identify(ended, '203.0.113.25')).toBe('certificate_expired');
+  });
+
+  it('holds for nobody when its thumbprint is none', async () => {
+    for (const text of ['', 'AA', `${mine}AAAA`]) {
+      const token = await sign(goodClaims({ cnf: { 'x5t#S256': text } }), keys[0]);
+      const given = { certificate: certificateOf(mine), from: `203.0.113.${30 + text.length}` };
+      await expect(identity.identify({ authorization: `Bearer ${token}` }, given)).rejects.toThrow('credential');
+    }
+  });
+});
 
 describe('a token of a real OpenID provider', () => {
   it('is a service of the project of its issuer, with the scopes that it was given', async () => {
@@ -318,6 +355,11 @@ describe('a hostile token', () => {
     ['id_token', { aud: 'other-name' }],
     ['id_token', { aud: ['other-name'] }],
     ['sender_constrained', { cnf: { jkt: 'thumbprint' } }],
+    ['sender_constrained', { cnf: { 'x5t#S256': 'thumbprint', jkt: 'thumbprint' } }],
+    ['sender_constrained', { cnf: { 'x5t#S256': 7 } }],
+    ['sender_constrained', { cnf: {} }],
+    ['sender_constrained', { cnf: null }],
+    ['sender_constrained', { cnf: ['x5t#S256'] }],
   ])('is refused: %s %j', async (reason, more) => {
     const before = signatures;
     expect(await reasonOf(await sign(goodClaims(more), keys[0]))).toBe(reason);

@@ -8,8 +8,8 @@ import { ExpiringCache } from './expiring-cache.ts';
 import type { IdentityIndex } from './identity-index.ts';
 import { type Issuer, type IssuerOptions, prepareIssuer } from './issuer.ts';
 import type { FetchJson, Jwks, JwksOptions } from './jwks.ts';
-import { audienceOf, refuseAlgorithm, refuseClaims, scopesOf } from './jwt-claims.ts';
-import type { Principal, RefusalReason } from './model.ts';
+import { audienceOf, bindingOf, refuseAlgorithm, refuseClaims, scopesOf } from './jwt-claims.ts';
+import type { Binding, Principal, RefusalReason } from './model.ts';
 import { scopesNotForAgents } from './permission.ts';
 import type { Scope } from './scopes.ts';
 import type { Verdict, Verifier } from './verifier.ts';
@@ -34,6 +34,7 @@ interface VerifiedToken {
   readonly jti: string | null;
   readonly audience: readonly string[];
   readonly scopes: ReadonlySet<Scope>;
+  readonly binding: Binding | null;
   readonly expiresAt: number;
 }
 
@@ -141,7 +142,7 @@ export class JwtVerifier implements Verifier {
   }
 
   /** The agent that is registered for the subject; else a service of the issuer's project. */
-  #resolve({ issuer, subject, jti, audience, scopes, expiresAt }: VerifiedToken): Verdict {
+  #resolve({ issuer, subject, jti, audience, scopes, binding, expiresAt }: VerifiedToken): Verdict {
     const { index } = this.#options;
     const agent = index.agentBySubject(issuer.projectId, issuer.name, subject);
     const principal: Principal = {
@@ -156,8 +157,10 @@ export class JwtVerifier implements Verifier {
       keyId: null,
       runId: null,
       models: null,
-      teams: [],
+      teams: index.teamsOf(agent?.personId ?? null),
       requiresSignature: false,
+      binding,
+      cidrs: null,
       token: { issuer: issuer.name, subject, jti, audience },
       expiresAt,
     };
@@ -173,6 +176,7 @@ function verifiedToken(issuer: Issuer, claims: JWTPayload): VerifiedToken {
     jti: typeof claims.jti === 'string' ? claims.jti : null,
     audience: audienceOf(claims),
     scopes: scopesOf(claims, issuer.rules),
+    binding: bindingOf(claims),
     expiresAt: (claims.exp ?? 0) * 1000,
   };
 }

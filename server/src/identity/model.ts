@@ -6,6 +6,13 @@ export type PrincipalKind = 'operator' | 'agent' | 'service';
 /** How the credential was presented and verified. */
 export type AuthMethod = 'api_key' | 'jwt' | 'legacy_token' | 'basic' | 'static_key' | 'session' | 'certificate';
 
+/** The client certificate without which a credential does not hold. */
+export interface Binding {
+  /** The thumbprint of one certificate (RFC 8705, section 3.1), or the SPIFFE id of any that names it. */
+  readonly by: 'x5t#S256' | 'spiffe_id';
+  readonly value: string;
+}
+
 /**
  * The verified caller. Immutable: what may change while a call is in flight (revocation, a disabled agent) is found by
  * `keyId` and `agentId` in the control state, never by holding on to this object.
@@ -29,6 +36,14 @@ export interface Principal {
   readonly teams: readonly string[];
   /** Whether each of its requests must be signed (RFC 9421). */
   readonly requiresSignature: boolean;
+  /** The certificate that its key or token is bound to. */
+  readonly binding: Binding | null;
+  /** Address ranges from which its key works; null is anywhere. */
+  readonly cidrs: readonly string[] | null;
+  /** The login of a command line that its key is of: such keys are short, and follow one another. */
+  readonly loginId?: string;
+  /** The session that a browser's cookie named: what it asks for must come from our own pages. */
+  readonly sessionId?: string;
   /** JWT only, for the access log. */
   readonly token: {
     readonly issuer: string;
@@ -59,8 +74,38 @@ export type RefusalReason =
   // What stands behind a key or token
   | 'agent_disabled'
   | 'person_disabled'
+  // Sessions
+  | 'session_ended'
+  | 'no_role'
   // Static credentials
   | 'bad_password'
+  // Client certificates
+  | 'certificate_missing'
+  | 'certificate_mismatch'
+  | 'certificate_malformed'
+  | 'certificate_untrusted'
+  | 'certificate_not_leaf'
+  | 'certificate_without_name'
+  | 'certificate_not_yet_valid'
+  | 'certificate_expired'
+  | 'wrong_trust_domain'
+  | 'unknown_agent'
+  // Request signatures
+  | 'signature_missing'
+  | 'signature_unsupported'
+  | 'signature_malformed'
+  | 'signature_ambiguous'
+  | 'signature_components'
+  | 'signature_window'
+  | 'signature_stale'
+  | 'signature_future'
+  | 'signature_expired'
+  | 'signature_weak_nonce'
+  | 'signature_key_unknown'
+  | 'signature_algorithm'
+  | 'signature_bad'
+  | 'signature_digest'
+  | 'signature_replayed'
   // Access tokens
   | 'malformed_token'
   | 'unsigned'

@@ -22,20 +22,20 @@ export function requireScope(principal: Principal, needed: Scope): void {
 }
 
 /**
- * Refuses a caller that would make a key which can do what its own credential cannot.
+ * Refuses a caller that would make a key, or give a person roles, which can do what its own credential cannot.
  * @throws PortcullisError insufficient_scope, policy_denied
  */
-export function requireMayGrant(by: Principal, granted: readonly Scope[]): void {
+export function requireMayGrant(by: Principal, granted: readonly Scope[], to: 'a key' | 'a person' = 'a key'): void {
   if (by.models !== null || by.runId !== null) {
     throw new PortcullisError(
       'policy_denied',
-      'A credential that is limited to a run or to models cannot make keys, which would not be.',
+      'A credential that is limited to a run or to models cannot make keys or give roles, which would not be.',
       { rule: 'key.limited' },
     );
   }
   const lacking = granted.find((scope) => !permits(by, scope));
   if (lacking === undefined) return;
-  throw new PortcullisError('insufficient_scope', `You cannot give a key the scope ${lacking}, which yours lacks.`, {
+  throw new PortcullisError('insufficient_scope', `You cannot give ${to} the scope ${lacking}, which yours lacks.`, {
     rule: `scope:${lacking}`,
   });
 }

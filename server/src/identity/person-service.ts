@@ -1,17 +1,36 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
+import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
+import { teamsPerPersonMax } from '../base/limits.ts';
 import { violates } from '../pg/errors.ts';
-import { controlWrite } from '../pg/tx.ts';
-import { checkEmail, checkName } from './input.ts';
+import { controlWrite, type Queryable } from '../pg/tx.ts';
+import { checkEmail, checkName, invalid } from './input.ts';
+import { endLoginsOfPerson } from './logins/issue.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
-import { findPerson, insertPerson, selectPeople, setPersonDisabled } from './person-store.ts';
+import { requireMayGrant } from './permission.ts';
+import { findPerson, insertPerson, selectPeople, updatePerson } from './person-store.ts';
 import { requireProject } from './references.ts';
-import type { PersonRecord } from './records.ts';
+import type { PersonRecord, State } from './records.ts';
+import { type Role, roles, scopesOfRoles } from './roles.ts';
+import { endSessionsOfPerson } from './sessions/store.ts';
+import { findTeams } from './team-store.ts';
 
-/** People: who answers for agents and holds keys of their own. */
+export interface PersonChange {
+  readonly projectId: string;
+  readonly id: string;
+  /** What is undefined stays as it is. */
+  readonly name?: string | undefined;
+  /** Null: their keys have the scopes that they were made with. */
+  readonly roles?: readonly Role[] | null | undefined;
+  /** Ids. */
+  readonly teams?: readonly string[] | undefined;
+}
+
+/** People: who answers for agents, holds keys of their own, and may sign in. */
 export class PersonService {
   readonly #pool: Pool;
 
@@ -50,27 +69,102 @@ export class PersonService {
     }
   }
 
-  /** Stops the keys of a person and of the agents that they answer for; twice changes nothing the second time. @throws PortcullisError not_found */
-  async disable(
+  /**
+   * Changes a person; roles and teams decide from the next call of theirs on. Nobody gives a role with a scope that they
+   * lack. The same change again changes nothing and leaves no entry.
+   * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found (person, team)
+   */
+  async update(
     by: Principal,
     requestId: string,
-    request: { readonly projectId: string; readonly id: string },
+    change: PersonChange,
   ): Promise<{ result: PersonRecord; version: bigint }> {
-    const { projectId, id } = request;
+    const { projectId, id } = change;
+    const name = change.name === undefined ? undefined : checkName(change.name);
+    // In one order, without repetition, so that the same roles are the same.
+    const given = change.roles && roles.filter((role) => change.roles?.includes(role));
+    const teams = change.teams && [...new Set(change.teams)].toSorted();
+    if (teams && teams.length > teamsPerPersonMax) {
+      throw invalid('team_ids', `team_ids must have ${teamsPerPersonMax} entries at most.`);
+    }
     return controlWrite(this.#pool, async (tx, version) => {
-      const person = await findPerson(tx, projectId, id);
-      if (!person) throw new PortcullisError('not_found', `There is no person ${id.slice(0, 100)} in this project.`);
-      const disabled = await setPersonDisabled(tx, version, id);
-      if (!disabled) return person;
+      const before = await requirePerson(tx, projectId, id);
+      const added = given?.filter((role) => before.roles?.includes(role) !== true) ?? [];
+      requireMayGrant(by, [...scopesOfRoles(added)], 'a person');
+      if (teams) await requireTeams(tx, projectId, teams);
+      const after: PersonRecord = {
+        ...before,
+        name: name ?? before.name,
+        roles: given === undefined ? before.roles : given,
+        teams: teams ?? before.teams,
+      };
+      if (isDeepStrictEqual(after, before)) return before;
+      await updatePerson(tx, version, after);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
-        action: 'person.disabled',
+        action: 'person.updated',
         target: id,
         projectId,
         requestId,
-        payload: { email: person.email, name: person.name },
+        payload: { before: changeable(before), after: changeable(after) },
       });
-      return disabled;
+      return after;
+    });
+  }
+
+  /**
+   * Ends the sessions of a person, and stops their keys and those of the agents that they answer for; twice changes nothing
+   * the second time.
+   * @throws PortcullisError not_found
+   */
+  disable(
+    by: Principal,
+    requestId: string,
+    named: { readonly projectId: string; readonly id: string },
+  ): Promise<{ result: PersonRecord; version: bigint }> {
+    return this.#setState(by, requestId, named, 'disabled');
+  }
+
+  /**
+   * Lets a disabled person act again, with the keys and agents that they had; sessions stay ended.
+   * @throws PortcullisError not_found
+   */
+  enable(
+    by: Principal,
+    requestId: string,
+    named: { readonly projectId: string; readonly id: string },
+  ): Promise<{ result: PersonRecord; version: bigint }> {
+    return this.#setState(by, requestId, named, 'active');
+  }
+
+  /**
+   * Forgets which account at the identity provider a person is, and ends their sessions; twice changes nothing the second
+   * time.
+   * @throws PortcullisError not_found
+   */
+  async unlink(
+    by: Principal,
+    requestId: string,
+    { projectId, id }: { readonly projectId: string; readonly id: string },
+  ): Promise<{ result: PersonRecord; version: bigint }> {
+    return controlWrite(this.#pool, async (tx, version) => {
+      const before = await requirePerson(tx, projectId, id);
+      if (before.subject === null) return before;
+      const after = { ...before, issuer: null, subject: null };
+      await updatePerson(tx, version, after);
+      const ended = {
+        sessions_ended: await endSessionsOfPerson(tx, id),
+        logins_ended: await endLoginsOfPerson(tx, version, id),
+      };
+      await appendAudit(tx, {
+        actor: { kind: by.kind, id: by.id },
+        action: 'person.updated',
+        target: id,
+        projectId,
+        requestId,
+        payload: { before: changeable(before), after: changeable(after), ...ended },
+      });
+      return after;
     });
   }
 
@@ -78,4 +172,53 @@ export class PersonService {
   list(projectId: string, page: PageRequest): Promise<Page<PersonRecord>> {
     return readPage(page, (beforeId, limit) => selectPeople(this.#pool, projectId, beforeId, limit));
   }
+
+  async #setState(
+    by: Principal,
+    requestId: string,
+    { projectId, id }: { readonly projectId: string; readonly id: string },
+    state: State,
+  ): Promise<{ result: PersonRecord; version: bigint }> {
+    return controlWrite(this.#pool, async (tx, version) => {
+      const before = await requirePerson(tx, projectId, id);
+      if (before.state === state) return before;
+      const after = { ...before, state };
+      await updatePerson(tx, version, after);
+      const ended =
+        state === 'disabled'
+          ? {
+              sessions_ended: await endSessionsOfPerson(tx, id),
+              logins_ended: await endLoginsOfPerson(tx, version, id),
+            }
+          : {};
+      await appendAudit(tx, {
+        actor: { kind: by.kind, id: by.id },
+        action: state === 'disabled' ? 'person.disabled' : 'person.enabled',
+        target: id,
+        projectId,
+        requestId,
+        payload: { email: before.email, name: before.name, ...ended },
+      });
+      return after;
+    });
+  }
+}
+
+/** What the audit log says of a person before and after a change. */
+export function changeable(person: PersonRecord): { readonly [name: string]: JsonValue } {
+  const { email, name, issuer, subject } = person;
+  return { email, name, issuer, subject, roles: person.roles, teams: person.teams };
+}
+
+async function requirePerson(db: Queryable, projectId: string, id: string): Promise<PersonRecord> {
+  const person = await findPerson(db, projectId, id);
+  if (!person) throw new PortcullisError('not_found', `There is no person ${id.slice(0, 100)} in this project.`);
+  return person;
+}
+
+async function requireTeams(db: Queryable, projectId: string, ids: readonly string[]): Promise<void> {
+  const found = new Set((await findTeams(db, projectId, ids)).map((team) => team.id));
+  const missing = ids.find((id) => !found.has(id));
+  if (missing === undefined) return;
+  throw new PortcullisError('not_found', `There is no team ${missing.slice(0, 100)} in this project.`);
 }

@@ -1,16 +1,22 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
 import type { PersonRecord, State } from './records.ts';
+import type { Role } from './roles.ts';
 
 interface Row {
   readonly id: string;
   readonly project_id: string;
   readonly email: string;
   readonly name: string;
+  readonly roles: Role[] | null;
+  readonly teams: string[];
+  readonly issuer: string | null;
+  readonly subject: string | null;
   readonly state: State;
   readonly created_at: Date;
+  readonly last_sign_in_at: Date | null;
 }
 
-const columns = 'id, project_id, email, name, state, created_at';
+const columns = 'id, project_id, email, name, roles, teams, issuer, subject, state, created_at, last_sign_in_at';
 
 function fromRow(row: Row): PersonRecord {
   return {
@@ -18,8 +24,13 @@ function fromRow(row: Row): PersonRecord {
     projectId: row.project_id,
     email: row.email,
     name: row.name,
+    roles: row.roles,
+    teams: row.teams,
+    issuer: row.issuer,
+    subject: row.subject,
     state: row.state,
     createdAt: row.created_at.getTime(),
+    lastSignInAt: row.last_sign_in_at?.getTime() ?? null,
   };
 }
 
@@ -38,20 +49,63 @@ export async function insertPerson(
 }
 
 export async function findPerson(db: Queryable, projectId: string, id: string): Promise<PersonRecord | null> {
-  const { rows } = await db.query<Row>(`SELECT ${columns} FROM people WHERE id = $1 AND project_id = $2`, [
-    id,
-    projectId,
-  ]);
+  return findOne(db, 'id = $1 AND project_id = $2', [id, projectId]);
+}
+
+export async function findPersonByEmail(db: Queryable, projectId: string, email: string): Promise<PersonRecord | null> {
+  return findOne(db, 'project_id = $1 AND email = $2', [projectId, email]);
+}
+
+/** The person whom an identity provider knows under this subject. */
+export async function findPersonBySubject(
+  db: Queryable,
+  projectId: string,
+  issuer: string,
+  subject: string,
+): Promise<PersonRecord | null> {
+  return findOne(db, 'project_id = $1 AND issuer = $2 AND subject = $3', [projectId, issuer, subject]);
+}
+
+async function findOne(db: Queryable, condition: string, values: readonly string[]): Promise<PersonRecord | null> {
+  const { rows } = await db.query<Row>(`SELECT ${columns} FROM people WHERE ${condition}`, [...values]);
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
-/** @returns null when the person is disabled already */
-export async function setPersonDisabled(tx: Tx, version: bigint, id: string): Promise<PersonRecord | null> {
-  const { rows } = await tx.query<Row>(
-    `UPDATE people SET state = 'disabled', control_version = $2 WHERE id = $1 AND state = 'active' RETURNING ${columns}`,
-    [id, version],
+export async function updatePerson(
+  tx: Tx,
+  version: bigint,
+  person: Pick<PersonRecord, 'id' | 'email' | 'name' | 'roles' | 'teams' | 'issuer' | 'subject' | 'state'>,
+): Promise<void> {
+  await tx.query(
+    `UPDATE people SET email = $2, name = $3, roles = $4, teams = $5, issuer = $6, subject = $7, state = $8,
+       control_version = $9
+     WHERE id = $1`,
+    [
+      person.id,
+      person.email,
+      person.name,
+      person.roles,
+      person.teams,
+      person.issuer,
+      person.subject,
+      person.state,
+      version,
+    ],
   );
-  return rows[0] ? fromRow(rows[0]) : null;
+}
+
+/** Nobody decides by it, so that it needs no control version. */
+export async function recordSignIn(tx: Tx, id: string): Promise<void> {
+  await tx.query('UPDATE people SET last_sign_in_at = now() WHERE id = $1', [id]);
+}
+
+/** Takes everybody out of a team. */
+export async function leaveTeam(tx: Tx, version: bigint, projectId: string, teamId: string): Promise<void> {
+  await tx.query(
+    `UPDATE people SET teams = array_remove(teams, $2), control_version = $3
+     WHERE project_id = $1 AND $2 = ANY (teams)`,
+    [projectId, teamId, version],
+  );
 }
 
 /** People of the project, newest first, from below `beforeId` (null: from the newest). */

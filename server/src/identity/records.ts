@@ -1,4 +1,5 @@
-import type { PrincipalKind } from './model.ts';
+import type { Binding, PrincipalKind } from './model.ts';
+import type { Role } from './roles.ts';
 
 /** Whether a person or an agent may act. */
 export type State = 'active' | 'disabled';
@@ -21,8 +22,24 @@ export interface PersonRecord {
   readonly projectId: string;
   readonly email: string;
   readonly name: string;
+  /** Null: nobody has said, and their keys have the scopes that they were made with. */
+  readonly roles: readonly Role[] | null;
+  /** Ids of the teams that they belong to. */
+  readonly teams: readonly string[];
+  /** Who they are where they sign in: both or none. */
+  readonly issuer: string | null;
+  readonly subject: string | null;
   readonly state: State;
   readonly createdAt: number;
+  readonly lastSignInAt: number | null;
+}
+
+export interface TeamRecord {
+  readonly id: string;
+  readonly projectId: string;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly createdBy: string;
 }
 
 export interface AgentRecord {
@@ -35,6 +52,8 @@ export interface AgentRecord {
   /** The identity under which an issuer of access tokens knows the agent: both or none. */
   readonly issuer: string | null;
   readonly subject: string | null;
+  /** What it may ask for by its client certificate alone. */
+  readonly certificateScopes: readonly string[];
   readonly state: State;
   readonly createdAt: number;
   readonly createdBy: string;
@@ -52,6 +71,10 @@ export interface KeyRecord {
   readonly models: readonly string[] | null;
   readonly cidrs: readonly string[] | null;
   readonly runId: string | null;
+  readonly requireSignature: boolean;
+  readonly binding: Binding | null;
+  /** The login of a command line that it is of. */
+  readonly loginId: string | null;
   readonly createdAt: number;
   readonly createdBy: string;
   readonly expiresAt: number | null;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { grants, scopes, scopesFromToken, type Scope } from './scopes.ts';
+import { commonScopes, grants, scopes, scopesFromToken, type Scope } from './scopes.ts';
 
 const anyScope = fc.constantFrom(...scopes);
 const anyHeld = fc.uniqueArray(anyScope).map((list) => new Set<Scope>(list));
@@ -45,6 +45,25 @@ describe('the hierarchy of scopes', () => {
         expect(grants(held, needed)).toBe(true);
       }),
     );
+  });
+});
+
+describe('what two holders may both do', () => {
+  it('is exactly what each of them may, said in as few scopes as can be', () => {
+    fc.assert(
+      fc.property(anyHeld, anyHeld, (one, other) => {
+        const common = commonScopes(one, other);
+        for (const scope of scopes) expect(grants(common, scope)).toBe(grants(one, scope) && grants(other, scope));
+        for (const scope of common) {
+          const rest = new Set([...common].filter((each) => each !== scope));
+          expect(grants(rest, scope)).toBe(false);
+        }
+      }),
+    );
+  });
+
+  it('is a name of its own where neither has it', () => {
+    expect(commonScopes(new Set(['admin:read']), new Set(['policy:write']))).toEqual(new Set(['policy:read']));
   });
 });
 

@@ -53,6 +53,13 @@ export function scopesFromToken(names: Iterable<string>): Set<Scope> {
   return found;
 }
 
+/** What two holders may both do, as few scopes as say it. */
+export function commonScopes(one: ReadonlySet<Scope>, other: ReadonlySet<Scope>): Set<Scope> {
+  const common = scopes.filter((scope) => grants(one, scope) && grants(other, scope));
+  const implied = (scope: Scope) => common.some((by) => by !== scope && grants(new Set([by]), scope));
+  return new Set(common.filter((scope) => !implied(scope)));
+}
+
 /** Whether `held` covers `needed`: `admin` covers all, `x:write` covers `x:read`, `tools:call` covers `tools:read`, `admin:read` every read. */
 export function grants(held: ReadonlySet<Scope>, needed: Scope): boolean {
   if (held.has(needed) || held.has('admin')) return true;

@@ -105,6 +105,8 @@ function principalOf(projectId: string) {
       models: null,
       teams: [],
       requiresSignature: false,
+      binding: null,
+      cidrs: null,
       token: null,
       expiresAt: null,
     };

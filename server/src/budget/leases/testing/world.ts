@@ -60,7 +60,7 @@ export const step: fc.Arbitrary<Step> = fc.record({
   pick: fc.nat(99),
 });
 
-const noSelector = { personId: null, agentId: null, keyId: null, workflow: null, runId: null };
+const noSelector = { teamId: null, personId: null, agentId: null, keyId: null, workflow: null, runId: null };
 const everything = { ...noSelector, providerType: null, provider: null, model: null };
 
 function budget(id: string, limit: bigint): Budget {
