@@ -22,6 +22,8 @@ export async function admit(gate: ModelGate, call: Call, principal: Principal): 
       personId: principal.personId,
       keyId: principal.keyId,
       runId: principal.runId,
+      workflow: null,
+      provider: null,
       models: [],
     },
     abort: call.abort,

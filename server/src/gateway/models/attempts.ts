@@ -64,6 +64,8 @@ class Attempts {
   #beganAt: number | null = null;
   /** When the targets that were passed over may be called again, in milliseconds from then. */
   readonly #restsMs: number[] = [];
+  /** Why a target must not be called at all. */
+  #stopped: PortcullisError | null = null;
 
   constructor(gate: ModelGate, asked: AskedCall) {
     this.#gate = gate;
@@ -72,8 +74,8 @@ class Attempts {
   }
 
   /**
-   * Waits until the next attempt may be made. A target whose breaker is open is passed over, and so is another than the
-   * chosen one that cannot take the call.
+   * Waits until the next attempt may be made. A target is passed over whose provider is stopped or whose breaker is open,
+   * and so is another than the chosen one that cannot take the call.
    * @returns null when none may be made @throws PortcullisError the reason why the call was ended meanwhile
    */
   async next(): Promise<Permitted | null> {
@@ -98,20 +100,26 @@ class Attempts {
     const spentMs = Math.min(this.#elapsedMs(), totalMs - attemptMsMin);
     this.#beganAt ??= clock.monotonic();
     call.attempted(asked, clock);
+    flight.headFor(asked.target.provider.name);
     try {
       const { plan, reserved } = await reserveAffordable(this.#gate, call, quoted, totalMs - spentMs);
       if (stream) stream.earlyHeaders = changeHeaders(plan);
       const forwarded = await forward(this.#gate, { call, plan, reserved, flight, stream, leave, spentMs });
       this.#learn(plan, leave, forwarded);
-      await settle(this.#gate, call, plan, reserved, forwarded);
+      const settled = settle(this.#gate, call, plan, reserved, forwarded);
+      // A stream that was ended has no end that would have to wait for its money, and must be seen to end.
+      if (stream !== null && call.signal.aborted) settled.catch((err: unknown) => this.#noteLate(err));
+      else await settled;
       return { ...forwarded, plan };
     } finally {
+      flight.headFor(null);
       leave?.release();
     }
   }
 
   /** @throws PortcullisError always: no target may be called now */
   refuse(): never {
+    if (this.#stopped && this.#restsMs.length === 0) throw this.#stopped;
     const { facts } = this.#asked.plan;
     const retryAfterS = Math.max(1, Math.ceil(Math.min(...this.#restsMs) / 1000));
     throw new PortcullisError(
@@ -139,11 +147,16 @@ class Attempts {
           this.#gate.metrics.upstreamRetries.inc({ route: route.name, result: 'over_budget' });
           return null;
         }
+        // Who stops that provider must not wait for it.
+        flight.headFor(target.provider.name);
         await pause(waitMs, call.signal);
+        flight.headFor(null);
       }
       call.signal.throwIfAborted();
       flight.check();
-      const permitted = await this.#permit(target, breaker);
+      const stopped = flight.whyNotTo(target.provider.name);
+      this.#stopped ??= stopped;
+      const permitted = stopped ? null : await this.#permit(target, breaker);
       if (permitted === null) {
         this.#order.drop(target);
         continue;
@@ -202,6 +215,11 @@ class Attempts {
     if (onlyElsewhere) this.#order.drop(target);
     if (retryAfterMs !== null) this.#order.rest(target, this.#elapsedMs() + retryAfterMs);
     if (blame !== null) leave?.fail(blame);
+  }
+
+  #noteLate(err: unknown): void {
+    const { requestId } = this.#asked.call.exchange;
+    this.#gate.log.warn({ err, request_id: requestId }, 'the settlement of a stream that was ended is late');
   }
 
   #elapsedMs(): number {

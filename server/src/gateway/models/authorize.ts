@@ -15,6 +15,8 @@ import { embeddingRoute } from './embedding-route.ts';
 import { header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { requireScope } from './identify.ts';
+import { judgedRoute } from './judged-route.ts';
+import { openRoute } from './open-route.ts';
 import { passingQuery } from './passing-query.ts';
 import { type Clamp, type Prepared, prepare } from './prepare.ts';
 import { type Route, type Target, chooseTarget } from './routing.ts';
@@ -74,11 +76,17 @@ export async function authorize(
     exchange.access.runId = run.id;
     call.note({ runId: run.id, workflow: run.workflow });
   }
-  flight.update({ runId: run?.id ?? null, models: [facts.model, ...facts.otherModels] });
+  flight.streamed = streamed;
+  flight.update({
+    runId: run?.id ?? null,
+    workflow: run?.workflow ?? null,
+    models: [facts.model, ...facts.otherModels],
+  });
 
   const found = gate.routes().resolve(facts.model);
   call.note({ route: found.name });
-  const route = isEmbedding ? embeddingRoute(found, facts.model) : found;
+  const open = openRoute(isEmbedding ? embeddingRoute(found, facts.model) : found, flight);
+  const route = judgedRoute(gate, call, { principal, run, facts, body, scanned, route: open });
   const chosen = chooseTarget(route, Math.random());
   // A provider may have embeddings and no chat; they are not translated.
   const dialectsOf = (target: Target) =>
@@ -183,6 +191,7 @@ function requireModels({ models: allowed }: Principal, facts: RequestFacts): voi
 function spenderOf(principal: Principal, run: RunningRun | null, { provider }: Target, model: string): Spender {
   return {
     projectId: principal.projectId,
+    teams: principal.teams,
     personId: principal.personId,
     agentId: principal.agentId,
     keyId: principal.keyId,

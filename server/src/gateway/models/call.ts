@@ -46,8 +46,9 @@ export class Call {
   readonly abort = (error: PortcullisError): void => this.#controller.abort(error);
 
   readonly #left = (): void => {
-    if (!this.exchange.response.writableFinished)
-      this.abort(new PortcullisError('client_closed', 'The client went away.'));
+    const { writableEnded, writableFinished } = this.exchange.response;
+    // An answer over HTTP/2 counts as finished when its stream is gone, whoever ended it.
+    if (!writableEnded || !writableFinished) this.abort(new PortcullisError('client_closed', 'The client went away.'));
   };
 
   /** Stops listening for the client's leaving. */
@@ -84,9 +85,9 @@ export class Call {
   /** Begins another ledger row, with what is known of the call and nothing of the attempt before. */
   beginRow(clock: Clock): void {
     if (this.#caller === null) return;
-    const { runId, workflow, route, modelAsked, streamed } = this.#caller.attempt;
+    const { runId, workflow, route, modelAsked, streamed, policyShadows = [] } = this.#caller.attempt;
     const row = firstRow(this.exchange, this.endpoint, this.#caller.principal, clock.now());
-    this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed };
+    this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed, policyShadows };
     this.attemptAt = clock.monotonic();
     this.held = false;
   }

@@ -1,5 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
-import type { Route } from './routing.ts';
+import { type Route, withTargets } from './routing.ts';
 
 /**
  * The part of a route that can embed. Vectors of one model cannot be compared with those of another, so all targets of it
@@ -10,9 +10,10 @@ export function embeddingRoute(route: Route, asked: string): Route {
   const able = route.targets.filter(({ provider }) => provider.embeds);
   const first = able.find(({ weight }) => weight > 0) ?? able[0];
   if (first === undefined) throw cannotEmbed(route, asked);
-  const targets = able.filter(({ model }) => model === first.model);
-  // Those that are for failures only come first where nothing else can.
-  return { ...route, targets: first.weight > 0 ? targets : targets.map((target) => ({ ...target, weight: 1 })) };
+  return withTargets(
+    route,
+    able.filter(({ model }) => model === first.model),
+  );
 }
 
 function cannotEmbed({ targets }: Route, asked: string): PortcullisError {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AccessRecord } from '../../base/access-record.ts';
+import type { Presented } from '../../identity/certificates/presented.ts';
 
 /** One request and its answer, as the listener hands it to a door. */
 export interface Exchange {
@@ -7,6 +8,8 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly requestId: string;
   readonly clientAddress: string;
+  /** The client certificate of its connection, or that a trusted proxy told of. */
+  readonly certificate: Presented;
   readonly access: AccessRecord;
   /** Monotonic milliseconds at which the head of the request was read. */
   readonly receivedAt: number;

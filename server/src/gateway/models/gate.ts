@@ -7,7 +7,9 @@ import type { Ledger } from '../../budget/ledger.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Idempotency } from '../../idempotency/service.ts';
 import type { RefusalAudit } from '../../identity/refusal-audit.ts';
+import type { RequestSignatures } from '../../identity/signatures/request-signatures.ts';
 import type { Flights } from '../../policy/flights.ts';
+import type { PolicyJudge } from '../../policy/judge.ts';
 import type { ResponseCache } from '../../response-cache/service.ts';
 import type { RunIndex } from '../../run/run-index.ts';
 import type { RouteTable } from './routing.ts';
@@ -15,6 +17,7 @@ import type { RouteTable } from './routing.ts';
 /** All that the models door works with; made once by the composition root. */
 export interface ModelGate {
   readonly authenticator: Authenticator;
+  readonly signatures: RequestSignatures;
   readonly flights: Flights;
   readonly limiter: RateLimiter;
   readonly rates: { readonly keyPerMinute: number; readonly tokenPerMinute: number };
@@ -27,6 +30,7 @@ export interface ModelGate {
   readonly budgets: BudgetIndex;
   readonly ledger: Ledger;
   readonly runs: RunIndex;
+  readonly policy: PolicyJudge;
   readonly idempotency: Idempotency;
   readonly cache: ResponseCache;
   readonly refusals: RefusalAudit;

@@ -6,9 +6,9 @@ import type { ModelGate } from './gate.ts';
 
 /** Who is calling, from the headers alone. @throws PortcullisError unauthenticated, rate_limited, cannot_verify */
 export function identify({ authenticator }: ModelGate, exchange: Exchange): Promise<Principal> {
-  const { access, request, clientAddress } = exchange;
+  const { access, request, clientAddress, certificate } = exchange;
   const { headers, url = '' } = request;
-  return authenticator.identify({ headers, url, clientAddress, access, passesCredentialsOn: true });
+  return authenticator.identify({ headers, url, clientAddress, certificate, access, passesCredentialsOn: true });
 }
 
 /** What every use of this door needs. @throws PortcullisError insufficient_scope */

@@ -7,6 +7,7 @@ import { type Exchange, header } from './exchange.ts';
 import type { ModelGate } from './gate.ts';
 import { identify, requireScope } from './identify.ts';
 import { answerError } from './refuse.ts';
+import { requireSignature } from './signature.ts';
 import { requestIdHeader, wire } from './wire.ts';
 
 /** `GET /v1/models`: the models that this credential may name, in the shape of the caller's SDK family. */
@@ -18,6 +19,7 @@ export async function listModels(gate: ModelGate, exchange: Exchange): Promise<v
     gate.assertFresh();
     takeRate(gate, exchange, principal);
     requireScope(principal);
+    await requireSignature(gate, exchange, principal, Buffer.alloc(0));
     const { models } = principal;
     const allowed = gate
       .routes()

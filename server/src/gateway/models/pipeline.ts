@@ -13,6 +13,7 @@ import { once } from './once.ts';
 import { receive } from './receive.ts';
 import { record } from './record.ts';
 import { refuse } from './refuse.ts';
+import { requireSignature } from './signature.ts';
 
 /**
  * A model call, from its headers to its ledger row. The order is the security argument: nobody unknown makes us read a
@@ -27,6 +28,7 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
     const flight = await admit(gate, call, principal);
     try {
       const body = await receive(call, flight);
+      await requireSignature(gate, exchange, principal, body);
       const plan = await authorize(gate, call, principal, flight, body);
       if (plan.kind === 'count_locally') return await countLocally(call, plan, body);
       const asked = { call, principal, flight, plan, body };

@@ -58,8 +58,12 @@ export function answerError(exchange: Exchange, dialect: Dialect, error: Portcul
     response.writeHead(error.status, { ...headers, ...refusalHeaders(error) });
     return end(exchange, body);
   }
-  // The rest of the body would be taken for the next request on this connection.
-  response.writeHead(error.status, { ...headers, ...refusalHeaders(error), connection: 'close' });
+  response.writeHead(error.status, {
+    ...headers,
+    ...refusalHeaders(error),
+    // The rest of the body would be taken for the next request on this connection; HTTP/2 has streams for that.
+    ...(request.httpVersionMajor === 1 && { connection: 'close' }),
+  });
   endUnread(exchange, body);
 }
 

@@ -96,6 +96,12 @@ function pairs(text: string): string[] {
   return Array.from({ length: Math.max(0, text.length - 1) }, (_, i) => text.slice(i, i + 2).toLowerCase());
 }
 
+/** The route with these of its targets: those that are for failures only come first where nothing else can. */
+export function withTargets(route: Route, targets: readonly Target[]): Route {
+  const isLeft = targets.some(({ weight }) => weight > 0);
+  return { ...route, targets: isLeft ? targets : targets.map((target) => ({ ...target, weight: 1 })) };
+}
+
 /** Chooses a target by weight; `random` is in [0, 1). */
 export function chooseTarget(route: Route, random: number): Target {
   const total = route.targets.reduce((sum, { weight }) => sum + weight, 0);
