@@ -141,6 +141,7 @@ const scopes: [string, (of: Caller) => string][] = [
   ['AGENT', ({ agentId }) => agentId],
   ['KEY', ({ keyId }) => keyId],
   ['RUN', ({ runId }) => runId],
+  ['WORKFLOW', () => 'flow'],
 ];
 
 describe.each(scopes)('the switch for %s', (scope, valueOf) => {

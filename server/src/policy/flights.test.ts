@@ -10,6 +10,8 @@ const subject: CallSubject = {
   personId: null,
   keyId: 'key_a',
   runId: null,
+  workflow: null,
+  provider: null,
   models: [],
 };
 const roomy: FlightLimits = {
@@ -42,10 +44,10 @@ describe('a call in flight', () => {
     const mine = call(flights);
     const other = call(flights, 'key_b', { ...subject, agentId: 'agt_b' });
     const [flight] = await Promise.all([mine.flight, other.flight]);
-    expect(flights.sweep()).toBe(0);
+    expect(flights.sweep()).toHaveLength(0);
     stopped = 'agt_a';
-    expect(flights.sweep()).toBe(1);
-    expect(flights.sweep()).toBe(0);
+    expect(flights.sweep()).toHaveLength(1);
+    expect(flights.sweep()).toHaveLength(0);
     expect(mine.aborts).toEqual([stop]);
     expect(other.aborts).toEqual([]);
     // What was stopped stays stopped, also after a release.
@@ -65,7 +67,7 @@ describe('a call in flight', () => {
     flight.update({ runId: 'run_a' });
     expect(() => flight.update({ models: ['cheap', 'dear'] })).toThrow(stop);
     expect(flight.subject).toEqual({ ...subject, runId: 'run_a', models: ['cheap', 'dear'] });
-    expect(flights.sweep()).toBe(1);
+    expect(flights.sweep()).toHaveLength(1);
   });
 
   test('takes room for its body, refused when the process has no more, and gives it back when it ends', async () => {
@@ -135,7 +137,7 @@ describe('concurrency', () => {
     await expect(leaves.flight).rejects.toMatchObject({ code: 'client_closed' });
     const killed = call(flights, 'c', { ...subject, keyId: 'waits' });
     stopped = true;
-    expect(flights.sweep()).toBe(1);
+    expect(flights.sweep()).toHaveLength(1);
     await expect(killed.flight).rejects.toBe(stop);
     const drained = call(flights, 'd');
     flights.abortAll(stop);

@@ -101,19 +101,30 @@ export class Flights {
     return flight;
   }
 
-  /** Ends every call that control state stops now. @returns how many it ended */
-  sweep(): number {
-    let ended = 0;
+  /** How many calls are in flight or wait, and how many of them are known to be answered as a stream. */
+  count(matches: (subject: CallSubject) => boolean): { readonly calls: number; readonly streams: number } {
+    const flights = [...this.#flights].filter(({ subject }) => matches(subject));
+    const waiting = [...this.#waiting].filter(({ subject }) => matches(subject));
+    return {
+      calls: flights.length + waiting.length,
+      streams: flights.filter(({ streamed }) => streamed).length,
+    };
+  }
+
+  /** Ends every call that control state stops now. @returns for each that it ended, why */
+  sweep(): readonly PortcullisError[] {
+    const reasons: PortcullisError[] = [];
     for (const { subject, refuse } of this.#waiting) {
       const reason = this.#stopReason(subject);
-      if (reason) refuse(reason);
-      if (reason) ended++;
+      if (!reason) continue;
+      refuse(reason);
+      reasons.push(reason);
     }
     for (const flight of this.#flights) {
       const reason = this.#stopReason(flight.subject);
-      if (reason && flight.stop(reason)) ended++;
+      if (reason && flight.stop(reason)) reasons.push(reason);
     }
-    return ended;
+    return reasons;
   }
 
   /** Ends every call with `error`: the last step of a shutdown that has waited long enough. */
@@ -195,6 +206,8 @@ export class Flight {
   readonly #plan: FlightPlan;
   readonly #stopReason: StopReason;
   readonly #room: Room;
+  /** Known when the body was read. */
+  streamed = false;
   #subject: CallSubject;
   #bodyBytes = 0;
   #stopped: PortcullisError | null = null;
@@ -213,9 +226,22 @@ export class Flight {
   }
 
   /** Adds what became known after the call entered, and checks again. */
-  update(known: Partial<Pick<CallSubject, 'runId' | 'models'>>): void {
+  update(known: Partial<Pick<CallSubject, 'runId' | 'workflow' | 'models'>>): void {
     this.#subject = { ...this.#subject, ...known };
     this.check();
+  }
+
+  /**
+   * An attempt at this provider begins, or is waited for; null: it is over, or none has begun. It is checked before
+   * anything is sent ({@link check}), and found by a sweep from now on.
+   */
+  headFor(provider: string | null): void {
+    this.#subject = { ...this.#subject, provider };
+  }
+
+  /** Why an attempt at this provider must not be begun now; null: it may. */
+  whyNotTo(provider: string): PortcullisError | null {
+    return this.#stopReason({ ...this.#subject, provider });
   }
 
   /** @throws PortcullisError the reason why this call was stopped, or must not go on now */

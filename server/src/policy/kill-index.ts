@@ -2,12 +2,14 @@ import { PortcullisError } from '../base/errors.ts';
 import type { ControlPart } from '../pg/control-feed.ts';
 import type { Queryable } from '../pg/tx.ts';
 import { matchesWildcard } from '../base/wildcard.ts';
+import type { KillTarget } from './kill-rules.ts';
 import { killSwitchesSince, type StoredKillSwitch } from './kill-store.ts';
 import type { CallSubject, KillScope, KillSwitch } from './model.ts';
 
 /**
  * The engaged kill switches, in memory. A switch stops calls of its own project alone, whatever it names; the one for
- * everything has no project. Fed by the control feed; expiry needs no event, since each look compares times.
+ * everything has no project. Fed by the control feed; expiry needs no event, since each look compares times: those of the
+ * database's clock, since a replica's own may be wrong.
  */
 export class KillIndex implements ControlPart {
   readonly name = 'kill switches';
@@ -15,6 +17,7 @@ export class KillIndex implements ControlPart {
   readonly #engaged = new Map<string, KillSwitch>();
   /** The switches with a pattern, by project. */
   readonly #models = new Map<string, Map<string, KillSwitch>>();
+  #applied: KillSwitch[] = [];
 
   async load(db: Queryable, since: bigint): Promise<() => void> {
     const changed = await killSwitchesSince(db, since);
@@ -22,19 +25,30 @@ export class KillIndex implements ControlPart {
       // Releases first: the same scope may have been released and engaged anew between two reads.
       for (const kill of changed) if (kill.releasedAt !== null) this.#remove(kill);
       for (const kill of changed) if (kill.releasedAt === null) this.#add(kill);
+      // Nothing of a drill stays.
+      this.#applied.push(...changed.filter(({ drill }) => drill));
     };
   }
 
-  /** The switch that stops such a call at that time, the widest first; null: none does. */
+  /** The switches, drills too, that this replica obeys since this was last asked for: to be acknowledged. */
+  takeApplied(): readonly KillSwitch[] {
+    const applied = this.#applied;
+    this.#applied = [];
+    return applied;
+  }
+
+  /** The switch that stops such a call at that time of the database's clock, the widest first; null: none does. */
   killedBy(subject: CallSubject, nowMs: number): KillSwitch | null {
     if (this.#engaged.size === 0) return null;
-    const { projectId, agentId, keyId, runId, models } = subject;
+    const { projectId, agentId, keyId, runId, workflow, provider, models } = subject;
     return (
       this.#at('everything', null, '', nowMs) ??
       this.#at('project', projectId, projectId, nowMs) ??
       this.#at('agent', projectId, agentId, nowMs) ??
       this.#at('key', projectId, keyId, nowMs) ??
       this.#at('run', projectId, runId, nowMs) ??
+      this.#at('workflow', projectId, workflow, nowMs) ??
+      this.#at('provider', projectId, provider, nowMs) ??
       this.#byModel(projectId, models, nowMs)
     );
   }
@@ -62,6 +76,7 @@ export class KillIndex implements ControlPart {
   }
 
   #add(kill: StoredKillSwitch): void {
+    if (this.#engaged.get(slot(kill))?.id !== kill.id) this.#applied.push(kill);
     this.#engaged.set(slot(kill), kill);
     if (kill.scope !== 'model' || kill.projectId === null) return;
     const patterns = this.#models.get(kill.projectId) ?? new Map<string, KillSwitch>();
@@ -90,10 +105,10 @@ export function killError(kill: KillSwitch): PortcullisError {
   );
 }
 
-function isInForce(kill: KillSwitch, nowMs: number): boolean {
-  return kill.expiresAt === null || nowMs < kill.expiresAt;
+function isInForce({ expiresAt }: KillSwitch, nowMs: number): boolean {
+  return expiresAt === null || nowMs < expiresAt;
 }
 
-function slot({ scope, projectId, value }: Pick<KillSwitch, 'scope' | 'projectId' | 'value'>): string {
+function slot({ scope, projectId, value }: KillTarget): string {
   return `${scope} ${projectId ?? ''} ${value}`;
 }

@@ -1,148 +1,161 @@
 import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
-import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { killSwitchesPerProjectMax, modelNameCharsMax, reasonCharsMax } from '../base/limits.ts';
+import {
+  instanceBeatMs,
+  instanceDeadMs,
+  killDrillMsDefault,
+  killDrillMsMax,
+  killSwitchesPerProjectMax,
+  killTtlMsMax,
+  reasonCharsMax,
+} from '../base/limits.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
-import { permits, requireScope } from '../identity/permission.ts';
-import { findProject, findProjectByName } from '../identity/project-store.ts';
-import { requireProject } from '../identity/references.ts';
+import { requireScope } from '../identity/permission.ts';
 import { controlWrite, type Tx } from '../pg/tx.ts';
+import { type ReplicaStand, replicaStands } from './acknowledgement-store.ts';
+import { confirm, release } from './kill-release.ts';
+import type { KillTarget } from './kill-rules.ts';
 import {
   closeExpired,
   countUnreleased,
   findKillSwitch,
-  findKillTarget,
+  insertDrill,
   listEngaged,
-  type KillTarget,
-  releaseKillSwitch,
+  type StoredKillSwitch,
   upsertKillSwitch,
 } from './kill-store.ts';
-import type { KillScope, KillSwitch } from './model.ts';
+import { type NamedTarget, resolveTarget } from './kill-target.ts';
 
-export interface EngageRequest {
-  readonly scope: KillScope;
-  /** An id, an agent's or project's name, or a model pattern; empty for everything and for the own project. */
-  readonly value: string;
-  /** Where `value` is looked for. */
-  readonly projectId: string;
+export interface EngageRequest extends NamedTarget {
   readonly reason: string;
-  /** Epoch milliseconds; null is until released. */
+  /** Epoch milliseconds. Null, without `ttlMs` too: until released. */
   readonly expiresAt: number | null;
+  /** From now, by the database's clock; not beside `expiresAt`. */
+  readonly ttlMs: number | null;
+  /** Stops nothing: replicas say what they would have stopped, until it ends by itself. */
+  readonly drill: boolean;
+}
+
+export interface KillOptions {
+  /** Whether the configuration of this process has a provider of that name. */
+  readonly isProvider: (name: string) => boolean;
+  /** Epoch milliseconds by the database's clock. */
+  readonly databaseNow: () => number;
+  /** KILL_RELEASE_TWO_PEOPLE. */
+  readonly twoPeople: boolean;
+  /** CONTROL_AGE_MAX_MS: a replica may let calls through for so long after the database last saw it. */
+  readonly controlAgeMaxMs: number;
+}
+
+/** A change of a switch, and the control version from which a replica obeys it. */
+type Changed = Promise<{ result: StoredKillSwitch; version: bigint }>;
+
+interface Named {
+  readonly id: string;
+  readonly projectId: string;
 }
 
 /** Engages and releases kill switches. Scopes are checked by the API; what only `admin` may do is checked here. */
 export class KillService {
   readonly #pool: Pool;
-  readonly #clock: Clock;
+  readonly #options: KillOptions;
 
-  constructor(pool: Pool, clock: Clock) {
+  constructor(pool: Pool, options: KillOptions) {
     this.#pool = pool;
-    this.#clock = clock;
+    this.#options = options;
   }
 
   /**
-   * Stops a scope. What is stopped already stays stopped, until the later of both expiries; every call is audited.
-   * @returns the switch, and the control version from which a replica obeys it
-   * @throws PortcullisError invalid_argument, insufficient_scope, not_found (nothing of that name: a stop that stops
-   * nothing must not look like one)
+   * Stops a scope. What is stopped already stays stopped, until the later of both expiries; every call is audited. A drill
+   * is always one of its own.
+   * @throws PortcullisError invalid_argument, insufficient_scope, not_found (nothing of that name), conflict (too many)
    */
-  async engage(
-    by: Principal,
-    requestId: string,
-    request: EngageRequest,
-  ): Promise<{ result: KillSwitch; version: bigint }> {
+  async engage(by: Principal, requestId: string, request: EngageRequest): Changed {
     const reason = checkLine('reason', request.reason, 1, reasonCharsMax);
-    if (request.expiresAt !== null && request.expiresAt <= this.#clock.now()) {
+    const { drill, expiresAt } = request;
+    const ttlMs = ttlOf(request);
+    if (expiresAt !== null && expiresAt <= this.#options.databaseNow()) {
       throw invalid('expire_time', 'expire_time is in the past: leave it out to stop until released.');
     }
     return controlWrite(this.#pool, async (tx, version) => {
-      const target = await resolveTarget(tx, by, request);
-      await closeExpired(tx, version, target.projectId);
-      await requireRoom(tx, target);
-      const id = newId('kil');
-      const kill = await upsertKillSwitch(tx, version, {
-        ...target,
-        id,
-        reason,
-        engagedBy: by.name,
-        expiresAt: request.expiresAt,
-      });
+      const target = await resolveTarget(tx, by, request, this.#options.isProvider);
+      const made = { ...target, id: newId('kil'), reason, engagedBy: by.name, expiresAt, ttlMs };
+      const kill = await (drill ? insertDrill(tx, version, made) : engageReal(tx, version, made));
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
-        action: 'kill.engaged',
+        action: drill ? 'kill.drilled' : 'kill.engaged',
         target: kill.id,
         projectId: kill.projectId,
         requestId,
-        payload: { ...target, reason, expires_at: kill.expiresAt, already_engaged: kill.id !== id },
+        payload: { ...target, reason, expires_at: kill.expiresAt, already_engaged: kill.id !== made.id },
       });
       return kill;
     });
   }
 
   /**
-   * Ends a stop; ending it twice changes nothing the second time.
-   * @throws PortcullisError not_found, insufficient_scope
+   * Ends a stop; ending it twice changes nothing the second time. Where two people must, the first only asks.
+   * @throws PortcullisError not_found, insufficient_scope, policy_denied
    */
-  async release(
-    by: Principal,
-    requestId: string,
-    request: { readonly id: string; readonly projectId: string },
-  ): Promise<{ result: KillSwitch; version: bigint }> {
-    return controlWrite(this.#pool, async (tx, version) => {
-      const kill = await findKillSwitch(tx, request.id, request.projectId);
-      if (!kill)
-        throw new PortcullisError('not_found', `There is no kill switch ${request.id.slice(0, 100)} in this project.`);
-      if (kill.scope === 'everything') requireScope(by, 'admin');
-      const released = await releaseKillSwitch(tx, version, kill.id, by.name);
-      if (!released) return kill;
-      await appendAudit(tx, {
-        actor: { kind: by.kind, id: by.id },
-        action: 'kill.released',
-        target: kill.id,
-        projectId: kill.projectId,
-        requestId,
-        payload: { scope: kill.scope, value: kill.value, engaged_by: kill.engagedBy, reason: kill.reason },
-      });
-      return released;
-    });
+  release(by: Principal, requestId: string, named: Named): Changed {
+    const request = { by, requestId, ...named };
+    return controlWrite(this.#pool, (tx, version) => release(tx, version, request, this.#options.twoPeople));
+  }
+
+  /** Ends the stop of everything as the second person. @throws PortcullisError not_found, insufficient_scope, policy_denied, conflict */
+  confirmRelease(by: Principal, requestId: string, named: Named): Changed {
+    return controlWrite(this.#pool, (tx, version) => confirm(tx, version, { by, requestId, ...named }));
+  }
+
+  /** @throws PortcullisError not_found */
+  async get({ id, projectId }: Named): Promise<StoredKillSwitch> {
+    const kill = await findKillSwitch(this.#pool, id, projectId);
+    if (kill) return kill;
+    throw new PortcullisError('not_found', `There is no kill switch ${id.slice(0, 100)} in this project.`);
   }
 
   /** Switches engaged now that reach the project, newest first. @throws PortcullisError invalid_argument */
-  list(projectId: string, page: PageRequest): Promise<Page<KillSwitch>> {
+  list(projectId: string, page: PageRequest): Promise<Page<StoredKillSwitch>> {
     return readPage(page, (beforeId, limit) => listEngaged(this.#pool, projectId, beforeId, limit));
   }
+
+  /**
+   * What each replica did with a switch, those that were started last first: all that acknowledged it, and all that live.
+   * What crosses projects is for `admin:read` alone, since it counts the calls of all.
+   * @throws PortcullisError invalid_argument, not_found, insufficient_scope
+   */
+  async replicas(by: Principal, named: Named, page: PageRequest): Promise<Page<ReplicaStand>> {
+    const kill = await this.get(named);
+    if (kill.projectId === null) requireScope(by, 'admin:read');
+    const liveMs = Math.max(instanceDeadMs, this.#options.controlAgeMaxMs + instanceBeatMs);
+    return readPage(page, (beforeId, limit) => replicaStands(this.#pool, kill.id, liveMs, beforeId, limit));
+  }
 }
 
-async function resolveTarget(tx: Tx, by: Principal, request: EngageRequest): Promise<KillTarget> {
-  const { scope, projectId } = request;
-  const value = request.value.trim();
-  if (scope === 'everything') {
-    requireScope(by, 'admin');
-    if (value !== '') throw invalid('value', 'value must be empty where the scope is everything.');
-    return { scope, value, projectId: null };
+/** Null where no length was named. @throws PortcullisError invalid_argument */
+function ttlOf({ drill, expiresAt, ttlMs }: EngageRequest): number | null {
+  if (expiresAt !== null && ttlMs !== null) throw invalid('ttl', 'Name ttl or expire_time, not both.');
+  if (ttlMs !== null && (ttlMs <= 0 || ttlMs > killTtlMsMax)) {
+    throw invalid('ttl', 'ttl must be from one second to ten years.');
   }
-  if (scope === 'project') {
-    const id = await findProjectId(tx, value === '' ? projectId : value);
-    if (id === null || (id !== by.projectId && !permits(by, 'admin'))) {
-      throw new PortcullisError('not_found', `There is no project "${value.slice(0, 100)}" that you may stop.`);
-    }
-    return { scope, value: id, projectId: id };
-  }
-  await requireProject(tx, projectId);
-  if (scope === 'model') return { scope, value: checkLine('value', value, 1, modelNameCharsMax), projectId };
-  const id = await findKillTarget(tx, scope, value, projectId);
-  if (id === null)
-    throw new PortcullisError('not_found', `There is no ${scope} "${value.slice(0, 100)}" in this project.`);
-  return { scope, value: id, projectId };
+  if (!drill) return ttlMs;
+  if (expiresAt !== null) throw invalid('expire_time', 'A drill ends after its ttl: leave expire_time out.');
+  if (ttlMs !== null && ttlMs > killDrillMsMax) throw invalid('ttl', 'A drill lasts an hour at most.');
+  return ttlMs ?? killDrillMsDefault;
 }
 
-async function findProjectId(tx: Tx, value: string): Promise<string | null> {
-  const project = (await findProject(tx, value)) ?? (await findProjectByName(tx, value));
-  return project?.id ?? null;
+async function engageReal(
+  tx: Tx,
+  version: bigint,
+  made: Parameters<typeof upsertKillSwitch>[2],
+): Promise<StoredKillSwitch> {
+  await closeExpired(tx, version, made.projectId);
+  await requireRoom(tx, made);
+  return upsertKillSwitch(tx, version, made);
 }
 
 /** The data plane compares each call with the switches of its project, so their number is bounded; a stop of the whole always fits. */

@@ -1,9 +1,21 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
+import type { KillTarget } from './kill-rules.ts';
 import type { KillScope, KillSwitch } from './model.ts';
 
 /** A kill switch as it is stored: released ones stay, so that replicas learn of the release. */
 export interface StoredKillSwitch extends KillSwitch {
+  /** Of a drill: when it ends, from its beginning. */
   readonly releasedAt: number | null;
+  /** Who asked last that it be released by two people; null: nobody did. */
+  readonly releaseAsk: ReleaseAsk | null;
+}
+
+export interface ReleaseAsk {
+  /** The name of the principal. */
+  readonly by: string;
+  readonly personId: string;
+  /** Until when another person may confirm. */
+  readonly until: number;
 }
 
 interface Row {
@@ -15,10 +27,15 @@ interface Row {
   readonly engaged_by: string;
   readonly engaged_at: Date;
   readonly expires_at: Date | null;
+  readonly drill: boolean;
   readonly released_at: Date | null;
+  readonly release_asked_by: string | null;
+  readonly release_person_id: string | null;
+  readonly release_until: Date | null;
 }
 
-const columns = 'id, scope, value, project_id, reason, engaged_by, engaged_at, expires_at, released_at';
+const columns = `id, scope, value, project_id, reason, engaged_by, engaged_at, expires_at, drill, released_at,
+  release_asked_by, release_person_id, release_until`;
 
 function fromRow(row: Row): StoredKillSwitch {
   return {
@@ -30,12 +47,21 @@ function fromRow(row: Row): StoredKillSwitch {
     engagedBy: row.engaged_by,
     engagedAt: row.engaged_at.getTime(),
     expiresAt: row.expires_at?.getTime() ?? null,
+    drill: row.drill,
     releasedAt: row.released_at?.getTime() ?? null,
+    releaseAsk: askOf(row),
   };
 }
 
-/** What a scope, value and project name; at most one unreleased switch exists for each. */
-export type KillTarget = Pick<KillSwitch, 'scope' | 'value' | 'projectId'>;
+function askOf({ release_asked_by: by, release_person_id: personId, release_until: until }: Row): ReleaseAsk | null {
+  return by === null || personId === null || until === null ? null : { by, personId, until: until.getTime() };
+}
+
+function theRow(rows: readonly Row[]): StoredKillSwitch {
+  const [row] = rows;
+  if (!row) throw new Error('INSERT … RETURNING gave no row');
+  return fromRow(row);
+}
 
 /** Marks the expired switches of a project (null: those for everything) as released, so that they can be engaged anew. */
 export async function closeExpired(tx: Tx, version: bigint, projectId: string | null): Promise<void> {
@@ -46,37 +72,54 @@ export async function closeExpired(tx: Tx, version: bigint, projectId: string | 
   );
 }
 
+/** A switch to be made, from now on. */
+export interface NewKillSwitch extends KillTarget {
+  readonly id: string;
+  readonly reason: string;
+  readonly engagedBy: string;
+  /** Epoch milliseconds. Null, without `ttlMs` too: until released. */
+  readonly expiresAt: number | null;
+  /** From now, by the database's clock; goes before `expiresAt`. */
+  readonly ttlMs: number | null;
+}
+
+// The parameters that `valuesOf` gives.
+const inserted = `(id, scope, value, project_id, reason, engaged_by, expires_at, control_version`;
+const values = `($1, $2, $3, $4, $5, $6, coalesce(now() + $7 * interval '1 millisecond', $8), $9`;
+
+function valuesOf(version: bigint, kill: NewKillSwitch): unknown[] {
+  const { id, scope, value, projectId, reason, engagedBy, expiresAt, ttlMs } = kill;
+  const at = expiresAt === null ? null : new Date(expiresAt);
+  return [id, scope, value, projectId, reason, engagedBy, ttlMs, at, version];
+}
+
 /**
  * Engages, or, where the target is stopped already, makes that switch last until the later of both expiries (null is
- * the latest).
+ * the latest). Whoever asked for its release must ask again.
  */
-export async function upsertKillSwitch(
-  tx: Tx,
-  version: bigint,
-  kill: Omit<KillSwitch, 'engagedAt'>,
-): Promise<StoredKillSwitch> {
+export async function upsertKillSwitch(tx: Tx, version: bigint, kill: NewKillSwitch): Promise<StoredKillSwitch> {
   const { rows } = await tx.query<Row>(
-    `INSERT INTO kill_switches (id, scope, value, project_id, reason, engaged_by, expires_at, control_version)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    `INSERT INTO kill_switches ${inserted}) VALUES ${values})
      ON CONFLICT (scope, value, coalesce(project_id, '')) WHERE released_at IS NULL DO UPDATE
      SET expires_at = CASE WHEN kill_switches.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
                            ELSE greatest(kill_switches.expires_at, excluded.expires_at) END,
+         release_asked_by = NULL, release_person_id = NULL, release_until = NULL,
          control_version = excluded.control_version
      RETURNING ${columns}`,
-    [
-      kill.id,
-      kill.scope,
-      kill.value,
-      kill.projectId,
-      kill.reason,
-      kill.engagedBy,
-      kill.expiresAt === null ? null : new Date(kill.expiresAt),
-      version,
-    ],
+    valuesOf(version, kill),
   );
-  const [row] = rows;
-  if (!row) throw new Error('INSERT … RETURNING gave no row');
-  return fromRow(row);
+  return theRow(rows);
+}
+
+/** A switch that is released already: it stops nothing, and each replica acknowledges it. */
+export async function insertDrill(tx: Tx, version: bigint, kill: NewKillSwitch): Promise<StoredKillSwitch> {
+  const { rows } = await tx.query<Row>(
+    `INSERT INTO kill_switches ${inserted}, drill, released_at, released_by)
+     VALUES ${values}, true, now() + $7 * interval '1 millisecond', 'drill')
+     RETURNING ${columns}`,
+    valuesOf(version, kill),
+  );
+  return theRow(rows);
 }
 
 /** @returns null when it is released already */
@@ -142,9 +185,10 @@ const targetStatements = {
   agent: 'SELECT id FROM agents WHERE project_id = $2 AND (id = $1 OR name = $1) ORDER BY id = $1 DESC LIMIT 1',
   key: 'SELECT id FROM api_keys WHERE id = $1 AND project_id = $2',
   run: 'SELECT id FROM runs WHERE id = $1 AND project_id = $2',
+  workflow: 'SELECT workflow AS id FROM runs WHERE workflow = $1 AND project_id = $2 LIMIT 1',
 } as const;
 
-/** The id of what a kill switch names in a project: an id, or an agent's name. Null: there is none. */
+/** What a kill switch names in a project: its id (of an agent also found by name), or a workflow that a run had. Null: there is none. */
 export async function findKillTarget(
   db: Queryable,
   scope: keyof typeof targetStatements,

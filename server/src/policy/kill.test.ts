@@ -12,6 +12,7 @@ import { Flights } from './flights.ts';
 import { KillIndex, killError } from './kill-index.ts';
 import { type EngageRequest, KillService } from './kill-service.ts';
 import type { CallSubject, KillSwitch } from './model.ts';
+import { operatorPrincipal } from './testing/principal.ts';
 
 let db: TestDatabase;
 let feed: ControlFeed;
@@ -19,6 +20,8 @@ let kills: KillIndex;
 let service: KillService;
 const projects = ['prj_a', 'prj_b'];
 const agents = ['agt_a1', 'agt_a2', 'agt_b1'];
+const providers = ['claude', 'gpt'];
+const workflows = ['flow', 'other flow'];
 
 beforeAll(async () => {
   db = await createTestDatabase();
@@ -37,8 +40,24 @@ beforeAll(async () => {
       );
     }
   });
+  for (const workflow of workflows)
+    for (const [agent, project] of [
+      ['agt_a1', 'prj_a'],
+      ['agt_b1', 'prj_b'],
+    ]) {
+      await db.pool.query(
+        `INSERT INTO runs (id, project_id, agent_id, workflow, state, finished_at, control_version)
+         VALUES ($1, $2, $3, $4, 'succeeded', now(), 1)`,
+        [`run of ${workflow} in ${project}`, project, agent, workflow],
+      );
+    }
   kills = new KillIndex();
-  service = new KillService(db.pool, systemClock);
+  service = new KillService(db.pool, {
+    isProvider: (name) => providers.includes(name),
+    databaseNow: () => Date.now(),
+    twoPeople: false,
+    controlAgeMaxMs: 10_000,
+  });
   feed = new ControlFeed({
     connection: { ...testBounds, connectionString: db.appUrl },
     parts: [kills],
@@ -53,29 +72,28 @@ afterAll(async () => {
 });
 
 function operator(projectId: string, ...scopes: Scope[]): Principal {
-  return {
-    kind: 'operator',
+  return operatorPrincipal({
     id: `psn_of_${projectId}`,
     name: `op of ${projectId}`,
     projectId,
     scopes: new Set(scopes),
-    method: 'api_key',
-    agentId: null,
-    personId: null,
-    keyId: null,
-    runId: null,
-    models: null,
-    teams: [],
-    requiresSignature: false,
-    token: null,
-    expiresAt: null,
-  };
+  });
 }
 const alice = operator('prj_a', 'policy:write');
 const admin = operator('prj_a', 'admin');
 
 function subject(known: Partial<CallSubject>): CallSubject {
-  return { projectId: 'prj_a', agentId: null, personId: null, keyId: null, runId: null, models: [], ...known };
+  return {
+    projectId: 'prj_a',
+    agentId: null,
+    personId: null,
+    keyId: null,
+    runId: null,
+    workflow: null,
+    provider: null,
+    models: [],
+    ...known,
+  };
 }
 
 async function engage(request: Partial<EngageRequest>, by = alice) {
@@ -85,6 +103,8 @@ async function engage(request: Partial<EngageRequest>, by = alice) {
     projectId: 'prj_a',
     reason: 'It loops.',
     expiresAt: null,
+    ttlMs: null,
+    drill: false,
     ...request,
   });
   await feed.reach(version, 5000);
@@ -168,9 +188,34 @@ describe('a kill switch', () => {
     await release(own.id);
     await expect(engage({ value: 'agt_nobody' })).rejects.toMatchObject({ code: 'not_found' });
     await expect(engage({ scope: 'run', value: 'run_none' })).rejects.toMatchObject({ code: 'not_found' });
+    await expect(engage({ scope: 'workflow', value: 'nothing' })).rejects.toMatchObject({ code: 'not_found' });
+    await expect(engage({ scope: 'provider', value: 'clade' })).rejects.toMatchObject({ code: 'not_found' });
     await expect(engage({ scope: 'model', value: '' })).rejects.toMatchObject({ code: 'invalid_argument' });
     await expect(engage({ reason: ' ' })).rejects.toMatchObject({ code: 'invalid_argument' });
     await expect(engage({ expiresAt: Date.now() - 1 })).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(engage({ ttlMs: 0 })).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(engage({ ttlMs: 1, expiresAt: Date.now() + 9_000 })).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+  });
+
+  test('lasts for a time by the database, whatever the clock of the caller says', async () => {
+    const kill = await engage({ scope: 'provider', value: 'claude', ttlMs: 5_000 });
+    expect(kill.expiresAt).toBe(kill.engagedAt + 5_000);
+    expect(Math.abs(feed.databaseNow() - kill.engagedAt)).toBeLessThan(5_000);
+    await release(kill.id);
+  });
+
+  test('for a workflow that a run had once stops it, also when no run of it runs', async () => {
+    await db.pool.query(
+      `INSERT INTO runs (id, project_id, agent_id, workflow, state, finished_at, control_version)
+       VALUES ('run_old', 'prj_a', 'agt_a1', 'review: all', 'succeeded', now(), 1)`,
+    );
+    const kill = await engage({ scope: 'workflow', value: 'review: all' });
+    expect(kills.killedBy(subject({ workflow: 'review: all' }), Date.now())?.id).toBe(kill.id);
+    expect(kills.killedBy(subject({ workflow: 'review' }), Date.now())).toBeNull();
+    expect(kills.killedBy(subject({ projectId: 'prj_b', workflow: 'review: all' }), Date.now())).toBeNull();
+    await release(kill.id);
   });
 
   test('cannot be set in another project, nor for everything, without admin', async () => {
@@ -198,7 +243,8 @@ function naive(engaged: readonly KillSwitch[], of: CallSubject, now: number): Se
   const stops = ({ scope, value, projectId }: KillSwitch) => {
     if (scope === 'everything') return true;
     if (projectId !== of.projectId) return false;
-    const named = { project: of.projectId, agent: of.agentId, key: of.keyId, run: of.runId };
+    const { projectId: project, agentId: agent, keyId: key, runId: run, workflow, provider } = of;
+    const named = { project, agent, key, run, workflow, provider };
     if (scope !== 'model') return named[scope] === value;
     return of.models.some((model) => new RegExp(`^${value.replaceAll('*', '.*')}$`).test(model));
   };
@@ -206,11 +252,13 @@ function naive(engaged: readonly KillSwitch[], of: CallSubject, now: number): Se
   return new Set(inForce.filter(stops).map(({ id }) => id));
 }
 test('the index agrees with a naive model after any engages and releases', async () => {
-  const scope = fc.constantFrom('everything' as const, 'project' as const, 'agent' as const, 'model' as const);
+  const scope = fc.constantFrom('everything', 'project', 'agent', 'provider', 'workflow', 'model');
   const step = fc.record({
     scope,
     project: fc.constantFrom(...projects),
     agent: fc.constantFrom(...agents),
+    provider: fc.constantFrom(...providers),
+    workflow: fc.constantFrom(...workflows),
     model: fc.constantFrom('m*', '*x', 'mx', 'm*x*', '*'),
     expiresInMs: fc.constantFrom(null, 1_000_000, 2_000_000),
     releases: fc.nat(4),
@@ -218,6 +266,8 @@ test('the index agrees with a naive model after any engages and releases', async
   const call = fc.record({
     projectId: fc.constantFrom(...projects),
     agentId: fc.constantFrom(null, ...agents),
+    provider: fc.constantFrom(null, ...providers),
+    workflow: fc.constantFrom(null, ...workflows),
     models: fc.array(fc.constantFrom('m', 'mx', 'mxy', 'x', 'y'), { maxLength: 2 }),
     inMs: fc.constantFrom(0, 1_500_000, 2_500_000),
   });
@@ -228,8 +278,9 @@ test('the index agrees with a naive model after any engages and releases', async
       async (steps, calls) => {
         const engaged = new Map<string, KillSwitch>();
         const start = Date.now();
-        for (const { scope: kind, project, agent, model, expiresInMs, releases } of steps) {
-          const value = { everything: '', project, agent, model }[kind];
+        for (const { scope: kind, project, expiresInMs, releases, ...named } of steps) {
+          const { agent } = named;
+          const value = { everything: '', project, ...named }[kind];
           const projectId = kind === 'agent' ? (agent.startsWith('agt_a') ? 'prj_a' : 'prj_b') : project;
           const expiresAt = expiresInMs === null ? null : start + expiresInMs;
           const kill = await engage({ scope: kind, value, projectId, expiresAt }, admin);
