@@ -10,11 +10,12 @@ import {
   BudgetWindowSchema,
   ProviderTypeSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
-import { DurabilitySchema } from '../gen/portcullis/v1/project_pb.ts';
+import { DurabilitySchema, PersonRoleSchema, SignInMethodSchema } from '../gen/portcullis/v1/project_pb.ts';
 import { KillScopeSchema } from '../gen/portcullis/v1/policy_pb.ts';
 import { BillSourceSchema, MatchStateSchema } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunStateSchema } from '../gen/portcullis/v1/run_pb.ts';
 import { durabilities } from '../identity/records.ts';
+import { roles } from '../identity/roles.ts';
 import { killScopes } from '../policy/model.ts';
 import { billSources, matchStates } from '../reconciliation/model.ts';
 import { runOutcomes } from '../run/model.ts';
@@ -29,6 +30,8 @@ const pairs: readonly (readonly [DescEnum, readonly string[]])[] = [
   [UsageGroupSchema, usageGroups],
   [AttemptOutcomeSchema, attemptOutcomes],
   [DurabilitySchema, durabilities],
+  [PersonRoleSchema, roles],
+  [SignInMethodSchema, ['key', 'oidc']],
   [BillSourceSchema, billSources],
   [MatchStateSchema, matchStates],
   [RunStateSchema, ['running', ...runOutcomes]],

@@ -1,15 +1,14 @@
 import type { DescMethod } from '@bufbuild/protobuf';
-import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ContextValues, type Interceptor } from '@connectrpc/connect';
 import { DatabaseError } from 'pg';
 import type { AccessRecord } from '../base/access-record.ts';
 import { type ErrorCode, PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { refusalHeaders } from '../base/refusal-headers.ts';
-import { ErrorInfoSchema } from '../gen/portcullis/v1/error_pb.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { isUnavailable } from '../pg/errors.ts';
 import { accessRecordKey, principalKey } from './context.ts';
+import { errorDetails } from './error-details.ts';
 
 /** The gRPC status of each stable code; over HTTP Connect makes the status of it. */
 const statuses: Readonly<Record<ErrorCode, Code>> = {
@@ -36,20 +35,9 @@ const statuses: Readonly<Record<ErrorCode, Code>> = {
   deadline_exceeded: Code.DeadlineExceeded,
 };
 
-/** The error in Connect's shape, with an {@link ErrorInfoSchema} detail. Nothing internal goes with it. */
+/** The error in Connect's shape, with its details. Nothing internal goes with it. */
 function connectError(error: PortcullisError, requestId: string): ConnectError {
-  const { retryAfterS, resetsAt, ...amounts } = error.members;
-  const info = {
-    code: error.code,
-    requestId,
-    final: error.final,
-    ...(retryAfterS === undefined ? {} : { retryAfter: durationFromMs(Math.ceil(retryAfterS * 1000)) }),
-    ...(resetsAt === undefined ? {} : { resetTime: timestampFromDate(new Date(resetsAt)) }),
-    ...amounts,
-  };
-  return new ConnectError(error.message, statuses[error.code], refusalHeaders(error), [
-    { desc: ErrorInfoSchema, value: info },
-  ]);
+  return new ConnectError(error.message, statuses[error.code], refusalHeaders(error), errorDetails(error, requestId));
 }
 
 /** Makes the answer of whatever was thrown, and tells access record, audit and log what the caller is not told. */
@@ -71,6 +59,9 @@ export class Refusals {
     const principal = values.get(principalKey);
     if (principal && error.code === 'insufficient_scope') {
       this.#audit.note('scope.denied', principal, `${method.parent.typeName}.${method.name}`, requestId);
+    }
+    if (principal && error.code === 'policy_denied') {
+      this.#audit.note('call.denied', principal, error.members.rule ?? error.code, requestId);
     }
     return connectError(error, requestId);
   }

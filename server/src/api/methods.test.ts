@@ -44,7 +44,7 @@ describe('a method', () => {
     const service = serviceWith(declared);
     const router = createConnectRouter();
     const log = createLogger('silent');
-    const register = serviceRegistrar(router, new Refusals(log, { note: () => undefined } as never));
+    const register = serviceRegistrar(router, new Refusals(log, { note: () => undefined } as never), []);
     expect(() => register(service, {})).toThrow(message);
     expect(router.handlers).toEqual([]);
   });
@@ -65,7 +65,12 @@ describe('the contract', () => {
     const table = methodTable();
     expect(table.length).toBe(services.flatMap((service) => service.methods).length);
     for (const row of table) expect(row.scope === 'authenticated' || isScope(row.scope ?? '')).toBe(true);
-    expect(table.filter((row) => row.scope === 'authenticated').map((row) => row.method)).toEqual(['GetSelf']);
+    expect(table.filter((row) => row.scope === 'authenticated').map((row) => row.method)).toEqual([
+      // One's own.
+      'ListSessions',
+      'EndSession',
+      'GetSelf',
+    ]);
   });
 
   test('lets no read scope write, and asks no read for a write scope', () => {

@@ -1,5 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { ConnectRouter, ServiceImpl } from '@connectrpc/connect';
+import { type ConnectRouter, createConnectRouter, type Interceptor, type ServiceImpl } from '@connectrpc/connect';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { controlAnswerBytesMax, controlRequestBytesMax } from '../base/limits.ts';
 import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
@@ -14,13 +16,27 @@ import { requestGate } from './auth.ts';
 import { budgetHandler } from './budgets/handler.ts';
 import type { ServiceDeps } from './deps.ts';
 import { Refusals } from './errors.ts';
-import { policyHandler } from './kill/handler.ts';
-import { methodRule } from './methods.ts';
+import { requestHandlers } from './idempotent-writes.ts';
+import { killHandler } from './kill/handler.ts';
+import { policyHandler } from './policy/handler.ts';
+import { methodRule, services } from './methods.ts';
 import { projectHandler } from './projects/handler.ts';
 import { reconciliationHandler } from './reconciliation/handler.ts';
 import { runHandler } from './runs/handler.ts';
+import { signatureInterceptor } from './signature.ts';
 import { systemHandler } from './system/handler.ts';
 import { analyticsHandler } from './usage/handler.ts';
+import { Validation } from './validation.ts';
+
+/**
+ * The handlers of all methods, made once for all listeners.
+ * @throws Error when the schema declares no access class or scope for a method
+ */
+export function controlHandlers(deps: ServiceDeps): readonly UniversalHandler[] {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli] });
+  registerServices(router, deps);
+  return router.handlers;
+}
 
 /**
  * Registers the control plane: gRPC, gRPC-Web and Connect JSON from one implementation. The HTTP layer puts the caller
@@ -28,24 +44,33 @@ import { analyticsHandler } from './usage/handler.ts';
  * @throws Error when the schema declares no access class or scope for a method
  */
 export function registerServices(router: ConnectRouter, deps: ServiceDeps): void {
-  const register = serviceRegistrar(router, new Refusals(deps.log, deps.refusals));
+  const validation = new Validation();
+  for (const service of services) for (const { input } of service.methods) validation.compile(input);
+  const registrar = serviceRegistrar(router, new Refusals(deps.log, deps.refusals), [
+    signatureInterceptor(deps.signatures),
+    validation.interceptor,
+  ]);
+  const register: typeof registrar = (service, handler) => registrar(service, requestHandlers(service, handler, deps));
   register(AgentService, agentHandler(deps));
   register(ProjectService, projectHandler(deps));
   register(BudgetService, budgetHandler(deps));
-  register(PolicyService, policyHandler(deps));
+  register(PolicyService, { ...killHandler(deps), ...policyHandler(deps) });
   register(RunService, runHandler(deps));
   register(AnalyticsService, analyticsHandler(deps));
   register(ReconciliationService, reconciliationHandler(deps));
   register(SystemService, systemHandler(deps));
 }
 
-/** Puts the one authorization layer, the error answers and the bounds of messages around each service. */
-export function serviceRegistrar(router: ConnectRouter, refusals: Refusals) {
+/**
+ * Puts around each service what every request passes: access on its headers, the bounds of messages, error answers, and
+ * then `interceptors` in their order (decision 0018).
+ */
+export function serviceRegistrar(router: ConnectRouter, refusals: Refusals, interceptors: readonly Interceptor[]) {
   return <T extends DescService>(service: T, handler: ServiceImpl<T>): void => {
     const rules = new Map(service.methods.map((method) => [method, methodRule(method)]));
     router.service(service, handler, {
       requestGate: requestGate(rules, refusals),
-      interceptors: [refusals.interceptor],
+      interceptors: [refusals.interceptor, ...interceptors],
       readMaxBytes: controlRequestBytesMax,
       writeMaxBytes: controlAnswerBytesMax,
       // A misspelt field must not pass for one that was left out, and a zero must not look like nothing.

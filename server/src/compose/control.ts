@@ -2,38 +2,50 @@
 import { appended } from '../audit/append.ts';
 import { systemClock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
-import { bodyBytesInFlightMax } from '../base/limits.ts';
+import { bodyBytesInFlightMax, killAcknowledgementsKeptMs, purgeBatchMax, purgeEveryMs } from '../base/limits.ts';
 import { BudgetIndex } from '../budget/budget-index.ts';
 import { IdentityIndex } from '../identity/identity-index.ts';
+import { SigningKeyIndex } from '../identity/signatures/signing-key-index.ts';
 import { ControlFeed } from '../pg/control-feed.ts';
-import type { ConnectionOptions } from '../pg/pool.ts';
+import { purgeAcknowledgements } from '../policy/acknowledgement-store.ts';
 import { Flights } from '../policy/flights.ts';
+import { KillAcknowledger } from '../policy/kill-acknowledger.ts';
 import { KillIndex, killError } from '../policy/kill-index.ts';
+import { PolicyIndex } from '../policy/policy-index.ts';
 import { RunIndex } from '../run/run-index.ts';
-import type { Base } from './base.ts';
+import { startJobs } from '../worker/ticker.ts';
+import { type Base, reporter } from './base.ts';
+import type { Store } from './database.ts';
 
 export interface Control {
   readonly feed: ControlFeed;
   readonly identity: IdentityIndex;
+  readonly signers: SigningKeyIndex;
   readonly budgets: BudgetIndex;
   readonly kills: KillIndex;
+  readonly policies: PolicyIndex;
   readonly runs: RunIndex;
   readonly flights: Flights;
+  readonly acknowledger: KillAcknowledger;
 }
 
 /** Control state in memory, and the calls in flight that it ends. */
 export async function startControl(
   { config, log, metrics, stops }: Base,
-  connection: ConnectionOptions,
+  { connection, keys }: Store,
 ): Promise<Control> {
   const { options } = config;
   const identity = new IdentityIndex(systemClock);
+  const signers = new SigningKeyIndex(keys.signingSecrets, (id) =>
+    log.error({ signing_key: id }, 'the secret of a signing key cannot be opened: was SECRETS_KEY changed?'),
+  );
   const budgets = new BudgetIndex();
   const kills = new KillIndex();
+  const policies = new PolicyIndex(log);
   const runs = new RunIndex(() => feed.refresh());
   const feed: ControlFeed = new ControlFeed({
     connection,
-    parts: [identity, budgets, kills, runs],
+    parts: [identity, signers, budgets, kills, policies, runs],
     clock: systemClock,
     log,
     maxAgeMs: options.CONTROL_AGE_MAX_MS,
@@ -47,20 +59,33 @@ export async function startControl(
       bodyBytesMax: bodyBytesInFlightMax,
     },
     (subject) => {
-      const kill = kills.killedBy(subject, systemClock.now());
+      const kill = kills.killedBy(subject, feed.databaseNow());
       if (kill) return killError(kill);
       if (identity.whyEnded(subject) !== null)
         return new PortcullisError('unauthenticated', 'The credential of this call no longer holds.');
       return feed.staleness();
     },
   );
-  feed.onApplied(() => flights.sweep());
+  const onError = reporter(log, 'the acknowledgement of a kill switch');
+  const acknowledger = new KillAcknowledger({ kills, flights, clock: systemClock, onError });
+  feed.onApplied(() => acknowledger.sweep());
   feed.onStale(() => flights.sweep());
-  metrics.readings.killEngaged = () => kills.engagedAt(systemClock.now());
+  metrics.readings.killEngaged = () => kills.engagedAt(feed.databaseNow());
   metrics.readings.controlAgeS = () => feed.ageMs() / 1000;
   metrics.readings.callsInFlight = () => flights.size;
   metrics.readings.auditEntries = () => appended;
   await feed.start();
   stops.add('control feed', () => feed.stop());
-  return { feed, identity, budgets, kills, runs, flights };
+  return { feed, identity, signers, budgets, kills, policies, runs, flights, acknowledger };
+}
+
+/** Says from now on, as this instance, which kill switches were applied here. */
+export function acknowledgeKills({ log, stops }: Base, { pool }: Store, control: Control, instanceId: string): void {
+  control.acknowledger.start(pool, instanceId);
+  stops.add('acknowledgements', () => control.acknowledger.stop());
+  const purge = () => purgeAcknowledgements(pool, killAcknowledgementsKeptMs, purgeBatchMax);
+  stops.add(
+    'purge of acknowledgements',
+    startJobs([{ name: 'purge acknowledgements', everyMs: purgeEveryMs, run: purge }], log),
+  );
 }

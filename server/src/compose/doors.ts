@@ -1,101 +1,140 @@
-/** The HTTP server and what is served on it. Part of the composition root: see main.ts. */
-import { serviceDeps } from '../api/deps.ts';
+/** What the listeners serve. Part of the composition root: see main.ts. */
+import { type ServiceDeps, serviceDeps } from '../api/deps.ts';
+import { healthHandlers } from '../api/health/handler.ts';
 import { PageTokens } from '../api/page-tokens.ts';
+import { reflectionHandlers } from '../api/reflection/handler.ts';
+import { controlHandlers } from '../api/routes.ts';
 import { systemClock } from '../base/clock.ts';
-import { PortcullisError } from '../base/errors.ts';
 import { RateLimiter } from '../base/gcra.ts';
 import { bucketsMax } from '../base/limits.ts';
-import { withoutRedaction } from '../base/log.ts';
 import type { Instance } from '../budget/instances.ts';
 import type { Ledger } from '../budget/ledger.ts';
 import type { ModelGate } from '../gateway/models/gate.ts';
 import type { RoutingInForce } from '../gateway/models/routing-in-force.ts';
-import { registerApi } from '../http/api-routes.ts';
-import type { GuardOptions } from '../http/guard.ts';
-import { registerHealth } from '../http/health.ts';
-import { close, listen } from '../http/listen.ts';
+import { mountHandlers, registerApi } from '../http/api-routes.ts';
+import type { GuardOptions, RateClass } from '../http/guard.ts';
+import { ReadinessCheck, registerHealth } from '../http/health.ts';
 import { registerMetrics } from '../http/metrics-routes.ts';
+import { registerDevicePage } from '../http/logins/device-routes.ts';
+import { registerOAuth } from '../http/logins/oauth-routes.ts';
+import type { LoginOptions } from '../http/logins/options.ts';
 import { registerModels } from '../http/models-routes.ts';
 import { readinessChecks } from '../http/readiness.ts';
-import { createHttpServer } from '../http/server.ts';
+import { registerSignIn, type SignInOptions } from '../http/sign-in/routes.ts';
 import { ThroughputMeter } from '../http/throughput.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { JwtVerifier } from '../identity/jwt.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
-import { createAddressReader } from '../net/client-address.ts';
-import type { Flights } from '../policy/flights.ts';
+import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
 import type { FastifyInstance } from 'fastify';
 import type { Base } from './base.ts';
 import type { Control } from './control.ts';
 import type { Store } from './database.ts';
+import type { ClientCertificates } from './mtls.ts';
 
 const metricsKeyId = 'static:METRICS_API_KEY';
 
-const furtherPorts = 20;
-
-const stopping = new PortcullisError('unavailable', 'The gate is being stopped.', { retryAfterS: 5 });
-
-interface Parts extends Control, Pick<ModelGate, 'idempotency' | 'cache'> {
+interface Parts extends Control, Pick<ModelGate, 'idempotency' | 'cache' | 'policy'> {
   readonly store: Store;
   readonly refusals: RefusalAudit;
   readonly ledger: Ledger;
   readonly instance: Instance;
   readonly tokens: JwtVerifier;
   readonly authenticator: Authenticator;
+  readonly certificates: ClientCertificates;
+  readonly signatures: RequestSignatures;
   readonly routing: RoutingInForce;
+  readonly signIn: SignInOptions;
+  readonly logins: LoginOptions;
 }
 
-/** The HTTP server with everything that is served on it. */
-export async function openDoors(
-  base: Base,
-  parts: Parts,
-  draining: () => boolean,
-  serverVersion: string,
-): Promise<FastifyInstance> {
+/** Puts routes on a listener. */
+export type Door = (app: FastifyInstance) => void | Promise<void>;
+
+export interface Doors {
+  readonly health: Door;
+  readonly metrics: Door;
+  readonly models: Door;
+  readonly control: Door;
+  /** The same for browsers too, which come with a session. */
+  readonly browserControl: Door;
+  readonly signIn: Door;
+  /** Where command lines log in, and people confirm it. */
+  readonly logins: Door;
+  readonly grpcHealth: Door;
+  /** Only for ENABLE_REFLECTION. */
+  readonly reflection: Door;
+}
+
+/** Everything that can be served; each listener has some of it, and all share limits and meters. */
+export function createDoors(base: Base, parts: Parts, draining: () => boolean, serverVersion: string): Doors {
   const { config, log, metrics } = base;
   const { options } = config;
-  const { store, feed, refusals, tokens } = parts;
-  const { pool, keys } = store;
-  const app = await createHttpServer({
-    log: withoutRedaction(log),
-    metrics,
-    publicUrl: options.PUBLIC_URL,
-    allowedHosts: options.ALLOWED_HOSTS,
-    allowedOrigins: options.ALLOWED_ORIGINS,
-    clientAddress: createAddressReader(options.TRUSTED_PROXIES),
-    draining,
-  });
+  const { store, feed, refusals, signatures, tokens } = parts;
   const guard: GuardOptions = {
     authenticator: parts.authenticator,
     limiter: new RateLimiter(systemClock, bucketsMax),
     metrics,
     assertFresh: () => feed.assertFresh(),
   };
+  const browserGuard: GuardOptions = { ...guard, browsers: { publicUrl: options.PUBLIC_URL } };
   const throughput = new ThroughputMeter(systemClock);
-  registerHealth(app, readinessChecks({ degraded: config.degraded, db: pool, feed, tokens }), draining);
-  registerMetrics(app, {
-    ...guard,
-    refusals,
-    throughput,
-    rate: { name: 'admin', perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE, exempt: ({ id }) => id === metricsKeyId },
-  });
-  registerModels(app, modelGate(base, parts, guard), throughput);
-  const services = serviceDeps({
+  const readiness = new ReadinessCheck(
+    readinessChecks({
+      degraded: config.degraded,
+      db: store.pool,
+      feed,
+      tokens,
+      more: parts.certificates.readiness,
+    }),
+  );
+  const isServing = async () => !draining() && (await readiness.report()).ready;
+  const models = modelGate(base, parts, guard);
+  const handlers = controlHandlers(services(base, parts, serverVersion));
+  const metricsRate: RateClass = {
+    name: 'admin',
+    perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE,
+    exempt: ({ id }) => id === metricsKeyId,
+  };
+  const controlRate: RateClass = { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE };
+  return {
+    health: (app) => registerHealth(app, readiness, draining),
+    metrics: (app) => registerMetrics(app, { ...browserGuard, refusals, signatures, throughput, rate: metricsRate }),
+    models: (app) => registerModels(app, models, throughput),
+    control: (app) => registerApi(app, guard, controlRate, handlers, log),
+    browserControl: (app) => registerApi(app, browserGuard, controlRate, handlers, log),
+    signIn: (app) => registerSignIn(app, parts.signIn),
+    logins: async (app) => {
+      await registerOAuth(app, parts.logins);
+      await registerDevicePage(app, parts.logins);
+    },
+    grpcHealth: (app) => mountHandlers(app, healthHandlers({ isServing, draining }), log),
+    reflection: (app) => mountHandlers(app, reflectionHandlers(), log),
+  };
+}
+
+function services({ config, log, metrics }: Base, parts: Parts, serverVersion: string): ServiceDeps {
+  const { pool, keys } = parts.store;
+  return serviceDeps({
     ...parts,
+    sessions: parts.signIn.sessions,
+    logins: parts.logins.logins,
     pool,
     log,
     serverVersion,
-    ledgerDaysKept: options.LEDGER_RETENTION_DAYS,
+    ledgerDaysKept: config.options.LEDGER_RETENTION_DAYS,
     clock: systemClock,
     keyPepper: keys.keyPepper,
+    signingSecrets: keys.signingSecrets,
     pageTokens: new PageTokens(keys.pageTokens),
     routedProviders: () => parts.routing.current.table.providers,
     databaseNow: () => parts.instance.databaseNow(),
     onMatched: (state) => metrics.reconciledDays.inc({ state }),
+    onReplay: () => metrics.idempotentReplays.inc(),
     isProvider: (name) => parts.routing.current.providers.has(name),
+    twoPeople: config.options.KILL_RELEASE_TWO_PEOPLE,
+    controlAgeMaxMs: config.options.CONTROL_AGE_MAX_MS,
   });
-  await registerApi(app, guard, { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE }, services);
-  return app;
 }
 
 function modelGate({ config, log }: Base, parts: Parts, guard: GuardOptions): ModelGate {
@@ -112,18 +151,4 @@ function modelGate({ config, log }: Base, parts: Parts, guard: GuardOptions): Mo
     clock: systemClock,
     log,
   };
-}
-
-/** Listens, until the drain: no new work, then the answers under way, then their end. */
-export async function listenOn(
-  { config, stops, notice }: Base,
-  app: FastifyInstance,
-  flights: Flights,
-): Promise<string> {
-  const { HTTP_ADDR, DRAIN_MS } = config.options;
-  const url = await listen(app, { ...HTTP_ADDR, furtherPorts: config.embedded ? furtherPorts : 0 });
-  stops.add('listener', () => close(app, DRAIN_MS, () => flights.abortAll(stopping)));
-  if (HTTP_ADDR.port !== 0 && Number(new URL(url).port) !== HTTP_ADDR.port)
-    notice(`Port ${HTTP_ADDR.port} is taken, so this is ${url}.`);
-  return url;
 }

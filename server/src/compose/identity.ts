@@ -4,11 +4,13 @@ import { PortcullisError } from '../base/errors.ts';
 import { configuredCredentials, configuredIssuers } from '../config/credential-options.ts';
 import { ApiKeyVerifier } from '../identity/api-key-verifier.ts';
 import { Authenticator } from '../identity/authenticator.ts';
+import { CertificateCallers } from '../identity/certificates/certificate-callers.ts';
 import type { IdentityIndex } from '../identity/identity-index.ts';
 import { JwtVerifier } from '../identity/jwt.ts';
 import type { KeyUses } from '../identity/key-uses.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { StaticCredentials } from '../identity/static-credentials.ts';
+import { credentialTag, SessionVerifier } from '../identity/sessions/verifier.ts';
 import { createFetchJson } from '../net/fetch-json.ts';
 import type { Base } from './base.ts';
 import type { Control } from './control.ts';
@@ -18,7 +20,7 @@ export function createTokenVerifier({ config, log, metrics }: Base, index: Ident
   return new JwtVerifier({
     issuers: configuredIssuers(config).map(({ project, ...issuer }) => ({
       ...issuer,
-      projectId: projectIdOf(index, project),
+      projectId: projectIdOf(index, project, 'portcullis.yaml: an issuer'),
     })),
     index,
     fetchJson: createFetchJson(),
@@ -31,13 +33,10 @@ export function createTokenVerifier({ config, log, metrics }: Base, index: Ident
   });
 }
 
-function projectIdOf(index: IdentityIndex, name: string): string {
+export function projectIdOf(index: IdentityIndex, name: string, where: string): string {
   const project = index.projectByName(name);
   if (project) return project.id;
-  throw new PortcullisError(
-    'invalid_argument',
-    `portcullis.yaml: an issuer names the project "${name}", which does not exist.`,
-  );
+  throw new PortcullisError('invalid_argument', `${where} names the project "${name}", which does not exist.`);
 }
 
 export function createAuthenticator(
@@ -45,9 +44,19 @@ export function createAuthenticator(
   tokens: JwtVerifier,
   parts: Store & Control & { readonly refusals: RefusalAudit; readonly uses: KeyUses },
 ): Authenticator {
-  const { feed, identity: index, keys, projectId, refusals, uses } = parts;
+  const { feed, identity: index, keys, pool, projectId, refusals, uses } = parts;
+  const statics = new StaticCredentials({ projectId, ...configuredCredentials(config) });
+  const { ADMIN_API_KEY } = config.options;
+  const admin = ADMIN_API_KEY === null ? null : statics.verify({ kind: 'token', text: ADMIN_API_KEY });
+  const refresh = () => feed.refresh();
   return new Authenticator({
+    certificates: new CertificateCallers({
+      index,
+      clock: systemClock,
+      projectId: projectIdOf(index, config.options.MTLS_PROJECT, 'MTLS_PROJECT'),
+    }),
     refusals,
+    uses,
     clock: systemClock,
     onAttempt: (method, result) => {
       metrics.authAttempts.inc({ method, result });
@@ -55,9 +64,19 @@ export function createAuthenticator(
     },
     verifiers: [
       // First, since an operator's own key may have any form, ours included.
-      new StaticCredentials({ projectId, ...configuredCredentials(config) }),
-      new ApiKeyVerifier({ pepper: keys.keyPepper, index, refresh: () => feed.refresh(), uses, clock: systemClock }),
+      statics,
+      new ApiKeyVerifier({ pepper: keys.keyPepper, index, refresh, clock: systemClock }),
       tokens,
+      new SessionVerifier({
+        db: pool,
+        key: keys.sessions,
+        index,
+        refresh,
+        adminKey:
+          ADMIN_API_KEY !== null && admin && 'principal' in admin
+            ? { tag: credentialTag(keys.sessions, ADMIN_API_KEY), principal: admin.principal }
+            : null,
+      }),
     ],
   });
 }

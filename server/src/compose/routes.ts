@@ -39,6 +39,9 @@ export async function watchRoutes(
       if (!isDeepStrictEqual(file.issuers, config.file.issuers)) {
         log.warn('the token issuers changed: start this process again to put them into force');
       }
+      if (!isDeepStrictEqual(file.sign_in, config.file.sign_in)) {
+        log.warn('the sign-in section changed: start this process again to put it into force');
+      }
       audit().catch(reporter(log, 'the reload of the configuration'));
     },
     refuse: (problems) => log.error({ problems }, 'the configuration file does not hold: the old one stays in force'),

@@ -1,32 +1,28 @@
-import { createContextValues } from '@connectrpc/connect';
-import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
-import type { FastifyInstance } from 'fastify';
-import { accessRecordKey, principalKey, refusalKey } from '../api/context.ts';
-import type { ServiceDeps } from '../api/deps.ts';
-import { registerServices } from '../api/routes.ts';
+import { createHash } from 'node:crypto';
+import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { accessRecordKey, principalKey, refusalKey, signedRequestKey } from '../api/context.ts';
 import { PortcullisError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { BodyDigest } from '../identity/signatures/model.ts';
+import { signedRequestOf } from '../identity/signatures/node-request.ts';
 import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
 import { discardBody } from './refusal.ts';
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Why the guard of the control API lets nothing of this request through. */
-    refusal: PortcullisError | null;
-  }
-}
-
 /**
  * The control API. The guard runs before a byte of the body is read; its refusal is left to the authorization layer of
- * the services, which alone can put it in the protocol that the client speaks (Connect, gRPC-Web).
+ * the services, which alone can put it in the protocol that the client speaks (gRPC, gRPC-Web, Connect).
  */
 export async function registerApi(
   app: FastifyInstance,
   guardOptions: GuardOptions,
   rate: RateClass,
-  deps: ServiceDeps,
+  handlers: readonly UniversalHandler[],
+  log: Logger,
 ): Promise<void> {
   await app.register(async (scope) => {
-    scope.decorateRequest('refusal', null);
     scope.addHook('onRequest', async (request, reply) => {
       try {
         await admitCaller(guardOptions, rate, request, reply);
@@ -35,10 +31,79 @@ export async function registerApi(
         await discardBody(request, reply);
       }
     });
-    await scope.register(fastifyConnectPlugin, {
-      routes: (router) => registerServices(router, deps),
-      contextValues: ({ principal, refusal, access }) =>
-        createContextValues().set(principalKey, principal).set(refusalKey, refusal).set(accessRecordKey, access),
-    });
+    mountHandlers(scope, handlers, log);
   });
+}
+
+/** Serves Connect's handlers of methods at their paths. */
+export function mountHandlers(app: FastifyInstance, handlers: readonly UniversalHandler[], log: Logger): void {
+  for (const handler of handlers) {
+    const { requestPath: url, allowedMethods } = handler;
+    app.route({
+      method: [...allowedMethods],
+      url,
+      handler: async (request, reply) => {
+        try {
+          await answer(handler, request, reply);
+        } catch (thrown) {
+          reply.raw.destroy();
+          // The client went away.
+          if (ConnectError.from(thrown).code !== Code.Aborted)
+            log.error({ err: thrown, request_id: request.id }, 'an answer of the control API could not be written');
+        }
+      },
+    });
+  }
+}
+
+async function answer(handler: UniversalHandler, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const digesting = request.headers['content-digest'] === undefined ? null : new DigestingBody(request.raw);
+  const values = createContextValues()
+    .set(principalKey, request.principal)
+    .set(refusalKey, request.refusal)
+    .set(accessRecordKey, request.access)
+    .set(
+      signedRequestKey,
+      signedRequestOf(request.raw, request.clientAddress, () => digesting?.digest() ?? null),
+    );
+  const asked = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
+  const answered = await handler(digesting ? { ...asked, body: digesting } : asked);
+  const sentence = answered.trailer?.get('grpc-message');
+  if (sentence) answered.trailer?.set('grpc-message', grpcMessage(decodeURIComponent(sentence)));
+  // The answer is written past Fastify: headers that hooks have set for it go along.
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  reply.hijack();
+  await universalResponseToNodeResponse(answered, reply.raw);
+}
+
+/** A text as gRPC has it in a header (PROTOCOL-HTTP2, "Percent-Encoded"). What Connect encodes beyond that, grpc-js would show as it is. */
+function grpcMessage(text: string): string {
+  return text.replace(/[^ -$&-~]+/g, encodeURIComponent);
+}
+
+/** A body of which digests are made as it streams by: of the bytes that were sent, not of what they mean. */
+class DigestingBody implements AsyncIterable<Uint8Array> {
+  readonly #source: AsyncIterable<Uint8Array>;
+  readonly #sha256 = createHash('sha256');
+  readonly #sha512 = createHash('sha512');
+  #digest: BodyDigest | null = null;
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#source = source;
+  }
+
+  /** Null until the body was read to its end. */
+  digest(): BodyDigest | null {
+    return this.#digest;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for await (const chunk of this.#source) {
+      this.#sha256.update(chunk);
+      this.#sha512.update(chunk);
+      yield chunk;
+    }
+    this.#digest = { sha256: this.#sha256.digest(), sha512: this.#sha512.digest() };
+  }
 }

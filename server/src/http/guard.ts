@@ -4,6 +4,8 @@ import type { RateLimiter } from '../base/gcra.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { Principal } from '../identity/model.ts';
+import { readCookie } from './sign-in/cookies.ts';
+import { placeOf, requireOwnPage } from './sign-in/place.ts';
 
 export interface GuardOptions {
   readonly authenticator: Authenticator;
@@ -11,6 +13,8 @@ export interface GuardOptions {
   readonly metrics: Metrics;
   /** Throws `unavailable` when control state is older than its limit. */
   readonly assertFresh: () => void;
+  /** Where people sign in, and may come with their session's cookie; absent on other listeners. */
+  readonly browsers?: { readonly publicUrl: string | null };
 }
 
 /** A class of routes that share a rate per principal. */
@@ -32,20 +36,39 @@ export async function admitCaller(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<Principal> {
-  const principal = await identify(options, request);
+  const session = sessionIn(options, request);
+  const principal = await identify(options, request, session);
   request.principal = principal;
+  if (principal.sessionId !== undefined) requireMeant(options, request, session);
   // A static credential does not depend on control state: it must work when nothing else does, to see and to mend.
   if (principal.method !== 'static_key') options.assertFresh();
   takeRate(options, rateClass, principal, reply);
   return principal;
 }
 
-async function identify({ authenticator, metrics }: GuardOptions, request: FastifyRequest): Promise<Principal> {
+function sessionIn({ browsers }: GuardOptions, request: FastifyRequest): string | null {
+  return browsers ? readCookie(request, 'session', placeOf(request, browsers.publicUrl)) : null;
+}
+
+/** A browser sends a cookie along whoever makes it ask, so that all but a look takes more. @throws PortcullisError origin_denied */
+function requireMeant({ browsers }: GuardOptions, request: FastifyRequest, session: string | null): void {
+  if (request.method === 'GET' || request.method === 'HEAD') return;
+  const place = placeOf(request, browsers?.publicUrl ?? null);
+  requireOwnPage(request, place, session ?? '', request.headers['x-portcullis-csrf']);
+}
+
+async function identify(
+  { authenticator, metrics }: GuardOptions,
+  request: FastifyRequest,
+  session: string | null,
+): Promise<Principal> {
   try {
     return await authenticator.identify({
       headers: request.headers,
       url: request.url,
       clientAddress: request.clientAddress,
+      certificate: request.certificate,
+      session,
       access: request.access,
     });
   } catch (thrown) {

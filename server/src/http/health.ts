@@ -9,17 +9,42 @@ export interface Readiness {
   check(): string | Promise<string>;
 }
 
+/** What a gate depends on, as it is now. */
+interface ReadinessReport {
+  readonly ready: boolean;
+  /** The state of each, by its name. */
+  readonly states: Readonly<Record<string, string>>;
+}
+
+/** Whether everything that is needed is there. Who asks while an answer is being found shares it: anybody may ask. */
+export class ReadinessCheck {
+  readonly #checks: readonly Readiness[];
+  #current: Promise<ReadinessReport> | null = null;
+
+  constructor(checks: readonly Readiness[]) {
+    this.#checks = checks;
+  }
+
+  report(): Promise<ReadinessReport> {
+    this.#current ??= this.#look().finally(() => (this.#current = null));
+    return this.#current;
+  }
+
+  async #look(): Promise<ReadinessReport> {
+    const results = await Promise.all(this.#checks.map(async (check) => ({ ...check, state: await stateOf(check) })));
+    return {
+      ready: results.every(({ needed, state }) => !needed || state === 'ok' || state === 'degraded'),
+      states: Object.fromEntries(results.map(({ name, state }) => [name, state])),
+    };
+  }
+}
+
 /** `/healthz` (alive, touches nothing) and `/readyz` (each dependency, with its own time limit). Neither asks for a credential. */
-export function registerHealth(app: FastifyInstance, checks: readonly Readiness[], draining: () => boolean): void {
+export function registerHealth(app: FastifyInstance, readiness: ReadinessCheck, draining: () => boolean): void {
   app.get('/healthz', { config: { page: false } }, (_request, reply) => reply.type('text/plain').send('ok'));
   app.get('/readyz', async (_request, reply) => {
-    const results = await Promise.all(checks.map(async (check) => ({ ...check, state: await stateOf(check) })));
-    const ready = results.every(({ needed, state }) => !needed || state === 'ok' || state === 'degraded');
-    const body = {
-      server: draining() ? 'draining' : 'ok',
-      ...Object.fromEntries(results.map(({ name, state }) => [name, state])),
-      timestamp: new Date().toISOString(),
-    };
+    const { ready, states } = await readiness.report();
+    const body = { server: draining() ? 'draining' : 'ok', ...states, timestamp: new Date().toISOString() };
     return reply.code(ready && !draining() ? 200 : 503).send(body);
   });
 }

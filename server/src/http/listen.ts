@@ -2,6 +2,8 @@ import type { FastifyInstance } from 'fastify';
 import { PortcullisError } from '../base/errors.ts';
 
 export interface ListenOptions {
+  /** The option that says where, for the operator who reads a refusal. */
+  readonly option: string;
   readonly host: string;
   readonly port: number;
   /** How many further ports may be tried when one is taken. */
@@ -13,19 +15,20 @@ export interface ListenOptions {
  * @returns the URL, with the port that it became
  * @throws PortcullisError unavailable, for the operator, when it cannot
  */
-export async function listen(app: FastifyInstance, { host, port, furtherPorts }: ListenOptions): Promise<string> {
+export async function listen(app: FastifyInstance, options: ListenOptions): Promise<string> {
+  const { host, port, furtherPorts } = options;
   for (let candidate = port; ; candidate++) {
     try {
       return await app.listen({ host, port: candidate });
     } catch (cause) {
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
       const another = code === 'EADDRINUSE' && port !== 0 && candidate < Math.min(port + furtherPorts, 65_535);
-      if (!another) throw cannotListen(host, port, code, cause);
+      if (!another) throw cannotListen(options, code, cause);
     }
   }
 }
 
-function cannotListen(host: string, port: number, code: string, cause: unknown): PortcullisError {
+function cannotListen({ option, host, port }: ListenOptions, code: string, cause: unknown): PortcullisError {
   const why: Readonly<Record<string, string>> = {
     EADDRINUSE: 'another program listens there',
     EACCES: 'this user may not use that port',
@@ -33,7 +36,7 @@ function cannotListen(host: string, port: number, code: string, cause: unknown):
     ENOTFOUND: 'there is no such host',
   };
   const reason = why[code] ?? (cause instanceof Error ? cause.message : String(cause));
-  return new PortcullisError('unavailable', `HTTP_ADDR=${host}:${port} cannot be used: ${reason}.`, { cause });
+  return new PortcullisError('unavailable', `${option}=${host}:${port} cannot be used: ${reason}.`, { cause });
 }
 
 const idleCheckMs = 50;

@@ -3,6 +3,8 @@ import { PortcullisError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { requireScope } from '../identity/permission.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
+import { emptyDigest, signedRequestOf } from '../identity/signatures/node-request.ts';
+import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
 import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
 import { noteRefusal } from './refusal.ts';
 import type { ThroughputMeter } from './throughput.ts';
@@ -12,11 +14,12 @@ export interface MetricsRoutesOptions extends GuardOptions {
   readonly metrics: Metrics;
   readonly throughput: ThroughputMeter;
   readonly refusals: RefusalAudit;
+  readonly signatures: RequestSignatures;
 }
 
 /** `/metrics` (Prometheus) and `/v1/metrics` (JSON), for credentials with `metrics:read` or METRICS_API_KEY. */
 export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOptions): void {
-  const { refusals, metrics } = options;
+  const { refusals, metrics, signatures } = options;
   const { registry } = metrics;
 
   async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<void> {
@@ -26,6 +29,11 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
     } catch (thrown) {
       refusals.note('scope.denied', principal, 'metrics:read', request.id);
       throw thrown;
+    }
+    const asked = { scope: 'metrics:read', projectId: principal.projectId } as const;
+    if (signatures.concerns(principal, asked, request.headers['signature-input'] !== undefined)) {
+      const signed = signedRequestOf(request.raw, request.clientAddress, () => emptyDigest);
+      await signatures.require(principal, asked, signed, request.access);
     }
     refusals.note('metrics.read', principal, 'metrics:read', request.id);
   }

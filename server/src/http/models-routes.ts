@@ -31,6 +31,7 @@ function takeOver(request: FastifyRequest, reply: FastifyReply, gate: ModelGate)
     response: reply.raw,
     requestId: request.id,
     clientAddress: request.clientAddress,
+    certificate: request.certificate,
     access: request.access,
     receivedAt: gate.clock.monotonic(),
   };

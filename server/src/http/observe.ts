@@ -39,7 +39,8 @@ function conclude(
 ): void {
   const { access, method } = request;
   const route = request.routeOptions.url ?? 'unknown';
-  const status = raw.writableFinished ? raw.statusCode : clientClosedStatus;
+  // Over HTTP/2 what the client broke off counts as finished.
+  const status = raw.writableEnded && raw.writableFinished ? raw.statusCode : clientClosedStatus;
   // The models door counts bytes itself; elsewhere the lengths that were declared are what was read and written.
   // A length that was only promised is not one that came.
   if (request.raw.complete) access.bytesIn ||= declaredLength(request.headers['content-length']);

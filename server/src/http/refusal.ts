@@ -38,7 +38,8 @@ export async function discardBody({ raw }: FastifyRequest, reply: FastifyReply):
   try {
     await finished(raw, { signal: AbortSignal.timeout(unreadBodyMs) });
   } catch {
-    reply.header('connection', 'close');
+    // A stream of HTTP/2 ends without its connection.
+    if (raw.httpVersionMajor === 1) reply.header('connection', 'close');
   }
 }
 

@@ -1,22 +1,19 @@
+import type { Server } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import fastifyCors from '@fastify/cors';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AccessRecord } from '../base/access-record.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import {
-  headerBytesMax,
-  headerTimeoutMs,
-  keepAliveIdleMs,
-  requestTimeoutMs,
-  timeoutCheckMs,
-  urlBytesMax,
-} from '../base/limits.ts';
+import { keepAliveIdleMs, requestTimeoutMs, urlBytesMax } from '../base/limits.ts';
+import type { Presented } from '../identity/certificates/presented.ts';
 import type { Principal } from '../identity/model.ts';
 import { type HostRules, createHostCheck } from './hosts.ts';
 import { MalformedRequests } from './malformed.ts';
 import { type ObserveOptions, observe } from './observe.ts';
 import { sendRefusal } from './refusal.ts';
 import { securityHeaders } from './security-headers.ts';
+import { Http2Listener, type Transport, http1Options } from './transport.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -27,44 +24,48 @@ declare module 'fastify' {
     access: AccessRecord;
     /** The socket's address, or the one that a trusted proxy vouches for. */
     clientAddress: string;
+    /** The client certificate of its connection, or that a trusted proxy told of. */
+    certificate: Presented;
     /** Set by the guard of control routes; null elsewhere and without a credential that holds. */
     principal: Principal | null;
+    /** Why that guard lets nothing of this request through. */
+    refusal: PortcullisError | null;
   }
 }
 
 export interface HttpOptions extends HostRules, ObserveOptions {
+  /** The client certificate of a request; the headers in which proxies tell of it are gone afterwards. */
+  readonly clientCertificate: (request: IncomingMessage, response: ServerResponse) => Presented;
   /** True from the moment at which no new work is taken. */
   readonly draining: () => boolean;
 }
 
 const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
-const probePaths = new Set(['/healthz', '/readyz']);
+// Who asks for our health knows no name of ours, and asks it while we stop.
+const probePaths = new Set(['/healthz', '/readyz', '/grpc.health.v1.Health/Check', '/grpc.health.v1.Health/Watch']);
 
 /**
- * The HTTP listener with what every request passes: request id, limits, Host and Origin check, security headers,
+ * A listener with what every request passes: request id, limits, Host and Origin check, security headers,
  * error shape, access log and metrics. Routes are added by the composition root; no body is read before they ask for it.
  */
-export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
+export async function createHttpServer(options: HttpOptions, transport: Transport): Promise<FastifyInstance> {
   const malformed = new MalformedRequests(options);
   const begin = (request: FastifyRequest, reply: FastifyReply) => {
     observe(request, reply, options);
-    malformed.noteAnswer(request.raw.socket, reply.raw);
+    request.certificate = options.clientCertificate(request.raw, reply.raw);
+    // A connection of HTTP/2 has many answers under way, and no bytes of ours may be written into it.
+    if (request.raw.httpVersionMajor === 1) malformed.noteAnswer(request.raw.socket, reply.raw);
     reply.raw.setHeader('x-request-id', request.id);
   };
-  const app = Fastify({
+  const app = Fastify<Server>({
     logger: false,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveIdleMs,
     routerOptions: { maxParamLength: 200, caseSensitive: true, ignoreTrailingSlash: false },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
-    http: {
-      maxHeaderSize: headerBytesMax,
-      // Ours says more, and in our shape.
-      requireHostHeader: false,
-      headersTimeout: headerTimeoutMs,
-      connectionsCheckingInterval: timeoutCheckMs,
-    },
+    http: http1Options,
+    ...(transport.kind !== 'http1' && { serverFactory: (handler) => new Http2Listener(transport, handler) }),
     clientErrorHandler: (error, socket) => malformed.refuse(error, socket),
     // A path that cannot be decoded reaches neither hooks nor routes.
     frameworkErrors: (thrown, request, reply) => {
@@ -76,6 +77,13 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
       return typeof given === 'string' && requestIdPattern.test(given) ? given : newId('req');
     },
   });
+  const routes: string[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    routes.push(...[method].flat().map((one) => `${one} ${url}`));
+  });
+  app.addHook('onListen', async () => {
+    options.log.debug({ routes, address: app.server.address() }, 'what a listener serves');
+  });
   app.server.on('connection', (socket) => {
     socket.setNoDelay(true);
     options.metrics.activeConnections.inc();
@@ -84,6 +92,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   // Node would answer an expectation that it does not know by itself; it may as well be ignored (RFC 9110, 10.1.1).
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.decorateRequest('principal', null);
+  app.decorateRequest('refusal', null);
   // The doors read bodies themselves, when they know the caller.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
@@ -97,7 +106,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     if (request.url.length > urlBytesMax)
       throw new PortcullisError('invalid_argument', `The URL is longer than ${urlBytesMax} bytes.`);
     if (probePaths.has(pathOf(request.url))) return done();
-    checkHost(request.headers.host, request.headers.origin);
+    checkHost(authorityOf(request), request.headers.origin);
     if (options.draining())
       throw new PortcullisError('unavailable', 'The gate is being stopped: try again.', { retryAfterS: 1 });
     done();
@@ -120,6 +129,18 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     return sendRefusal(new PortcullisError('not_found', sentence), request, reply);
   });
   return app;
+}
+
+/**
+ * By what name the client called us.
+ * @throws PortcullisError invalid_argument, where HTTP/2 gives two that differ (RFC 9113, 8.3.1)
+ */
+function authorityOf({ headers }: FastifyRequest): string | undefined {
+  const { ':authority': authority, host } = headers;
+  if (typeof authority !== 'string') return host;
+  if (host !== undefined && host.toLowerCase() !== authority.toLowerCase())
+    throw new PortcullisError('invalid_argument', 'The Host header differs from :authority: send one of them.');
+  return authority;
 }
 
 function pathOf(url: string): string {

@@ -8,13 +8,17 @@ import { fromEnum } from '../enums.ts';
 import { wholeSeconds } from '../time.ts';
 import { visible } from '../visible.ts';
 import { agentMessage, keyMessage } from './messages.ts';
+import { signingKeyMethods } from './signing-keys.ts';
 
-export function agentHandler({ agents, keys, feed, pageTokens, clock }: ServiceDeps): ServiceImpl<typeof AgentService> {
+export function agentHandler(deps: ServiceDeps): ServiceImpl<typeof AgentService> {
+  const { agents, keys, feed, pageTokens, clock } = deps;
   return {
+    ...signingKeyMethods(deps),
+
     async createAgent(request, context) {
       const { principal, requestId, projectId } = callerOf(context, request.projectId);
-      const { name, description, personId = null, issuer = null, subject = null } = request;
-      const agent = { projectId, name, description, personId, issuer, subject };
+      const { name, description, personId = null, issuer = null, subject = null, certificateScopes } = request;
+      const agent = { projectId, name, description, personId, issuer, subject, certificateScopes };
       return { agent: agentMessage(await visible(feed, agents.create(principal, requestId, agent))) };
     },
 
@@ -67,8 +71,11 @@ export function agentHandler({ agents, keys, feed, pageTokens, clock }: ServiceD
   };
 }
 
+const bindingKinds = { boundX5tS256: 'x5t#S256', boundSpiffeId: 'spiffe_id' } as const;
+
 function newKey(request: CreateKeyRequest, projectId: string): NewKey {
   const { name, agentId = null, personId = null, scopes, models, cidrs, runId = null, end } = request;
+  const { requireSignature, binding } = request;
   return {
     projectId,
     name,
@@ -79,6 +86,8 @@ function newKey(request: CreateKeyRequest, projectId: string): NewKey {
     models: models.length === 0 ? null : models,
     cidrs: cidrs.length === 0 ? null : cidrs,
     runId,
+    requireSignature,
+    binding: binding.case === undefined ? null : { by: bindingKinds[binding.case], value: binding.value },
     ...(end.case === 'lifetime' ? { lifetimeS: wholeSeconds('lifetime', end.value) } : {}),
     ...(end.case === 'neverExpires' && end.value ? { lifetimeS: null } : {}),
   };

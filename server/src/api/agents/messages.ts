@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type AgentSchema, AgentStateSchema, type KeySchema, KeyState } from '../../gen/portcullis/v1/agent_pb.ts';
 import { PrincipalKindSchema } from '../../gen/portcullis/v1/system_pb.ts';
+import type { Binding } from '../../identity/model.ts';
 import type { AgentRecord, KeyRecord } from '../../identity/records.ts';
 import { toEnum } from '../enums.ts';
 import { toTimestamp } from '../time.ts';
@@ -17,6 +18,7 @@ export function agentMessage(agent: AgentRecord): MessageInitShape<typeof AgentS
     state: toEnum(AgentStateSchema, agent.state),
     createTime: toTimestamp(agent.createdAt),
     createdBy: agent.createdBy,
+    certificateScopes: [...agent.certificateScopes],
   };
 }
 
@@ -39,7 +41,15 @@ export function keyMessage(key: KeyRecord, nowMs: number): MessageInitShape<type
     revokeTime: toTimestamp(key.revokedAt),
     successorId: key.successorId ?? undefined,
     lastUseTime: toTimestamp(key.lastUsedAt),
+    requireSignature: key.requireSignature,
+    binding: bindingMessage(key.binding),
   };
+}
+
+function bindingMessage(binding: Binding | null) {
+  if (binding === null) return { case: undefined };
+  const { by, value } = binding;
+  return by === 'spiffe_id' ? { case: 'boundSpiffeId' as const, value } : { case: 'boundX5tS256' as const, value };
 }
 
 function keyState({ revokedAt, expiresAt, successorId }: KeyRecord, nowMs: number): KeyState {

@@ -84,7 +84,14 @@ export function budgetHandler({
   };
 }
 
-function newBudget(request: CreateBudgetRequest, projectId: string): NewBudget {
+/** What a request, or a cap of a policy, says of a budget. */
+export type BudgetWords = Pick<
+  CreateBudgetRequest,
+  'name' | 'selector' | 'unit' | 'window' | 'timeZone' | 'limitAmount' | 'mode' | 'notifyPercents'
+>;
+
+/** @throws PortcullisError invalid_argument */
+export function newBudget(request: BudgetWords, projectId: string): NewBudget {
   const { name, selector, unit, window, timeZone, limitAmount, mode, notifyPercents } = request;
   return {
     projectId,
@@ -102,6 +109,7 @@ function newBudget(request: CreateBudgetRequest, projectId: string): NewBudget {
 function newSelector(selector: SelectorMessage | undefined): BudgetSelector {
   const providerType = selector?.providerType;
   return {
+    teamId: selector?.teamId ?? null,
     personId: selector?.personId ?? null,
     agentId: selector?.agentId ?? null,
     keyId: selector?.keyId ?? null,

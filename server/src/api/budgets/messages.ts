@@ -32,12 +32,14 @@ export function budgetMessage(budget: BudgetRecord): MessageInitShape<typeof Bud
     createTime: toTimestamp(budget.createdAt),
     createdBy: budget.createdBy,
     notifyPercents: [...budget.notifyPercents],
+    managedByPolicy: budget.managedByPolicy,
   };
 }
 
-function selectorMessage(selector: BudgetSelector): MessageInitShape<typeof BudgetSelectorSchema> {
+export function selectorMessage(selector: BudgetSelector): MessageInitShape<typeof BudgetSelectorSchema> {
   const { providerType } = selector;
   return {
+    teamId: selector.teamId ?? undefined,
     personId: selector.personId ?? undefined,
     agentId: selector.agentId ?? undefined,
     keyId: selector.keyId ?? undefined,
@@ -70,6 +72,7 @@ export function statusMessage(
     idleReason: subject.idleReason ?? unrouted,
     agentName: subject.agentName ?? undefined,
     personName: subject.personName ?? undefined,
+    teamName: subject.teamName ?? undefined,
   };
 }
 

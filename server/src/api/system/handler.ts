@@ -5,12 +5,14 @@ import type { ServiceDeps } from '../deps.ts';
 import { toEnum } from '../enums.ts';
 import { toTimestamp } from '../time.ts';
 
-export function systemHandler({ serverVersion }: ServiceDeps): ServiceImpl<typeof SystemService> {
+export function systemHandler({ serverVersion, signatures }: ServiceDeps): ServiceImpl<typeof SystemService> {
   return {
     getSelf(_request, context) {
       const { principal } = callerOf(context, undefined);
       return {
         serverVersion,
+        signatureRequired: principal.requiresSignature,
+        signedScopes: [...signatures.signedScopes(principal.projectId)].toSorted(),
         principal: {
           kind: toEnum(PrincipalKindSchema, principal.kind),
           id: principal.id,

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_portcullis_v1_options } from "./options_pb.ts";
@@ -15,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/agent.proto.
  */
 export const file_portcullis_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("Chlwb3J0Y3VsbGlzL3YxL2FnZW50LnByb3RvEg1wb3J0Y3VsbGlzLnYxIqECCgVBZ2VudBIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAkSFgoJcGVyc29uX2lkGAUgASgJSACIAQESEwoGaXNzdWVyGAYgASgJSAGIAQESFAoHc3ViamVjdBgHIAEoCUgCiAEBEigKBXN0YXRlGAggASgOMhkucG9ydGN1bGxpcy52MS5BZ2VudFN0YXRlEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAogASgJQgwKCl9wZXJzb25faWRCCQoHX2lzc3VlckIKCghfc3ViamVjdCLnBAoDS2V5EgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSKgoEa2luZBgDIAEoDjIcLnBvcnRjdWxsaXMudjEuUHJpbmNpcGFsS2luZBIVCghhZ2VudF9pZBgEIAEoCUgAiAEBEhYKCXBlcnNvbl9pZBgFIAEoCUgBiAEBEgwKBG5hbWUYBiABKAkSDgoGc2NvcGVzGAcgAygJEg4KBm1vZGVscxgIIAMoCRINCgVjaWRycxgJIAMoCRITCgZydW5faWQYCiABKAlIAogBARImCgVzdGF0ZRgLIAEoDjIXLnBvcnRjdWxsaXMudjEuS2V5U3RhdGUSLwoLY3JlYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNyZWF0ZWRfYnkYDSABKAkSNAoLZXhwaXJlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAOIAQESNAoLcmV2b2tlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSASIAQESGQoMc3VjY2Vzc29yX2lkGBAgASgJSAWIAQESNgoNbGFzdF91c2VfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBogBAUILCglfYWdlbnRfaWRCDAoKX3BlcnNvbl9pZEIJCgdfcnVuX2lkQg4KDF9leHBpcmVfdGltZUIOCgxfcmV2b2tlX3RpbWVCDwoNX3N1Y2Nlc3Nvcl9pZEIQCg5fbGFzdF91c2VfdGltZSLHAQoSQ3JlYXRlQWdlbnRSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSFgoJcGVyc29uX2lkGAMgASgJSACIAQESEwoGaXNzdWVyGAQgASgJSAGIAQESFAoHc3ViamVjdBgFIAEoCUgCiAEBEhcKCnByb2plY3RfaWQYBiABKAlIA4gBAUIMCgpfcGVyc29uX2lkQgkKB19pc3N1ZXJCCgoIX3N1YmplY3RCDQoLX3Byb2plY3RfaWQiOgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIjCgVhZ2VudBgBIAEoCzIULnBvcnRjdWxsaXMudjEuQWdlbnQiYgoRTGlzdEFnZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSFwoKcHJvamVjdF9pZBgDIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIlMKEkxpc3RBZ2VudHNSZXNwb25zZRIkCgZhZ2VudHMYASADKAsyFC5wb3J0Y3VsbGlzLnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJLCg9HZXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIjcKEEdldEFnZW50UmVzcG9uc2USIwoFYWdlbnQYASABKAsyFC5wb3J0Y3VsbGlzLnYxLkFnZW50Ik8KE0Rpc2FibGVBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIjsKFERpc2FibGVBZ2VudFJlc3BvbnNlEiMKBWFnZW50GAEgASgLMhQucG9ydGN1bGxpcy52MS5BZ2VudCLcAgoQQ3JlYXRlS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbEtpbmQSFQoIYWdlbnRfaWQYAyABKAlIAYgBARIWCglwZXJzb25faWQYBCABKAlIAogBARIOCgZzY29wZXMYBSADKAkSDgoGbW9kZWxzGAYgAygJEg0KBWNpZHJzGAcgAygJEhMKBnJ1bl9pZBgIIAEoCUgDiAEBEi0KCGxpZmV0aW1lGAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASFwoNbmV2ZXJfZXhwaXJlcxgKIAEoCEgAEhcKCnByb2plY3RfaWQYCyABKAlIBIgBAUIFCgNlbmRCCwoJX2FnZW50X2lkQgwKCl9wZXJzb25faWRCCQoHX3J1bl9pZEINCgtfcHJvamVjdF9pZCJEChFDcmVhdGVLZXlSZXNwb25zZRIfCgNrZXkYASABKAsyEi5wb3J0Y3VsbGlzLnYxLktleRIOCgZzZWNyZXQYAiABKAkiYAoPTGlzdEtleXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJNChBMaXN0S2V5c1Jlc3BvbnNlEiAKBGtleXMYASADKAsyEi5wb3J0Y3VsbGlzLnYxLktleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkihwEKEFJvdGF0ZUtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJEi8KB292ZXJsYXAYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAIgBARIXCgpwcm9qZWN0X2lkGAMgASgJSAGIAQFCCgoIX292ZXJsYXBCDQoLX3Byb2plY3RfaWQibQoRUm90YXRlS2V5UmVzcG9uc2USHwoDa2V5GAEgASgLMhIucG9ydGN1bGxpcy52MS5LZXkSDgoGc2VjcmV0GAIgASgJEicKC3ByZWRlY2Vzc29yGAMgASgLMhIucG9ydGN1bGxpcy52MS5LZXkiSgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIjQKEVJldm9rZUtleVJlc3BvbnNlEh8KA2tleRgBIAEoCzISLnBvcnRjdWxsaXMudjEuS2V5KlsKCkFnZW50U3RhdGUSGwoXQUdFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJBR0VOVF9TVEFURV9BQ1RJVkUQARIYChRBR0VOVF9TVEFURV9ESVNBQkxFRBACKoEBCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBLRVlfU1RBVEVfQUNUSVZFEAESFgoSS0VZX1NUQVRFX0VYUElSSU5HEAISFQoRS0VZX1NUQVRFX0VYUElSRUQQAxIVChFLRVlfU1RBVEVfUkVWT0tFRBAEMrcGCgxBZ2VudFNlcnZpY2USaAoLQ3JlYXRlQWdlbnQSIS5wb3J0Y3VsbGlzLnYxLkNyZWF0ZUFnZW50UmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuQ3JlYXRlQWdlbnRSZXNwb25zZSISiLUYA5K1GAprZXlzOndyaXRlEmQKCkxpc3RBZ2VudHMSIC5wb3J0Y3VsbGlzLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiEucG9ydGN1bGxpcy52MS5MaXN0QWdlbnRzUmVzcG9uc2UiEYi1GAKStRgJa2V5czpyZWFkEl4KCEdldEFnZW50Eh4ucG9ydGN1bGxpcy52MS5HZXRBZ2VudFJlcXVlc3QaHy5wb3J0Y3VsbGlzLnYxLkdldEFnZW50UmVzcG9uc2UiEYi1GAKStRgJa2V5czpyZWFkEmsKDERpc2FibGVBZ2VudBIiLnBvcnRjdWxsaXMudjEuRGlzYWJsZUFnZW50UmVxdWVzdBojLnBvcnRjdWxsaXMudjEuRGlzYWJsZUFnZW50UmVzcG9uc2UiEoi1GAOStRgKa2V5czp3cml0ZRJiCglDcmVhdGVLZXkSHy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZUtleVJlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLkNyZWF0ZUtleVJlc3BvbnNlIhKItRgDkrUYCmtleXM6d3JpdGUSXgoITGlzdEtleXMSHi5wb3J0Y3VsbGlzLnYxLkxpc3RLZXlzUmVxdWVzdBofLnBvcnRjdWxsaXMudjEuTGlzdEtleXNSZXNwb25zZSIRiLUYApK1GAlrZXlzOnJlYWQSYgoJUm90YXRlS2V5Eh8ucG9ydGN1bGxpcy52MS5Sb3RhdGVLZXlSZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5Sb3RhdGVLZXlSZXNwb25zZSISiLUYA5K1GAprZXlzOndyaXRlEmIKCVJldm9rZUtleRIfLnBvcnRjdWxsaXMudjEuUmV2b2tlS2V5UmVxdWVzdBogLnBvcnRjdWxsaXMudjEuUmV2b2tlS2V5UmVzcG9uc2UiEoi1GAOStRgKa2V5czp3cml0ZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_options, file_portcullis_v1_system]);
+  fileDesc("Chlwb3J0Y3VsbGlzL3YxL2FnZW50LnByb3RvEg1wb3J0Y3VsbGlzLnYxIr0CCgVBZ2VudBIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEgwKBG5hbWUYAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAkSFgoJcGVyc29uX2lkGAUgASgJSACIAQESEwoGaXNzdWVyGAYgASgJSAGIAQESFAoHc3ViamVjdBgHIAEoCUgCiAEBEigKBXN0YXRlGAggASgOMhkucG9ydGN1bGxpcy52MS5BZ2VudFN0YXRlEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GAogASgJEhoKEmNlcnRpZmljYXRlX3Njb3BlcxgLIAMoCUIMCgpfcGVyc29uX2lkQgkKB19pc3N1ZXJCCgoIX3N1YmplY3QiwgUKA0tleRIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEioKBGtpbmQYAyABKA4yHC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbEtpbmQSFQoIYWdlbnRfaWQYBCABKAlIAYgBARIWCglwZXJzb25faWQYBSABKAlIAogBARIMCgRuYW1lGAYgASgJEg4KBnNjb3BlcxgHIAMoCRIOCgZtb2RlbHMYCCADKAkSDQoFY2lkcnMYCSADKAkSEwoGcnVuX2lkGAogASgJSAOIAQESJgoFc3RhdGUYCyABKA4yFy5wb3J0Y3VsbGlzLnYxLktleVN0YXRlEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjcmVhdGVkX2J5GA0gASgJEjQKC2V4cGlyZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEjQKC3Jldm9rZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgFiAEBEhkKDHN1Y2Nlc3Nvcl9pZBgQIAEoCUgGiAEBEjYKDWxhc3RfdXNlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAeIAQESGQoRcmVxdWlyZV9zaWduYXR1cmUYEiABKAgSGAoOYm91bmRfeDV0X3MyNTYYEyABKAlIABIZCg9ib3VuZF9zcGlmZmVfaWQYFCABKAlIAEIJCgdiaW5kaW5nQgsKCV9hZ2VudF9pZEIMCgpfcGVyc29uX2lkQgkKB19ydW5faWRCDgoMX2V4cGlyZV90aW1lQg4KDF9yZXZva2VfdGltZUIPCg1fc3VjY2Vzc29yX2lkQhAKDl9sYXN0X3VzZV90aW1lIuQCChJDcmVhdGVBZ2VudFJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhkEh0KC2Rlc2NyaXB0aW9uGAIgASgJQgi6SAVyAxj0AxI3CglwZXJzb25faWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBARIfCgZpc3N1ZXIYBCABKAlCCrpIB3IFEAEY9ANIAYgBARIgCgdzdWJqZWN0GAUgASgJQgq6SAdyBRABGPQDSAKIAQESOAoKcHJvamVjdF9pZBgGIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgDiAEBEiwKEmNlcnRpZmljYXRlX3Njb3BlcxgHIAMoCUIQukgNkgEKEGQiBnIEEAEYZEIMCgpfcGVyc29uX2lkQgkKB19pc3N1ZXJCCgoIX3N1YmplY3RCDQoLX3Byb2plY3RfaWQiOgoTQ3JlYXRlQWdlbnRSZXNwb25zZRIjCgVhZ2VudBgBIAEoCzIULnBvcnRjdWxsaXMudjEuQWdlbnQimQEKEUxpc3RBZ2VudHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiUwoSTGlzdEFnZW50c1Jlc3BvbnNlEiQKBmFnZW50cxgBIAMoCzIULnBvcnRjdWxsaXMudjEuQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIo0BCg9HZXRBZ2VudFJlcXVlc3QSMQoIYWdlbnRfaWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIjcKEEdldEFnZW50UmVzcG9uc2USIwoFYWdlbnQYASABKAsyFC5wb3J0Y3VsbGlzLnYxLkFnZW50IpEBChNEaXNhYmxlQWdlbnRSZXF1ZXN0EjEKCGFnZW50X2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEjgKCnByb2plY3RfaWQYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCI7ChREaXNhYmxlQWdlbnRSZXNwb25zZRIjCgVhZ2VudBgBIAEoCzIULnBvcnRjdWxsaXMudjEuQWdlbnQioQUKEENyZWF0ZUtleVJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhkEjcKBGtpbmQYAiABKA4yHC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbEtpbmRCC7pICIIBBRABIgEAEjYKCGFnZW50X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAKIAQESNwoJcGVyc29uX2lkGAQgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAOIAQESIAoGc2NvcGVzGAUgAygJQhC6SA2SAQoQZCIGcgQQARhkEiEKBm1vZGVscxgGIAMoCUIRukgOkgELEGQiB3IFEAEYyAESHwoFY2lkcnMYByADKAlCELpIDZIBChBkIgZyBBABGGQSNAoGcnVuX2lkGAggASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSASIAQESLQoIbGlmZXRpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IABIXCg1uZXZlcl9leHBpcmVzGAogASgISAASOAoKcHJvamVjdF9pZBgLIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgFiAEBEhkKEXJlcXVpcmVfc2lnbmF0dXJlGAwgASgIEiMKDmJvdW5kX3g1dF9zMjU2GA0gASgJQgm6SAZyBBABGGRIARIlCg9ib3VuZF9zcGlmZmVfaWQYDiABKAlCCrpIB3IFEAEYgBBIAUIFCgNlbmRCCQoHYmluZGluZ0ILCglfYWdlbnRfaWRCDAoKX3BlcnNvbl9pZEIJCgdfcnVuX2lkQg0KC19wcm9qZWN0X2lkIkkKEUNyZWF0ZUtleVJlc3BvbnNlEh8KA2tleRgBIAEoCzISLnBvcnRjdWxsaXMudjEuS2V5EhMKBnNlY3JldBgCIAEoCUIDgAEBIpcBCg9MaXN0S2V5c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJNChBMaXN0S2V5c1Jlc3BvbnNlEiAKBGtleXMYASADKAsyEi5wb3J0Y3VsbGlzLnYxLktleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiyQEKEFJvdGF0ZUtleVJlcXVlc3QSLwoGa2V5X2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEi8KB292ZXJsYXAYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAIgBARI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAGIAQFCCgoIX292ZXJsYXBCDQoLX3Byb2plY3RfaWQicgoRUm90YXRlS2V5UmVzcG9uc2USHwoDa2V5GAEgASgLMhIucG9ydGN1bGxpcy52MS5LZXkSEwoGc2VjcmV0GAIgASgJQgOAAQESJwoLcHJlZGVjZXNzb3IYAyABKAsyEi5wb3J0Y3VsbGlzLnYxLktleSKMAQoQUmV2b2tlS2V5UmVxdWVzdBIvCgZrZXlfaWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIjQKEVJldm9rZUtleVJlc3BvbnNlEh8KA2tleRgBIAEoCzISLnBvcnRjdWxsaXMudjEuS2V5IpECCgpTaWduaW5nS2V5EgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDgoGa2V5X2lkGAMgASgJEjQKCWFsZ29yaXRobRgEIAEoDjIhLnBvcnRjdWxsaXMudjEuU2lnbmF0dXJlQWxnb3JpdGhtEhIKCnB1YmxpY19rZXkYBSABKAkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNyZWF0ZWRfYnkYByABKAkSNAoLcmV2b2tlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQFCDgoMX3Jldm9rZV90aW1lIvYBChlSZWdpc3RlclNpZ25pbmdLZXlSZXF1ZXN0Ei8KBmtleV9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBJBCglhbGdvcml0aG0YAiABKA4yIS5wb3J0Y3VsbGlzLnYxLlNpZ25hdHVyZUFsZ29yaXRobUILukgIggEFEAEiAQASHAoKcHVibGljX2tleRgDIAEoCUIIukgFcgMY9AMSOAoKcHJvamVjdF9pZBgEIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkImEKGlJlZ2lzdGVyU2lnbmluZ0tleVJlc3BvbnNlEi4KC3NpZ25pbmdfa2V5GAEgASgLMhkucG9ydGN1bGxpcy52MS5TaWduaW5nS2V5EhMKBnNlY3JldBgCIAEoCUIDgAEBIs8BChZMaXN0U2lnbmluZ0tleXNSZXF1ZXN0Ei8KBmtleV9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMY9AMSOAoKcHJvamVjdF9pZBgEIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkImMKF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEi8KDHNpZ25pbmdfa2V5cxgBIAMoCzIZLnBvcnRjdWxsaXMudjEuU2lnbmluZ0tleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimwEKF1Jldm9rZVNpZ25pbmdLZXlSZXF1ZXN0EjcKDnNpZ25pbmdfa2V5X2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEjgKCnByb2plY3RfaWQYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJKChhSZXZva2VTaWduaW5nS2V5UmVzcG9uc2USLgoLc2lnbmluZ19rZXkYASABKAsyGS5wb3J0Y3VsbGlzLnYxLlNpZ25pbmdLZXkqWwoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX0FDVElWRRABEhgKFEFHRU5UX1NUQVRFX0RJU0FCTEVEEAIqgQEKCEtleVN0YXRlEhkKFUtFWV9TVEFURV9VTlNQRUNJRklFRBAAEhQKEEtFWV9TVEFURV9BQ1RJVkUQARIWChJLRVlfU1RBVEVfRVhQSVJJTkcQAhIVChFLRVlfU1RBVEVfRVhQSVJFRBADEhUKEUtFWV9TVEFURV9SRVZPS0VEEAQqfwoSU2lnbmF0dXJlQWxnb3JpdGhtEiMKH1NJR05BVFVSRV9BTEdPUklUSE1fVU5TUEVDSUZJRUQQABIfChtTSUdOQVRVUkVfQUxHT1JJVEhNX0VEMjU1MTkQARIjCh9TSUdOQVRVUkVfQUxHT1JJVEhNX0hNQUNfU0hBMjU2EAIypAkKDEFnZW50U2VydmljZRJoCgtDcmVhdGVBZ2VudBIhLnBvcnRjdWxsaXMudjEuQ3JlYXRlQWdlbnRSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5DcmVhdGVBZ2VudFJlc3BvbnNlIhKItRgDkrUYCmtleXM6d3JpdGUSZAoKTGlzdEFnZW50cxIgLnBvcnRjdWxsaXMudjEuTGlzdEFnZW50c1JlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLkxpc3RBZ2VudHNSZXNwb25zZSIRiLUYApK1GAlrZXlzOnJlYWQSXgoIR2V0QWdlbnQSHi5wb3J0Y3VsbGlzLnYxLkdldEFnZW50UmVxdWVzdBofLnBvcnRjdWxsaXMudjEuR2V0QWdlbnRSZXNwb25zZSIRiLUYApK1GAlrZXlzOnJlYWQSawoMRGlzYWJsZUFnZW50EiIucG9ydGN1bGxpcy52MS5EaXNhYmxlQWdlbnRSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5EaXNhYmxlQWdlbnRSZXNwb25zZSISiLUYA5K1GAprZXlzOndyaXRlEmIKCUNyZWF0ZUtleRIfLnBvcnRjdWxsaXMudjEuQ3JlYXRlS2V5UmVxdWVzdBogLnBvcnRjdWxsaXMudjEuQ3JlYXRlS2V5UmVzcG9uc2UiEoi1GAOStRgKa2V5czp3cml0ZRJeCghMaXN0S2V5cxIeLnBvcnRjdWxsaXMudjEuTGlzdEtleXNSZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5MaXN0S2V5c1Jlc3BvbnNlIhGItRgCkrUYCWtleXM6cmVhZBJiCglSb3RhdGVLZXkSHy5wb3J0Y3VsbGlzLnYxLlJvdGF0ZUtleVJlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLlJvdGF0ZUtleVJlc3BvbnNlIhKItRgDkrUYCmtleXM6d3JpdGUSYgoJUmV2b2tlS2V5Eh8ucG9ydGN1bGxpcy52MS5SZXZva2VLZXlSZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5SZXZva2VLZXlSZXNwb25zZSISiLUYA5K1GAprZXlzOndyaXRlEn0KElJlZ2lzdGVyU2lnbmluZ0tleRIoLnBvcnRjdWxsaXMudjEuUmVnaXN0ZXJTaWduaW5nS2V5UmVxdWVzdBopLnBvcnRjdWxsaXMudjEuUmVnaXN0ZXJTaWduaW5nS2V5UmVzcG9uc2UiEoi1GAOStRgKa2V5czp3cml0ZRJzCg9MaXN0U2lnbmluZ0tleXMSJS5wb3J0Y3VsbGlzLnYxLkxpc3RTaWduaW5nS2V5c1JlcXVlc3QaJi5wb3J0Y3VsbGlzLnYxLkxpc3RTaWduaW5nS2V5c1Jlc3BvbnNlIhGItRgCkrUYCWtleXM6cmVhZBJ3ChBSZXZva2VTaWduaW5nS2V5EiYucG9ydGN1bGxpcy52MS5SZXZva2VTaWduaW5nS2V5UmVxdWVzdBonLnBvcnRjdWxsaXMudjEuUmV2b2tlU2lnbmluZ0tleVJlc3BvbnNlIhKItRgDkrUYCmtleXM6d3JpdGViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_options, file_portcullis_v1_system]);
 
 /**
  * A registered principal that calls.
@@ -92,6 +93,13 @@ export type Agent = Message<"portcullis.v1.Agent"> & {
    * @generated from field: string created_by = 10;
    */
   createdBy: string;
+
+  /**
+   * What it may ask for by its client certificate alone; nothing when empty.
+   *
+   * @generated from field: repeated string certificate_scopes = 11;
+   */
+  certificateScopes: string[];
 };
 
 /**
@@ -225,6 +233,36 @@ export type Key = Message<"portcullis.v1.Key"> & {
    * @generated from field: optional google.protobuf.Timestamp last_use_time = 17;
    */
   lastUseTime?: Timestamp | undefined;
+
+  /**
+   * Whether each of its requests must be signed (RFC 9421).
+   *
+   * @generated from field: bool require_signature = 18;
+   */
+  requireSignature: boolean;
+
+  /**
+   * The client certificate without which it does not hold; absent is none.
+   *
+   * @generated from oneof portcullis.v1.Key.binding
+   */
+  binding: {
+    /**
+     * The one with this thumbprint: SHA-256 of its DER in base64url (RFC 8705, x5t#S256).
+     *
+     * @generated from field: string bound_x5t_s256 = 19;
+     */
+    value: string;
+    case: "boundX5tS256";
+  } | {
+    /**
+     * Any one with this SPIFFE id.
+     *
+     * @generated from field: string bound_spiffe_id = 20;
+     */
+    value: string;
+    case: "boundSpiffeId";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -281,6 +319,13 @@ export type CreateAgentRequest = Message<"portcullis.v1.CreateAgentRequest"> & {
    * @generated from field: optional string project_id = 6;
    */
   projectId?: string | undefined;
+
+  /**
+   * What it may ask for by its client certificate alone; nothing when empty. Nobody can give a scope that they lack.
+   *
+   * @generated from field: repeated string certificate_scopes = 7;
+   */
+  certificateScopes: string[];
 };
 
 /**
@@ -563,6 +608,36 @@ export type CreateKeyRequest = Message<"portcullis.v1.CreateKeyRequest"> & {
    * @generated from field: optional string project_id = 11;
    */
   projectId?: string | undefined;
+
+  /**
+   * Whether each of its requests must be signed (RFC 9421).
+   *
+   * @generated from field: bool require_signature = 12;
+   */
+  requireSignature: boolean;
+
+  /**
+   * The client certificate without which it shall not hold, on whatever listener.
+   *
+   * @generated from oneof portcullis.v1.CreateKeyRequest.binding
+   */
+  binding: {
+    /**
+     * The one with this thumbprint: SHA-256 of its DER in base64url (RFC 8705, x5t#S256), 43 characters.
+     *
+     * @generated from field: string bound_x5t_s256 = 13;
+     */
+    value: string;
+    case: "boundX5tS256";
+  } | {
+    /**
+     * Any one with this SPIFFE id, such as spiffe://example.org/agent/builder.
+     *
+     * @generated from field: string bound_spiffe_id = 14;
+     */
+    value: string;
+    case: "boundSpiffeId";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -783,6 +858,265 @@ export const RevokeKeyResponseSchema: GenMessage<RevokeKeyResponse> = /*@__PURE_
   messageDesc(file_portcullis_v1_agent, 17);
 
 /**
+ * A key that signs the requests of an API key, without its secret.
+ *
+ * @generated from message portcullis.v1.SigningKey
+ */
+export type SigningKey = Message<"portcullis.v1.SigningKey"> & {
+  /**
+   * Begins with "sgk_"; the keyid of its signatures.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The project that it belongs to.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+
+  /**
+   * The API key whose requests it signs.
+   *
+   * @generated from field: string key_id = 3;
+   */
+  keyId: string;
+
+  /**
+   * How it signs.
+   *
+   * @generated from field: portcullis.v1.SignatureAlgorithm algorithm = 4;
+   */
+  algorithm: SignatureAlgorithm;
+
+  /**
+   * The 32 bytes of an ed25519 public key in base64url; empty for HMAC.
+   *
+   * @generated from field: string public_key = 5;
+   */
+  publicKey: string;
+
+  /**
+   * When it was registered.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * The id of the principal who registered it.
+   *
+   * @generated from field: string created_by = 7;
+   */
+  createdBy: string;
+
+  /**
+   * When it was ended; absent while it signs.
+   *
+   * @generated from field: optional google.protobuf.Timestamp revoke_time = 8;
+   */
+  revokeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.SigningKey.
+ * Use `create(SigningKeySchema)` to create a new message.
+ */
+export const SigningKeySchema: GenMessage<SigningKey> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 18);
+
+/**
+ * Request of RegisterSigningKey.
+ *
+ * @generated from message portcullis.v1.RegisterSigningKeyRequest
+ */
+export type RegisterSigningKeyRequest = Message<"portcullis.v1.RegisterSigningKeyRequest"> & {
+  /**
+   * The API key whose requests it shall sign: at most 5 ed25519 keys sign for one, or one HMAC secret.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * How it shall sign.
+   *
+   * @generated from field: portcullis.v1.SignatureAlgorithm algorithm = 2;
+   */
+  algorithm: SignatureAlgorithm;
+
+  /**
+   * For ed25519: PEM ("BEGIN PUBLIC KEY"), or the 32 bytes in base64url. Empty for HMAC.
+   *
+   * @generated from field: string public_key = 3;
+   */
+  publicKey: string;
+
+  /**
+   * The project of the API key; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RegisterSigningKeyRequest.
+ * Use `create(RegisterSigningKeyRequestSchema)` to create a new message.
+ */
+export const RegisterSigningKeyRequestSchema: GenMessage<RegisterSigningKeyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 19);
+
+/**
+ * Response of RegisterSigningKey.
+ *
+ * @generated from message portcullis.v1.RegisterSigningKeyResponse
+ */
+export type RegisterSigningKeyResponse = Message<"portcullis.v1.RegisterSigningKeyResponse"> & {
+  /**
+   * The new signing key.
+   *
+   * @generated from field: portcullis.v1.SigningKey signing_key = 1;
+   */
+  signingKey?: SigningKey | undefined;
+
+  /**
+   * The HMAC secret, 32 bytes in base64url; empty for ed25519. It is shown here once and never again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message portcullis.v1.RegisterSigningKeyResponse.
+ * Use `create(RegisterSigningKeyResponseSchema)` to create a new message.
+ */
+export const RegisterSigningKeyResponseSchema: GenMessage<RegisterSigningKeyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 20);
+
+/**
+ * Request of ListSigningKeys.
+ *
+ * @generated from message portcullis.v1.ListSigningKeysRequest
+ */
+export type ListSigningKeysRequest = Message<"portcullis.v1.ListSigningKeysRequest"> & {
+  /**
+   * The API key whose signing keys are asked for.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * The project of the API key; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListSigningKeysRequest.
+ * Use `create(ListSigningKeysRequestSchema)` to create a new message.
+ */
+export const ListSigningKeysRequestSchema: GenMessage<ListSigningKeysRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 21);
+
+/**
+ * Response of ListSigningKeys.
+ *
+ * @generated from message portcullis.v1.ListSigningKeysResponse
+ */
+export type ListSigningKeysResponse = Message<"portcullis.v1.ListSigningKeysResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.SigningKey signing_keys = 1;
+   */
+  signingKeys: SigningKey[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListSigningKeysResponse.
+ * Use `create(ListSigningKeysResponseSchema)` to create a new message.
+ */
+export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 22);
+
+/**
+ * Request of RevokeSigningKey.
+ *
+ * @generated from message portcullis.v1.RevokeSigningKeyRequest
+ */
+export type RevokeSigningKeyRequest = Message<"portcullis.v1.RevokeSigningKeyRequest"> & {
+  /**
+   * The signing key to end.
+   *
+   * @generated from field: string signing_key_id = 1;
+   */
+  signingKeyId: string;
+
+  /**
+   * The project of the signing key; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RevokeSigningKeyRequest.
+ * Use `create(RevokeSigningKeyRequestSchema)` to create a new message.
+ */
+export const RevokeSigningKeyRequestSchema: GenMessage<RevokeSigningKeyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 23);
+
+/**
+ * Response of RevokeSigningKey.
+ *
+ * @generated from message portcullis.v1.RevokeSigningKeyResponse
+ */
+export type RevokeSigningKeyResponse = Message<"portcullis.v1.RevokeSigningKeyResponse"> & {
+  /**
+   * The revoked signing key.
+   *
+   * @generated from field: portcullis.v1.SigningKey signing_key = 1;
+   */
+  signingKey?: SigningKey | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RevokeSigningKeyResponse.
+ * Use `create(RevokeSigningKeyResponseSchema)` to create a new message.
+ */
+export const RevokeSigningKeyResponseSchema: GenMessage<RevokeSigningKeyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_agent, 24);
+
+/**
  * Whether an agent may act.
  *
  * @generated from enum portcullis.v1.AgentState
@@ -879,6 +1213,47 @@ export const KeyStateSchema: GenEnum<KeyState> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_agent, 1);
 
 /**
+ * How requests are signed (RFC 9421, section 3.3).
+ *
+ * @generated from enum portcullis.v1.SignatureAlgorithm
+ */
+export const SignatureAlgorithm = {
+  /**
+   * Never answered.
+   *
+   * @generated from enum value: SIGNATURE_ALGORITHM_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The gate has the public key alone.
+   *
+   * @generated from enum value: SIGNATURE_ALGORITHM_ED25519 = 1;
+   */
+  ED25519: 1,
+
+  /**
+   * The gate makes the secret and keeps it sealed.
+   *
+   * @generated from enum value: SIGNATURE_ALGORITHM_HMAC_SHA256 = 2;
+   */
+  HMAC_SHA256: 2,
+} as const;
+
+/**
+ * How requests are signed (RFC 9421, section 3.3).
+ *
+ * @generated from enum portcullis.v1.SignatureAlgorithm
+ */
+export type SignatureAlgorithm = (typeof SignatureAlgorithm)[keyof typeof SignatureAlgorithm] | UnknownEnum;
+
+/**
+ * Describes the enum portcullis.v1.SignatureAlgorithm.
+ */
+export const SignatureAlgorithmSchema: GenEnum<SignatureAlgorithm> = /*@__PURE__*/
+  enumDesc(file_portcullis_v1_agent, 2);
+
+/**
  * Agents and API keys.
  *
  * @generated from service portcullis.v1.AgentService
@@ -963,6 +1338,36 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof RevokeKeyRequestSchema;
     output: typeof RevokeKeyResponseSchema;
+  },
+  /**
+   * Gives an API key a key that signs its requests (docs/signatures.md).
+   *
+   * @generated from rpc portcullis.v1.AgentService.RegisterSigningKey
+   */
+  registerSigningKey: {
+    methodKind: "unary";
+    input: typeof RegisterSigningKeyRequestSchema;
+    output: typeof RegisterSigningKeyResponseSchema;
+  },
+  /**
+   * Lists the signing keys of an API key, newest first, revoked ones included.
+   *
+   * @generated from rpc portcullis.v1.AgentService.ListSigningKeys
+   */
+  listSigningKeys: {
+    methodKind: "unary";
+    input: typeof ListSigningKeysRequestSchema;
+    output: typeof ListSigningKeysResponseSchema;
+  },
+  /**
+   * Ends a signing key: what it signs is refused from now on. Revoking twice changes nothing the second time.
+   *
+   * @generated from rpc portcullis.v1.AgentService.RevokeSigningKey
+   */
+  revokeSigningKey: {
+    methodKind: "unary";
+    input: typeof RevokeSigningKeyRequestSchema;
+    output: typeof RevokeSigningKeyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_agent, 0);

@@ -4,16 +4,19 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_portcullis_v1_options } from "./options_pb.ts";
+import type { PolicyCap, PolicyDocument, PolicyRule, PolicyStage, PolicyState, PolicyVersion, SimulatedCall, SimulationTotals } from "./policy_document_pb.ts";
+import { file_portcullis_v1_policy_document } from "./policy_document_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file portcullis/v1/policy.proto.
  */
 export const file_portcullis_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("Chpwb3J0Y3VsbGlzL3YxL3BvbGljeS5wcm90bxINcG9ydGN1bGxpcy52MSKTAgoKS2lsbFN3aXRjaBIKCgJpZBgBIAEoCRInCgVzY29wZRgCIAEoDjIYLnBvcnRjdWxsaXMudjEuS2lsbFNjb3BlEg0KBXZhbHVlGAMgASgJEhcKCnByb2plY3RfaWQYBCABKAlIAIgBARIOCgZyZWFzb24YBSABKAkSEgoKZW5nYWdlZF9ieRgGIAEoCRIvCgtlbmdhZ2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAGIAQFCDQoLX3Byb2plY3RfaWRCDgoMX2V4cGlyZV90aW1lIs8BChdFbmdhZ2VLaWxsU3dpdGNoUmVxdWVzdBInCgVzY29wZRgBIAEoDjIYLnBvcnRjdWxsaXMudjEuS2lsbFNjb3BlEg0KBXZhbHVlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRI0CgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIXCgpwcm9qZWN0X2lkGAUgASgJSAGIAQFCDgoMX2V4cGlyZV90aW1lQg0KC19wcm9qZWN0X2lkIkoKGEVuZ2FnZUtpbGxTd2l0Y2hSZXNwb25zZRIuCgtraWxsX3N3aXRjaBgBIAEoCzIZLnBvcnRjdWxsaXMudjEuS2lsbFN3aXRjaCJaChhSZWxlYXNlS2lsbFN3aXRjaFJlcXVlc3QSFgoOa2lsbF9zd2l0Y2hfaWQYASABKAkSFwoKcHJvamVjdF9pZBgCIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIksKGVJlbGVhc2VLaWxsU3dpdGNoUmVzcG9uc2USLgoLa2lsbF9zd2l0Y2gYASABKAsyGS5wb3J0Y3VsbGlzLnYxLktpbGxTd2l0Y2giaAoXTGlzdEtpbGxTd2l0Y2hlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSFwoKcHJvamVjdF9pZBgDIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkImUKGExpc3RLaWxsU3dpdGNoZXNSZXNwb25zZRIwCg1raWxsX3N3aXRjaGVzGAEgAygLMhkucG9ydGN1bGxpcy52MS5LaWxsU3dpdGNoEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSquAQoJS2lsbFNjb3BlEhoKFktJTExfU0NPUEVfVU5TUEVDSUZJRUQQABIZChVLSUxMX1NDT1BFX0VWRVJZVEhJTkcQARIWChJLSUxMX1NDT1BFX1BST0pFQ1QQAhIUChBLSUxMX1NDT1BFX0FHRU5UEAMSEgoOS0lMTF9TQ09QRV9LRVkQBBISCg5LSUxMX1NDT1BFX1JVThAFEhQKEEtJTExfU0NPUEVfTU9ERUwQBjKCAwoNUG9saWN5U2VydmljZRJ5ChBFbmdhZ2VLaWxsU3dpdGNoEiYucG9ydGN1bGxpcy52MS5FbmdhZ2VLaWxsU3dpdGNoUmVxdWVzdBonLnBvcnRjdWxsaXMudjEuRW5nYWdlS2lsbFN3aXRjaFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJ8ChFSZWxlYXNlS2lsbFN3aXRjaBInLnBvcnRjdWxsaXMudjEuUmVsZWFzZUtpbGxTd2l0Y2hSZXF1ZXN0GigucG9ydGN1bGxpcy52MS5SZWxlYXNlS2lsbFN3aXRjaFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJ4ChBMaXN0S2lsbFN3aXRjaGVzEiYucG9ydGN1bGxpcy52MS5MaXN0S2lsbFN3aXRjaGVzUmVxdWVzdBonLnBvcnRjdWxsaXMudjEuTGlzdEtpbGxTd2l0Y2hlc1Jlc3BvbnNlIhOItRgCkrUYC3BvbGljeTpyZWFkYgZwcm90bzM", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chpwb3J0Y3VsbGlzL3YxL3BvbGljeS5wcm90bxINcG9ydGN1bGxpcy52MSLiAwoKS2lsbFN3aXRjaBIKCgJpZBgBIAEoCRInCgVzY29wZRgCIAEoDjIYLnBvcnRjdWxsaXMudjEuS2lsbFNjb3BlEg0KBXZhbHVlGAMgASgJEhcKCnByb2plY3RfaWQYBCABKAlIAIgBARIOCgZyZWFzb24YBSABKAkSEgoKZW5nYWdlZF9ieRgGIAEoCRIvCgtlbmdhZ2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAGIAQESLQoFc3RhdGUYCSABKA4yHi5wb3J0Y3VsbGlzLnYxLktpbGxTd2l0Y2hTdGF0ZRINCgVkcmlsbBgKIAEoCBI1CgxyZWxlYXNlX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAKIAQESNwoLcmVsZWFzZV9hc2sYDCABKAsyHS5wb3J0Y3VsbGlzLnYxLktpbGxSZWxlYXNlQXNrSAOIAQFCDQoLX3Byb2plY3RfaWRCDgoMX2V4cGlyZV90aW1lQg8KDV9yZWxlYXNlX3RpbWVCDgoMX3JlbGVhc2VfYXNrImYKDktpbGxSZWxlYXNlQXNrEhAKCGFza2VkX2J5GAEgASgJEhEKCXBlcnNvbl9pZBgCIAEoCRIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgIKE0tpbGxBY2tub3dsZWRnZW1lbnQSEwoLaW5zdGFuY2VfaWQYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJc2Vlbl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgphcHBseV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAiAEBEhUKDW1hdGNoZWRfY2FsbHMYBSABKAMSFwoPbWF0Y2hlZF9zdHJlYW1zGAYgASgDEhMKC2VuZGVkX2NhbGxzGAcgASgDQg0KC19hcHBseV90aW1lItcCChdFbmdhZ2VLaWxsU3dpdGNoUmVxdWVzdBI0CgVzY29wZRgBIAEoDjIYLnBvcnRjdWxsaXMudjEuS2lsbFNjb3BlQgu6SAiCAQUQASIBABIXCgV2YWx1ZRgCIAEoCUIIukgFcgMYyAESGgoGcmVhc29uGAMgASgJQgq6SAdyBRABGPQDEjQKC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAiAEBEjgKCnByb2plY3RfaWQYBSABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAYgBARIrCgN0dGwYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAogBARINCgVkcmlsbBgHIAEoCEIOCgxfZXhwaXJlX3RpbWVCDQoLX3Byb2plY3RfaWRCBgoEX3R0bCJKChhFbmdhZ2VLaWxsU3dpdGNoUmVzcG9uc2USLgoLa2lsbF9zd2l0Y2gYASABKAsyGS5wb3J0Y3VsbGlzLnYxLktpbGxTd2l0Y2ginAEKGFJlbGVhc2VLaWxsU3dpdGNoUmVxdWVzdBI3Cg5raWxsX3N3aXRjaF9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiSwoZUmVsZWFzZUtpbGxTd2l0Y2hSZXNwb25zZRIuCgtraWxsX3N3aXRjaBgBIAEoCzIZLnBvcnRjdWxsaXMudjEuS2lsbFN3aXRjaCJaCh9Db25maXJtS2lsbFN3aXRjaFJlbGVhc2VSZXF1ZXN0EjcKDmtpbGxfc3dpdGNoX2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kIlIKIENvbmZpcm1LaWxsU3dpdGNoUmVsZWFzZVJlc3BvbnNlEi4KC2tpbGxfc3dpdGNoGAEgASgLMhkucG9ydGN1bGxpcy52MS5LaWxsU3dpdGNoIpgBChRHZXRLaWxsU3dpdGNoUmVxdWVzdBI3Cg5raWxsX3N3aXRjaF9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiRwoVR2V0S2lsbFN3aXRjaFJlc3BvbnNlEi4KC2tpbGxfc3dpdGNoGAEgASgLMhkucG9ydGN1bGxpcy52MS5LaWxsU3dpdGNoIuABCh9MaXN0S2lsbEFja25vd2xlZGdlbWVudHNSZXF1ZXN0EjcKDmtpbGxfc3dpdGNoX2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAQgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQieQogTGlzdEtpbGxBY2tub3dsZWRnZW1lbnRzUmVzcG9uc2USPAoQYWNrbm93bGVkZ2VtZW50cxgBIAMoCzIiLnBvcnRjdWxsaXMudjEuS2lsbEFja25vd2xlZGdlbWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkinwEKF0xpc3RLaWxsU3dpdGNoZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiZQoYTGlzdEtpbGxTd2l0Y2hlc1Jlc3BvbnNlEjAKDWtpbGxfc3dpdGNoZXMYASADKAsyGS5wb3J0Y3VsbGlzLnYxLktpbGxTd2l0Y2gSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoYBChBHZXRQb2xpY3lSZXF1ZXN0Eh0KB3ZlcnNpb24YASABKAVCB7pIBBoCKAFIAIgBARI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAGIAQFCCgoIX3ZlcnNpb25CDQoLX3Byb2plY3RfaWQifgoRR2V0UG9saWN5UmVzcG9uc2USKQoFc3RhdGUYASABKAsyGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YXRlEjIKB3ZlcnNpb24YAiABKAsyHC5wb3J0Y3VsbGlzLnYxLlBvbGljeVZlcnNpb25IAIgBAUIKCghfdmVyc2lvbiL4AQoQU2V0UG9saWN5UmVxdWVzdBI3Cghkb2N1bWVudBgBIAEoCzIdLnBvcnRjdWxsaXMudjEuUG9saWN5RG9jdW1lbnRCBrpIA8gBARIzCgVzdGFnZRgCIAEoDjIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhZ2VCCLpIBYIBAhABEhUKBGV0YWcYAyABKAlCB7pIBHICGDISFgoEbm90ZRgEIAEoCUIIukgFcgMY9AMSOAoKcHJvamVjdF9pZBgFIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIm0KEVNldFBvbGljeVJlc3BvbnNlEikKBXN0YXRlGAEgASgLMhoucG9ydGN1bGxpcy52MS5Qb2xpY3lTdGF0ZRItCgd2ZXJzaW9uGAIgASgLMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJzaW9uIqEBChlMaXN0UG9saWN5VmVyc2lvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQikAEKGkxpc3RQb2xpY3lWZXJzaW9uc1Jlc3BvbnNlEi4KCHZlcnNpb25zGAEgAygLMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIpCgVzdGF0ZRgDIAEoCzIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhdGUixQEKFFByb21vdGVQb2xpY3lSZXF1ZXN0EhgKB3ZlcnNpb24YASABKAVCB7pIBBoCKAESMwoFc3RhZ2UYAiABKA4yGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YWdlQgi6SAWCAQIQARIVCgRldGFnGAMgASgJQge6SARyAhgyEjgKCnByb2plY3RfaWQYBCABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJxChVQcm9tb3RlUG9saWN5UmVzcG9uc2USKQoFc3RhdGUYASABKAsyGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YXRlEi0KB3ZlcnNpb24YAiABKAsyHC5wb3J0Y3VsbGlzLnYxLlBvbGljeVZlcnNpb24iugEKFVJvbGxiYWNrUG9saWN5UmVxdWVzdBIdCgd2ZXJzaW9uGAEgASgFQge6SAQaAigBSACIAQESFQoEZXRhZxgCIAEoCUIHukgEcgIYMhIWCgRub3RlGAMgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAQgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAGIAQFCCgoIX3ZlcnNpb25CDQoLX3Byb2plY3RfaWQicgoWUm9sbGJhY2tQb2xpY3lSZXNwb25zZRIpCgVzdGF0ZRgBIAEoCzIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhdGUSLQoHdmVyc2lvbhgCIAEoCzIcLnBvcnRjdWxsaXMudjEuUG9saWN5VmVyc2lvbiK8AQoRVXBzZXJ0UnVsZVJlcXVlc3QSLwoEcnVsZRgBIAEoCzIZLnBvcnRjdWxsaXMudjEuUG9saWN5UnVsZUIGukgDyAEBEhUKBGV0YWcYAiABKAlCB7pIBHICGDISFgoEbm90ZRgDIAEoCUIIukgFcgMY9AMSOAoKcHJvamVjdF9pZBgEIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIm4KElVwc2VydFJ1bGVSZXNwb25zZRIpCgVzdGF0ZRgBIAEoCzIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhdGUSLQoHdmVyc2lvbhgCIAEoCzIcLnBvcnRjdWxsaXMudjEuUG9saWN5VmVyc2lvbiJbChBMaXN0UnVsZXNSZXF1ZXN0EjgKCnByb2plY3RfaWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJoChFMaXN0UnVsZXNSZXNwb25zZRIoCgVydWxlcxgBIAMoCzIZLnBvcnRjdWxsaXMudjEuUG9saWN5UnVsZRIpCgVzdGF0ZRgCIAEoCzIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhdGUipAEKEURlbGV0ZVJ1bGVSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYZBIVCgRldGFnGAIgASgJQge6SARyAhgyEhYKBG5vdGUYAyABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYBCABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJuChJEZWxldGVSdWxlUmVzcG9uc2USKQoFc3RhdGUYASABKAsyGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YXRlEi0KB3ZlcnNpb24YAiABKAsyHC5wb3J0Y3VsbGlzLnYxLlBvbGljeVZlcnNpb24ivwEKFlVwc2VydFBvbGljeUNhcFJlcXVlc3QSLQoDY2FwGAEgASgLMhgucG9ydGN1bGxpcy52MS5Qb2xpY3lDYXBCBrpIA8gBARIVCgRldGFnGAIgASgJQge6SARyAhgyEhYKBG5vdGUYAyABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYBCABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJzChdVcHNlcnRQb2xpY3lDYXBSZXNwb25zZRIpCgVzdGF0ZRgBIAEoCzIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhdGUSLQoHdmVyc2lvbhgCIAEoCzIcLnBvcnRjdWxsaXMudjEuUG9saWN5VmVyc2lvbiJgChVMaXN0UG9saWN5Q2Fwc1JlcXVlc3QSOAoKcHJvamVjdF9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkImsKFkxpc3RQb2xpY3lDYXBzUmVzcG9uc2USJgoEY2FwcxgBIAMoCzIYLnBvcnRjdWxsaXMudjEuUG9saWN5Q2FwEikKBXN0YXRlGAIgASgLMhoucG9ydGN1bGxpcy52MS5Qb2xpY3lTdGF0ZSKpAQoWRGVsZXRlUG9saWN5Q2FwUmVxdWVzdBIXCgRuYW1lGAEgASgJQgm6SAZyBBABGGQSFQoEZXRhZxgCIAEoCUIHukgEcgIYMhIWCgRub3RlGAMgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAQgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQicwoXRGVsZXRlUG9saWN5Q2FwUmVzcG9uc2USKQoFc3RhdGUYASABKAsyGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YXRlEi0KB3ZlcnNpb24YAiABKAsyHC5wb3J0Y3VsbGlzLnYxLlBvbGljeVZlcnNpb24i4gIKFVNpbXVsYXRlUG9saWN5UmVxdWVzdBIxCghkb2N1bWVudBgBIAEoCzIdLnBvcnRjdWxsaXMudjEuUG9saWN5RG9jdW1lbnRIABIaCgd2ZXJzaW9uGAIgASgFQge6SAQaAigBSAASMwoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAYgBARIxCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAogBARIcCghyb3dzX21heBgFIAEoBUIKukgHGgUY9AMoABI4Cgpwcm9qZWN0X2lkGAYgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAOIAQFCDwoGcG9saWN5EgW6SAIIAUINCgtfc3RhcnRfdGltZUILCglfZW5kX3RpbWVCDQoLX3Byb2plY3RfaWQi1wEKFlNpbXVsYXRlUG9saWN5UmVzcG9uc2USLwoGdG90YWxzGAEgASgLMh8ucG9ydGN1bGxpcy52MS5TaW11bGF0aW9uVG90YWxzEisKBWNhbGxzGAIgAygLMhwucG9ydGN1bGxpcy52MS5TaW11bGF0ZWRDYWxsEjgKD2ZpcnN0X2NhbGxfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIRCgl0cnVuY2F0ZWQYBCABKAhCEgoQX2ZpcnN0X2NhbGxfdGltZSrgAQoJS2lsbFNjb3BlEhoKFktJTExfU0NPUEVfVU5TUEVDSUZJRUQQABIZChVLSUxMX1NDT1BFX0VWRVJZVEhJTkcQARIWChJLSUxMX1NDT1BFX1BST0pFQ1QQAhIUChBLSUxMX1NDT1BFX0FHRU5UEAMSEgoOS0lMTF9TQ09QRV9LRVkQBBISCg5LSUxMX1NDT1BFX1JVThAFEhQKEEtJTExfU0NPUEVfTU9ERUwQBhIXChNLSUxMX1NDT1BFX1dPUktGTE9XEAcSFwoTS0lMTF9TQ09QRV9QUk9WSURFUhAIKpgBCg9LaWxsU3dpdGNoU3RhdGUSIQodS0lMTF9TV0lUQ0hfU1RBVEVfVU5TUEVDSUZJRUQQABIdChlLSUxMX1NXSVRDSF9TVEFURV9FTkdBR0VEEAESIwofS0lMTF9TV0lUQ0hfU1RBVEVfUkVMRUFTRV9BU0tFRBACEh4KGktJTExfU1dJVENIX1NUQVRFX1JFTEVBU0VEEAMy2xAKDVBvbGljeVNlcnZpY2USeQoQRW5nYWdlS2lsbFN3aXRjaBImLnBvcnRjdWxsaXMudjEuRW5nYWdlS2lsbFN3aXRjaFJlcXVlc3QaJy5wb3J0Y3VsbGlzLnYxLkVuZ2FnZUtpbGxTd2l0Y2hSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSfAoRUmVsZWFzZUtpbGxTd2l0Y2gSJy5wb3J0Y3VsbGlzLnYxLlJlbGVhc2VLaWxsU3dpdGNoUmVxdWVzdBooLnBvcnRjdWxsaXMudjEuUmVsZWFzZUtpbGxTd2l0Y2hSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSkQEKGENvbmZpcm1LaWxsU3dpdGNoUmVsZWFzZRIuLnBvcnRjdWxsaXMudjEuQ29uZmlybUtpbGxTd2l0Y2hSZWxlYXNlUmVxdWVzdBovLnBvcnRjdWxsaXMudjEuQ29uZmlybUtpbGxTd2l0Y2hSZWxlYXNlUmVzcG9uc2UiFIi1GAOStRgMcG9saWN5OndyaXRlEm8KDUdldEtpbGxTd2l0Y2gSIy5wb3J0Y3VsbGlzLnYxLkdldEtpbGxTd2l0Y2hSZXF1ZXN0GiQucG9ydGN1bGxpcy52MS5HZXRLaWxsU3dpdGNoUmVzcG9uc2UiE4i1GAKStRgLcG9saWN5OnJlYWQSkAEKGExpc3RLaWxsQWNrbm93bGVkZ2VtZW50cxIuLnBvcnRjdWxsaXMudjEuTGlzdEtpbGxBY2tub3dsZWRnZW1lbnRzUmVxdWVzdBovLnBvcnRjdWxsaXMudjEuTGlzdEtpbGxBY2tub3dsZWRnZW1lbnRzUmVzcG9uc2UiE4i1GAKStRgLcG9saWN5OnJlYWQSeAoQTGlzdEtpbGxTd2l0Y2hlcxImLnBvcnRjdWxsaXMudjEuTGlzdEtpbGxTd2l0Y2hlc1JlcXVlc3QaJy5wb3J0Y3VsbGlzLnYxLkxpc3RLaWxsU3dpdGNoZXNSZXNwb25zZSITiLUYApK1GAtwb2xpY3k6cmVhZBJjCglHZXRQb2xpY3kSHy5wb3J0Y3VsbGlzLnYxLkdldFBvbGljeVJlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLkdldFBvbGljeVJlc3BvbnNlIhOItRgCkrUYC3BvbGljeTpyZWFkEmQKCVNldFBvbGljeRIfLnBvcnRjdWxsaXMudjEuU2V0UG9saWN5UmVxdWVzdBogLnBvcnRjdWxsaXMudjEuU2V0UG9saWN5UmVzcG9uc2UiFIi1GAOStRgMcG9saWN5OndyaXRlEn4KEkxpc3RQb2xpY3lWZXJzaW9ucxIoLnBvcnRjdWxsaXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVxdWVzdBopLnBvcnRjdWxsaXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVzcG9uc2UiE4i1GAKStRgLcG9saWN5OnJlYWQScAoNUHJvbW90ZVBvbGljeRIjLnBvcnRjdWxsaXMudjEuUHJvbW90ZVBvbGljeVJlcXVlc3QaJC5wb3J0Y3VsbGlzLnYxLlByb21vdGVQb2xpY3lSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUScwoOUm9sbGJhY2tQb2xpY3kSJC5wb3J0Y3VsbGlzLnYxLlJvbGxiYWNrUG9saWN5UmVxdWVzdBolLnBvcnRjdWxsaXMudjEuUm9sbGJhY2tQb2xpY3lSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSZwoKVXBzZXJ0UnVsZRIgLnBvcnRjdWxsaXMudjEuVXBzZXJ0UnVsZVJlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLlVwc2VydFJ1bGVSZXNwb25zZSIUiLUYA5K1GAxwb2xpY3k6d3JpdGUSYwoJTGlzdFJ1bGVzEh8ucG9ydGN1bGxpcy52MS5MaXN0UnVsZXNSZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5MaXN0UnVsZXNSZXNwb25zZSITiLUYApK1GAtwb2xpY3k6cmVhZBJnCgpEZWxldGVSdWxlEiAucG9ydGN1bGxpcy52MS5EZWxldGVSdWxlUmVxdWVzdBohLnBvcnRjdWxsaXMudjEuRGVsZXRlUnVsZVJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJ2Cg9VcHNlcnRQb2xpY3lDYXASJS5wb3J0Y3VsbGlzLnYxLlVwc2VydFBvbGljeUNhcFJlcXVlc3QaJi5wb3J0Y3VsbGlzLnYxLlVwc2VydFBvbGljeUNhcFJlc3BvbnNlIhSItRgDkrUYDHBvbGljeTp3cml0ZRJyCg5MaXN0UG9saWN5Q2FwcxIkLnBvcnRjdWxsaXMudjEuTGlzdFBvbGljeUNhcHNSZXF1ZXN0GiUucG9ydGN1bGxpcy52MS5MaXN0UG9saWN5Q2Fwc1Jlc3BvbnNlIhOItRgCkrUYC3BvbGljeTpyZWFkEnYKD0RlbGV0ZVBvbGljeUNhcBIlLnBvcnRjdWxsaXMudjEuRGVsZXRlUG9saWN5Q2FwUmVxdWVzdBomLnBvcnRjdWxsaXMudjEuRGVsZXRlUG9saWN5Q2FwUmVzcG9uc2UiFIi1GAOStRgMcG9saWN5OndyaXRlEnIKDlNpbXVsYXRlUG9saWN5EiQucG9ydGN1bGxpcy52MS5TaW11bGF0ZVBvbGljeVJlcXVlc3QaJS5wb3J0Y3VsbGlzLnYxLlNpbXVsYXRlUG9saWN5UmVzcG9uc2UiE4i1GAKStRgLcG9saWN5OnJlYWRiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_options, file_portcullis_v1_policy_document]);
 
 /**
  * A stop with a scope.
@@ -36,7 +39,8 @@ export type KillSwitch = Message<"portcullis.v1.KillSwitch"> & {
   scope: KillScope;
 
   /**
-   * The id of what is stopped, or a public model name, where "*" matches any characters; empty for everything.
+   * The id of what is stopped; or the name of a workflow, of a provider, or of a public model, where "*" matches any
+   * characters; empty for everything.
    *
    * @generated from field: string value = 3;
    */
@@ -76,6 +80,34 @@ export type KillSwitch = Message<"portcullis.v1.KillSwitch"> & {
    * @generated from field: optional google.protobuf.Timestamp expire_time = 8;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * How it stands.
+   *
+   * @generated from field: portcullis.v1.KillSwitchState state = 9;
+   */
+  state: KillSwitchState;
+
+  /**
+   * It stops nothing: replicas acknowledge what it would have stopped.
+   *
+   * @generated from field: bool drill = 10;
+   */
+  drill: boolean;
+
+  /**
+   * When it was released, or ended by itself.
+   *
+   * @generated from field: optional google.protobuf.Timestamp release_time = 11;
+   */
+  releaseTime?: Timestamp | undefined;
+
+  /**
+   * In KILL_SWITCH_STATE_RELEASE_ASKED: who asked.
+   *
+   * @generated from field: optional portcullis.v1.KillReleaseAsk release_ask = 12;
+   */
+  releaseAsk?: KillReleaseAsk | undefined;
 };
 
 /**
@@ -84,6 +116,105 @@ export type KillSwitch = Message<"portcullis.v1.KillSwitch"> & {
  */
 export const KillSwitchSchema: GenMessage<KillSwitch> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_policy, 0);
+
+/**
+ * One person's half of a release.
+ *
+ * @generated from message portcullis.v1.KillReleaseAsk
+ */
+export type KillReleaseAsk = Message<"portcullis.v1.KillReleaseAsk"> & {
+  /**
+   * The name of the principal who asked.
+   *
+   * @generated from field: string asked_by = 1;
+   */
+  askedBy: string;
+
+  /**
+   * The person who asked: another one must confirm.
+   *
+   * @generated from field: string person_id = 2;
+   */
+  personId: string;
+
+  /**
+   * Until when.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.KillReleaseAsk.
+ * Use `create(KillReleaseAskSchema)` to create a new message.
+ */
+export const KillReleaseAskSchema: GenMessage<KillReleaseAsk> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 1);
+
+/**
+ * What one replica did when it applied a switch.
+ *
+ * @generated from message portcullis.v1.KillAcknowledgement
+ */
+export type KillAcknowledgement = Message<"portcullis.v1.KillAcknowledgement"> & {
+  /**
+   * The process.
+   *
+   * @generated from field: string instance_id = 1;
+   */
+  instanceId: string;
+
+  /**
+   * When the process started. Where that is after the switch was engaged, it obeyed from its start.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When the database last saw it live.
+   *
+   * @generated from field: google.protobuf.Timestamp seen_time = 3;
+   */
+  seenTime?: Timestamp | undefined;
+
+  /**
+   * From when nothing that matches went on there, by the database's clock, as engage_time is. Absent: it lives, or may, and
+   * has not acknowledged.
+   *
+   * @generated from field: optional google.protobuf.Timestamp apply_time = 4;
+   */
+  applyTime?: Timestamp | undefined;
+
+  /**
+   * Calls in flight or waiting there that matched.
+   *
+   * @generated from field: int64 matched_calls = 5;
+   */
+  matchedCalls: bigint;
+
+  /**
+   * Of these, those that are answered as a stream.
+   *
+   * @generated from field: int64 matched_streams = 6;
+   */
+  matchedStreams: bigint;
+
+  /**
+   * How many of them it ended; none in a drill.
+   *
+   * @generated from field: int64 ended_calls = 7;
+   */
+  endedCalls: bigint;
+};
+
+/**
+ * Describes the message portcullis.v1.KillAcknowledgement.
+ * Use `create(KillAcknowledgementSchema)` to create a new message.
+ */
+export const KillAcknowledgementSchema: GenMessage<KillAcknowledgement> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 2);
 
 /**
  * Request of EngageKillSwitch.
@@ -99,8 +230,9 @@ export type EngageKillSwitchRequest = Message<"portcullis.v1.EngageKillSwitchReq
   scope: KillScope;
 
   /**
-   * The id of what to stop (of an agent or project also its name), or a public model name, where "*" matches any
-   * characters. Empty for everything; for a project empty is the caller's own.
+   * The id of what to stop (of an agent or project also its name); or a workflow that a run of the project had, a provider
+   * of the configuration, or a public model name, where "*" matches any characters. Empty for everything; for a project
+   * empty is the caller's own.
    *
    * @generated from field: string value = 2;
    */
@@ -126,6 +258,21 @@ export type EngageKillSwitchRequest = Message<"portcullis.v1.EngageKillSwitchReq
    * @generated from field: optional string project_id = 5;
    */
   projectId?: string | undefined;
+
+  /**
+   * How long it shall last from now by the clock of the database; not beside expire_time. A drill ends after it: 60 s
+   * where it is absent, an hour at most. Whole seconds, ten years at most.
+   *
+   * @generated from field: optional google.protobuf.Duration ttl = 6;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * Stops nothing: replicas acknowledge what would have been stopped.
+   *
+   * @generated from field: bool drill = 7;
+   */
+  drill: boolean;
 };
 
 /**
@@ -133,7 +280,7 @@ export type EngageKillSwitchRequest = Message<"portcullis.v1.EngageKillSwitchReq
  * Use `create(EngageKillSwitchRequestSchema)` to create a new message.
  */
 export const EngageKillSwitchRequestSchema: GenMessage<EngageKillSwitchRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 1);
+  messageDesc(file_portcullis_v1_policy, 3);
 
 /**
  * Response of EngageKillSwitch.
@@ -154,7 +301,7 @@ export type EngageKillSwitchResponse = Message<"portcullis.v1.EngageKillSwitchRe
  * Use `create(EngageKillSwitchResponseSchema)` to create a new message.
  */
 export const EngageKillSwitchResponseSchema: GenMessage<EngageKillSwitchResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 2);
+  messageDesc(file_portcullis_v1_policy, 4);
 
 /**
  * Request of ReleaseKillSwitch.
@@ -182,7 +329,7 @@ export type ReleaseKillSwitchRequest = Message<"portcullis.v1.ReleaseKillSwitchR
  * Use `create(ReleaseKillSwitchRequestSchema)` to create a new message.
  */
 export const ReleaseKillSwitchRequestSchema: GenMessage<ReleaseKillSwitchRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 3);
+  messageDesc(file_portcullis_v1_policy, 5);
 
 /**
  * Response of ReleaseKillSwitch.
@@ -191,7 +338,7 @@ export const ReleaseKillSwitchRequestSchema: GenMessage<ReleaseKillSwitchRequest
  */
 export type ReleaseKillSwitchResponse = Message<"portcullis.v1.ReleaseKillSwitchResponse"> & {
   /**
-   * The switch that stops nothing any more.
+   * The switch: its state says whether it stops nothing any more, or another person must confirm.
    *
    * @generated from field: portcullis.v1.KillSwitch kill_switch = 1;
    */
@@ -203,7 +350,168 @@ export type ReleaseKillSwitchResponse = Message<"portcullis.v1.ReleaseKillSwitch
  * Use `create(ReleaseKillSwitchResponseSchema)` to create a new message.
  */
 export const ReleaseKillSwitchResponseSchema: GenMessage<ReleaseKillSwitchResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 4);
+  messageDesc(file_portcullis_v1_policy, 6);
+
+/**
+ * Request of ConfirmKillSwitchRelease.
+ *
+ * @generated from message portcullis.v1.ConfirmKillSwitchReleaseRequest
+ */
+export type ConfirmKillSwitchReleaseRequest = Message<"portcullis.v1.ConfirmKillSwitchReleaseRequest"> & {
+  /**
+   * The switch to release.
+   *
+   * @generated from field: string kill_switch_id = 1;
+   */
+  killSwitchId: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ConfirmKillSwitchReleaseRequest.
+ * Use `create(ConfirmKillSwitchReleaseRequestSchema)` to create a new message.
+ */
+export const ConfirmKillSwitchReleaseRequestSchema: GenMessage<ConfirmKillSwitchReleaseRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 7);
+
+/**
+ * Response of ConfirmKillSwitchRelease.
+ *
+ * @generated from message portcullis.v1.ConfirmKillSwitchReleaseResponse
+ */
+export type ConfirmKillSwitchReleaseResponse = Message<"portcullis.v1.ConfirmKillSwitchReleaseResponse"> & {
+  /**
+   * The switch that stops nothing any more.
+   *
+   * @generated from field: portcullis.v1.KillSwitch kill_switch = 1;
+   */
+  killSwitch?: KillSwitch | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ConfirmKillSwitchReleaseResponse.
+ * Use `create(ConfirmKillSwitchReleaseResponseSchema)` to create a new message.
+ */
+export const ConfirmKillSwitchReleaseResponseSchema: GenMessage<ConfirmKillSwitchReleaseResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 8);
+
+/**
+ * Request of GetKillSwitch.
+ *
+ * @generated from message portcullis.v1.GetKillSwitchRequest
+ */
+export type GetKillSwitchRequest = Message<"portcullis.v1.GetKillSwitchRequest"> & {
+  /**
+   * The switch.
+   *
+   * @generated from field: string kill_switch_id = 1;
+   */
+  killSwitchId: string;
+
+  /**
+   * The project of the switch; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetKillSwitchRequest.
+ * Use `create(GetKillSwitchRequestSchema)` to create a new message.
+ */
+export const GetKillSwitchRequestSchema: GenMessage<GetKillSwitchRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 9);
+
+/**
+ * Response of GetKillSwitch.
+ *
+ * @generated from message portcullis.v1.GetKillSwitchResponse
+ */
+export type GetKillSwitchResponse = Message<"portcullis.v1.GetKillSwitchResponse"> & {
+  /**
+   * The switch.
+   *
+   * @generated from field: portcullis.v1.KillSwitch kill_switch = 1;
+   */
+  killSwitch?: KillSwitch | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetKillSwitchResponse.
+ * Use `create(GetKillSwitchResponseSchema)` to create a new message.
+ */
+export const GetKillSwitchResponseSchema: GenMessage<GetKillSwitchResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 10);
+
+/**
+ * Request of ListKillAcknowledgements.
+ *
+ * @generated from message portcullis.v1.ListKillAcknowledgementsRequest
+ */
+export type ListKillAcknowledgementsRequest = Message<"portcullis.v1.ListKillAcknowledgementsRequest"> & {
+  /**
+   * The switch.
+   *
+   * @generated from field: string kill_switch_id = 1;
+   */
+  killSwitchId: string;
+
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * The project of the switch; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListKillAcknowledgementsRequest.
+ * Use `create(ListKillAcknowledgementsRequestSchema)` to create a new message.
+ */
+export const ListKillAcknowledgementsRequestSchema: GenMessage<ListKillAcknowledgementsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 11);
+
+/**
+ * Response of ListKillAcknowledgements.
+ *
+ * @generated from message portcullis.v1.ListKillAcknowledgementsResponse
+ */
+export type ListKillAcknowledgementsResponse = Message<"portcullis.v1.ListKillAcknowledgementsResponse"> & {
+  /**
+   * One for each replica.
+   *
+   * @generated from field: repeated portcullis.v1.KillAcknowledgement acknowledgements = 1;
+   */
+  acknowledgements: KillAcknowledgement[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListKillAcknowledgementsResponse.
+ * Use `create(ListKillAcknowledgementsResponseSchema)` to create a new message.
+ */
+export const ListKillAcknowledgementsResponseSchema: GenMessage<ListKillAcknowledgementsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 12);
 
 /**
  * Request of ListKillSwitches.
@@ -238,7 +546,7 @@ export type ListKillSwitchesRequest = Message<"portcullis.v1.ListKillSwitchesReq
  * Use `create(ListKillSwitchesRequestSchema)` to create a new message.
  */
 export const ListKillSwitchesRequestSchema: GenMessage<ListKillSwitchesRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 5);
+  messageDesc(file_portcullis_v1_policy, 13);
 
 /**
  * Response of ListKillSwitches.
@@ -266,7 +574,836 @@ export type ListKillSwitchesResponse = Message<"portcullis.v1.ListKillSwitchesRe
  * Use `create(ListKillSwitchesResponseSchema)` to create a new message.
  */
 export const ListKillSwitchesResponseSchema: GenMessage<ListKillSwitchesResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy, 6);
+  messageDesc(file_portcullis_v1_policy, 14);
+
+/**
+ * Request of GetPolicy.
+ *
+ * @generated from message portcullis.v1.GetPolicyRequest
+ */
+export type GetPolicyRequest = Message<"portcullis.v1.GetPolicyRequest"> & {
+  /**
+   * The version to read; the one in force when absent.
+   *
+   * @generated from field: optional int32 version = 1;
+   */
+  version?: number | undefined;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetPolicyRequest.
+ * Use `create(GetPolicyRequestSchema)` to create a new message.
+ */
+export const GetPolicyRequestSchema: GenMessage<GetPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 15);
+
+/**
+ * Response of GetPolicy.
+ *
+ * @generated from message portcullis.v1.GetPolicyResponse
+ */
+export type GetPolicyResponse = Message<"portcullis.v1.GetPolicyResponse"> & {
+  /**
+   * How the policy stands.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version that was asked for, with its document; absent where none was named and none is in force.
+   *
+   * @generated from field: optional portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.GetPolicyResponse.
+ * Use `create(GetPolicyResponseSchema)` to create a new message.
+ */
+export const GetPolicyResponseSchema: GenMessage<GetPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 16);
+
+/**
+ * Request of SetPolicy.
+ *
+ * @generated from message portcullis.v1.SetPolicyRequest
+ */
+export type SetPolicyRequest = Message<"portcullis.v1.SetPolicyRequest"> & {
+  /**
+   * What the version shall say.
+   *
+   * @generated from field: portcullis.v1.PolicyDocument document = 1;
+   */
+  document?: PolicyDocument | undefined;
+
+  /**
+   * What it shall do.
+   *
+   * @generated from field: portcullis.v1.PolicyStage stage = 2;
+   */
+  stage: PolicyStage;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done. Empty where there is no version yet.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 4;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 5;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.SetPolicyRequest.
+ * Use `create(SetPolicyRequestSchema)` to create a new message.
+ */
+export const SetPolicyRequestSchema: GenMessage<SetPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 17);
+
+/**
+ * Response of SetPolicy.
+ *
+ * @generated from message portcullis.v1.SetPolicyResponse
+ */
+export type SetPolicyResponse = Message<"portcullis.v1.SetPolicyResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version that was made, or that says the same and is in force already.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.SetPolicyResponse.
+ * Use `create(SetPolicyResponseSchema)` to create a new message.
+ */
+export const SetPolicyResponseSchema: GenMessage<SetPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 18);
+
+/**
+ * Request of ListPolicyVersions.
+ *
+ * @generated from message portcullis.v1.ListPolicyVersionsRequest
+ */
+export type ListPolicyVersionsRequest = Message<"portcullis.v1.ListPolicyVersionsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPolicyVersionsRequest.
+ * Use `create(ListPolicyVersionsRequestSchema)` to create a new message.
+ */
+export const ListPolicyVersionsRequestSchema: GenMessage<ListPolicyVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 19);
+
+/**
+ * Response of ListPolicyVersions.
+ *
+ * @generated from message portcullis.v1.ListPolicyVersionsResponse
+ */
+export type ListPolicyVersionsResponse = Message<"portcullis.v1.ListPolicyVersionsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.PolicyVersion versions = 1;
+   */
+  versions: PolicyVersion[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * How the policy stands.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 3;
+   */
+  state?: PolicyState | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPolicyVersionsResponse.
+ * Use `create(ListPolicyVersionsResponseSchema)` to create a new message.
+ */
+export const ListPolicyVersionsResponseSchema: GenMessage<ListPolicyVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 20);
+
+/**
+ * Request of PromotePolicy.
+ *
+ * @generated from message portcullis.v1.PromotePolicyRequest
+ */
+export type PromotePolicyRequest = Message<"portcullis.v1.PromotePolicyRequest"> & {
+  /**
+   * The version to move. One that is older than the one in force can only be rolled back to.
+   *
+   * @generated from field: int32 version = 1;
+   */
+  version: number;
+
+  /**
+   * Where to: POLICY_STAGE_ENFORCED when not stated; POLICY_STAGE_DRAFT ends its shadow.
+   *
+   * @generated from field: portcullis.v1.PolicyStage stage = 2;
+   */
+  stage: PolicyStage;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.PromotePolicyRequest.
+ * Use `create(PromotePolicyRequestSchema)` to create a new message.
+ */
+export const PromotePolicyRequestSchema: GenMessage<PromotePolicyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 21);
+
+/**
+ * Response of PromotePolicy.
+ *
+ * @generated from message portcullis.v1.PromotePolicyResponse
+ */
+export type PromotePolicyResponse = Message<"portcullis.v1.PromotePolicyResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version that was moved.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.PromotePolicyResponse.
+ * Use `create(PromotePolicyResponseSchema)` to create a new message.
+ */
+export const PromotePolicyResponseSchema: GenMessage<PromotePolicyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 22);
+
+/**
+ * Request of RollbackPolicy.
+ *
+ * @generated from message portcullis.v1.RollbackPolicyRequest
+ */
+export type RollbackPolicyRequest = Message<"portcullis.v1.RollbackPolicyRequest"> & {
+  /**
+   * The version whose document shall be in force again. Absent: the one that was in force before, or a document without
+   * rules and caps where there was none.
+   *
+   * @generated from field: optional int32 version = 1;
+   */
+  version?: number | undefined;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RollbackPolicyRequest.
+ * Use `create(RollbackPolicyRequestSchema)` to create a new message.
+ */
+export const RollbackPolicyRequestSchema: GenMessage<RollbackPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 23);
+
+/**
+ * Response of RollbackPolicy.
+ *
+ * @generated from message portcullis.v1.RollbackPolicyResponse
+ */
+export type RollbackPolicyResponse = Message<"portcullis.v1.RollbackPolicyResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version in force now.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RollbackPolicyResponse.
+ * Use `create(RollbackPolicyResponseSchema)` to create a new message.
+ */
+export const RollbackPolicyResponseSchema: GenMessage<RollbackPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 24);
+
+/**
+ * Request of UpsertRule.
+ *
+ * @generated from message portcullis.v1.UpsertRuleRequest
+ */
+export type UpsertRuleRequest = Message<"portcullis.v1.UpsertRuleRequest"> & {
+  /**
+   * The rule as it shall be.
+   *
+   * @generated from field: portcullis.v1.PolicyRule rule = 1;
+   */
+  rule?: PolicyRule | undefined;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done. Not looked at when empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpsertRuleRequest.
+ * Use `create(UpsertRuleRequestSchema)` to create a new message.
+ */
+export const UpsertRuleRequestSchema: GenMessage<UpsertRuleRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 25);
+
+/**
+ * Response of UpsertRule.
+ *
+ * @generated from message portcullis.v1.UpsertRuleResponse
+ */
+export type UpsertRuleResponse = Message<"portcullis.v1.UpsertRuleResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version in force now.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpsertRuleResponse.
+ * Use `create(UpsertRuleResponseSchema)` to create a new message.
+ */
+export const UpsertRuleResponseSchema: GenMessage<UpsertRuleResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 26);
+
+/**
+ * Request of ListRules.
+ *
+ * @generated from message portcullis.v1.ListRulesRequest
+ */
+export type ListRulesRequest = Message<"portcullis.v1.ListRulesRequest"> & {
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 1;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListRulesRequest.
+ * Use `create(ListRulesRequestSchema)` to create a new message.
+ */
+export const ListRulesRequestSchema: GenMessage<ListRulesRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 27);
+
+/**
+ * Response of ListRules.
+ *
+ * @generated from message portcullis.v1.ListRulesResponse
+ */
+export type ListRulesResponse = Message<"portcullis.v1.ListRulesResponse"> & {
+  /**
+   * All of them: a document has few.
+   *
+   * @generated from field: repeated portcullis.v1.PolicyRule rules = 1;
+   */
+  rules: PolicyRule[];
+
+  /**
+   * How the policy stands.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 2;
+   */
+  state?: PolicyState | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListRulesResponse.
+ * Use `create(ListRulesResponseSchema)` to create a new message.
+ */
+export const ListRulesResponseSchema: GenMessage<ListRulesResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 28);
+
+/**
+ * Request of DeleteRule.
+ *
+ * @generated from message portcullis.v1.DeleteRuleRequest
+ */
+export type DeleteRuleRequest = Message<"portcullis.v1.DeleteRuleRequest"> & {
+  /**
+   * The name of the rule.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done. Not looked at when empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeleteRuleRequest.
+ * Use `create(DeleteRuleRequestSchema)` to create a new message.
+ */
+export const DeleteRuleRequestSchema: GenMessage<DeleteRuleRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 29);
+
+/**
+ * Response of DeleteRule.
+ *
+ * @generated from message portcullis.v1.DeleteRuleResponse
+ */
+export type DeleteRuleResponse = Message<"portcullis.v1.DeleteRuleResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version in force now.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeleteRuleResponse.
+ * Use `create(DeleteRuleResponseSchema)` to create a new message.
+ */
+export const DeleteRuleResponseSchema: GenMessage<DeleteRuleResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 30);
+
+/**
+ * Request of UpsertPolicyCap.
+ *
+ * @generated from message portcullis.v1.UpsertPolicyCapRequest
+ */
+export type UpsertPolicyCapRequest = Message<"portcullis.v1.UpsertPolicyCapRequest"> & {
+  /**
+   * The cap as it shall be.
+   *
+   * @generated from field: portcullis.v1.PolicyCap cap = 1;
+   */
+  cap?: PolicyCap | undefined;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done. Not looked at when empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpsertPolicyCapRequest.
+ * Use `create(UpsertPolicyCapRequestSchema)` to create a new message.
+ */
+export const UpsertPolicyCapRequestSchema: GenMessage<UpsertPolicyCapRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 31);
+
+/**
+ * Response of UpsertPolicyCap.
+ *
+ * @generated from message portcullis.v1.UpsertPolicyCapResponse
+ */
+export type UpsertPolicyCapResponse = Message<"portcullis.v1.UpsertPolicyCapResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version in force now.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpsertPolicyCapResponse.
+ * Use `create(UpsertPolicyCapResponseSchema)` to create a new message.
+ */
+export const UpsertPolicyCapResponseSchema: GenMessage<UpsertPolicyCapResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 32);
+
+/**
+ * Request of ListPolicyCaps.
+ *
+ * @generated from message portcullis.v1.ListPolicyCapsRequest
+ */
+export type ListPolicyCapsRequest = Message<"portcullis.v1.ListPolicyCapsRequest"> & {
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 1;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPolicyCapsRequest.
+ * Use `create(ListPolicyCapsRequestSchema)` to create a new message.
+ */
+export const ListPolicyCapsRequestSchema: GenMessage<ListPolicyCapsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 33);
+
+/**
+ * Response of ListPolicyCaps.
+ *
+ * @generated from message portcullis.v1.ListPolicyCapsResponse
+ */
+export type ListPolicyCapsResponse = Message<"portcullis.v1.ListPolicyCapsResponse"> & {
+  /**
+   * All of them: a document has few.
+   *
+   * @generated from field: repeated portcullis.v1.PolicyCap caps = 1;
+   */
+  caps: PolicyCap[];
+
+  /**
+   * How the policy stands.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 2;
+   */
+  state?: PolicyState | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPolicyCapsResponse.
+ * Use `create(ListPolicyCapsResponseSchema)` to create a new message.
+ */
+export const ListPolicyCapsResponseSchema: GenMessage<ListPolicyCapsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 34);
+
+/**
+ * Request of DeletePolicyCap.
+ *
+ * @generated from message portcullis.v1.DeletePolicyCapRequest
+ */
+export type DeletePolicyCapRequest = Message<"portcullis.v1.DeletePolicyCapRequest"> & {
+  /**
+   * The name of the cap.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * To be that of the policy as it stands: it changed meanwhile where it is not, and nothing is done. Not looked at when empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * Why: 500 characters at most.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 4;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeletePolicyCapRequest.
+ * Use `create(DeletePolicyCapRequestSchema)` to create a new message.
+ */
+export const DeletePolicyCapRequestSchema: GenMessage<DeletePolicyCapRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 35);
+
+/**
+ * Response of DeletePolicyCap.
+ *
+ * @generated from message portcullis.v1.DeletePolicyCapResponse
+ */
+export type DeletePolicyCapResponse = Message<"portcullis.v1.DeletePolicyCapResponse"> & {
+  /**
+   * How the policy stands now.
+   *
+   * @generated from field: portcullis.v1.PolicyState state = 1;
+   */
+  state?: PolicyState | undefined;
+
+  /**
+   * The version in force now.
+   *
+   * @generated from field: portcullis.v1.PolicyVersion version = 2;
+   */
+  version?: PolicyVersion | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeletePolicyCapResponse.
+ * Use `create(DeletePolicyCapResponseSchema)` to create a new message.
+ */
+export const DeletePolicyCapResponseSchema: GenMessage<DeletePolicyCapResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 36);
+
+/**
+ * Request of SimulatePolicy.
+ *
+ * @generated from message portcullis.v1.SimulatePolicyRequest
+ */
+export type SimulatePolicyRequest = Message<"portcullis.v1.SimulatePolicyRequest"> & {
+  /**
+   * What to judge by.
+   *
+   * @generated from oneof portcullis.v1.SimulatePolicyRequest.policy
+   */
+  policy: {
+    /**
+     * A document that need not be stored.
+     *
+     * @generated from field: portcullis.v1.PolicyDocument document = 1;
+     */
+    value: PolicyDocument;
+    case: "document";
+  } | {
+    /**
+     * A version.
+     *
+     * @generated from field: int32 version = 2;
+     */
+    value: number;
+    case: "version";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Judge calls from this time on; as far back as calls are recorded when absent.
+   *
+   * @generated from field: optional google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Judge calls before this time; until now when absent.
+   *
+   * @generated from field: optional google.protobuf.Timestamp end_time = 4;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Show at most so many of the calls whose verdict would change, the newest: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 rows_max = 5;
+   */
+  rowsMax: number;
+
+  /**
+   * The project; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 6;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.SimulatePolicyRequest.
+ * Use `create(SimulatePolicyRequestSchema)` to create a new message.
+ */
+export const SimulatePolicyRequestSchema: GenMessage<SimulatePolicyRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 37);
+
+/**
+ * Response of SimulatePolicy.
+ *
+ * @generated from message portcullis.v1.SimulatePolicyResponse
+ */
+export type SimulatePolicyResponse = Message<"portcullis.v1.SimulatePolicyResponse"> & {
+  /**
+   * Of all calls that were judged.
+   *
+   * @generated from field: portcullis.v1.SimulationTotals totals = 1;
+   */
+  totals?: SimulationTotals | undefined;
+
+  /**
+   * The calls whose verdict would change, newest first; the totals count all of them.
+   *
+   * @generated from field: repeated portcullis.v1.SimulatedCall calls = 2;
+   */
+  calls: SimulatedCall[];
+
+  /**
+   * The first of the recorded calls that were judged; absent where none were.
+   *
+   * @generated from field: optional google.protobuf.Timestamp first_call_time = 3;
+   */
+  firstCallTime?: Timestamp | undefined;
+
+  /**
+   * Older recorded calls of this time were left out: a simulation judges 100000 at most.
+   *
+   * @generated from field: bool truncated = 4;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message portcullis.v1.SimulatePolicyResponse.
+ * Use `create(SimulatePolicyResponseSchema)` to create a new message.
+ */
+export const SimulatePolicyResponseSchema: GenMessage<SimulatePolicyResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_policy, 38);
 
 /**
  * What a kill switch stops.
@@ -322,6 +1459,21 @@ export const KillScope = {
    * @generated from enum value: KILL_SCOPE_MODEL = 6;
    */
   MODEL: 6,
+
+  /**
+   * All runs of one workflow, within the project.
+   *
+   * @generated from enum value: KILL_SCOPE_WORKFLOW = 7;
+   */
+  WORKFLOW: 7,
+
+  /**
+   * One provider of the configuration, within the project: calls go to the other targets of their routes, where there are
+   * any.
+   *
+   * @generated from enum value: KILL_SCOPE_PROVIDER = 8;
+   */
+  PROVIDER: 8,
 } as const;
 
 /**
@@ -338,7 +1490,55 @@ export const KillScopeSchema: GenEnum<KillScope> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_policy, 0);
 
 /**
- * Stops work.
+ * How a kill switch stands.
+ *
+ * @generated from enum portcullis.v1.KillSwitchState
+ */
+export const KillSwitchState = {
+  /**
+   * Not stated.
+   *
+   * @generated from enum value: KILL_SWITCH_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It stops its scope; a drill: replicas still answer it.
+   *
+   * @generated from enum value: KILL_SWITCH_STATE_ENGAGED = 1;
+   */
+  ENGAGED: 1,
+
+  /**
+   * It stops its scope. One person asked that it be released; another may confirm.
+   *
+   * @generated from enum value: KILL_SWITCH_STATE_RELEASE_ASKED = 2;
+   */
+  RELEASE_ASKED: 2,
+
+  /**
+   * It was released, or ended by itself.
+   *
+   * @generated from enum value: KILL_SWITCH_STATE_RELEASED = 3;
+   */
+  RELEASED: 3,
+} as const;
+
+/**
+ * How a kill switch stands.
+ *
+ * @generated from enum portcullis.v1.KillSwitchState
+ */
+export type KillSwitchState = (typeof KillSwitchState)[keyof typeof KillSwitchState] | UnknownEnum;
+
+/**
+ * Describes the enum portcullis.v1.KillSwitchState.
+ */
+export const KillSwitchStateSchema: GenEnum<KillSwitchState> = /*@__PURE__*/
+  enumDesc(file_portcullis_v1_policy, 1);
+
+/**
+ * What agents may do, and stopping them.
  *
  * @generated from service portcullis.v1.PolicyService
  */
@@ -346,7 +1546,7 @@ export const PolicyService: GenService<{
   /**
    * Stops a scope: new calls are refused and streams in flight end, on every replica. Engaging what is engaged already
    * never shortens it: the same switch is returned, lasting until the later of the two expiries. KILL_SCOPE_EVERYTHING
-   * needs the scope admin.
+   * needs the scope admin. A drill stops nothing. ListKillAcknowledgements tells which replicas were reached.
    *
    * @generated from rpc portcullis.v1.PolicyService.EngageKillSwitch
    */
@@ -356,7 +1556,9 @@ export const PolicyService: GenService<{
     output: typeof EngageKillSwitchResponseSchema;
   },
   /**
-   * Ends a stop. Releasing what is released already succeeds and changes nothing.
+   * Ends a stop. Releasing what is released already succeeds and changes nothing. Where two people must release everything
+   * (KILL_RELEASE_TWO_PEOPLE), this asks: the switch stays engaged, in KILL_SWITCH_STATE_RELEASE_ASKED, until another person
+   * confirms.
    *
    * @generated from rpc portcullis.v1.PolicyService.ReleaseKillSwitch
    */
@@ -366,7 +1568,39 @@ export const PolicyService: GenService<{
     output: typeof ReleaseKillSwitchResponseSchema;
   },
   /**
-   * Lists the switches that are engaged now and reach the project, newest first; the global one is among them.
+   * Releases the switch for everything as the second person, within 15 minutes of the first one's ReleaseKillSwitch, by a
+   * session or a key that this person made. No agent may, and no shared key.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.ConfirmKillSwitchRelease
+   */
+  confirmKillSwitchRelease: {
+    methodKind: "unary";
+    input: typeof ConfirmKillSwitchReleaseRequestSchema;
+    output: typeof ConfirmKillSwitchReleaseResponseSchema;
+  },
+  /**
+   * One switch, released ones and drills too.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.GetKillSwitch
+   */
+  getKillSwitch: {
+    methodKind: "unary";
+    input: typeof GetKillSwitchRequestSchema;
+    output: typeof GetKillSwitchResponseSchema;
+  },
+  /**
+   * What each replica did with a switch: those that acknowledged it, and those that live and have not yet; those started
+   * last come first. For KILL_SCOPE_EVERYTHING it needs the scope admin:read, since it counts the calls of all projects.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.ListKillAcknowledgements
+   */
+  listKillAcknowledgements: {
+    methodKind: "unary";
+    input: typeof ListKillAcknowledgementsRequestSchema;
+    output: typeof ListKillAcknowledgementsResponseSchema;
+  },
+  /**
+   * Lists the switches that are engaged now and reach the project, newest first; the global one is among them, and no drill.
    *
    * @generated from rpc portcullis.v1.PolicyService.ListKillSwitches
    */
@@ -374,6 +1608,128 @@ export const PolicyService: GenService<{
     methodKind: "unary";
     input: typeof ListKillSwitchesRequestSchema;
     output: typeof ListKillSwitchesResponseSchema;
+  },
+  /**
+   * Reads the policy of a project: how it stands, and the version in force or another one.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.GetPolicy
+   */
+  getPolicy: {
+    methodKind: "unary";
+    input: typeof GetPolicyRequestSchema;
+    output: typeof GetPolicyResponseSchema;
+  },
+  /**
+   * Makes a version of a document. Enforced, it is in force on every replica within a second. The document that is in
+   * force already makes no further version.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.SetPolicy
+   */
+  setPolicy: {
+    methodKind: "unary";
+    input: typeof SetPolicyRequestSchema;
+    output: typeof SetPolicyResponseSchema;
+  },
+  /**
+   * Lists the versions of a project, newest first, without their documents.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.ListPolicyVersions
+   */
+  listPolicyVersions: {
+    methodKind: "unary";
+    input: typeof ListPolicyVersionsRequestSchema;
+    output: typeof ListPolicyVersionsResponseSchema;
+  },
+  /**
+   * Moves a version to another stage: into force, into shadow beside the one in force, or out of shadow.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.PromotePolicy
+   */
+  promotePolicy: {
+    methodKind: "unary";
+    input: typeof PromotePolicyRequestSchema;
+    output: typeof PromotePolicyResponseSchema;
+  },
+  /**
+   * Puts the document of an earlier version in force again, as a new version. It releases no kill switch.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.RollbackPolicy
+   */
+  rollbackPolicy: {
+    methodKind: "unary";
+    input: typeof RollbackPolicyRequestSchema;
+    output: typeof RollbackPolicyResponseSchema;
+  },
+  /**
+   * Adds a rule to the version in force, or replaces the one of its name: a new version, in force.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.UpsertRule
+   */
+  upsertRule: {
+    methodKind: "unary";
+    input: typeof UpsertRuleRequestSchema;
+    output: typeof UpsertRuleResponseSchema;
+  },
+  /**
+   * Lists the rules of the version in force, in its order.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.ListRules
+   */
+  listRules: {
+    methodKind: "unary";
+    input: typeof ListRulesRequestSchema;
+    output: typeof ListRulesResponseSchema;
+  },
+  /**
+   * Takes a rule out of the version in force: a new version, in force.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.DeleteRule
+   */
+  deleteRule: {
+    methodKind: "unary";
+    input: typeof DeleteRuleRequestSchema;
+    output: typeof DeleteRuleResponseSchema;
+  },
+  /**
+   * Adds a cap to the version in force, or replaces the one of its name: a new version, in force.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.UpsertPolicyCap
+   */
+  upsertPolicyCap: {
+    methodKind: "unary";
+    input: typeof UpsertPolicyCapRequestSchema;
+    output: typeof UpsertPolicyCapResponseSchema;
+  },
+  /**
+   * Lists the caps of the version in force, in its order. What they have used is in BudgetService.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.ListPolicyCaps
+   */
+  listPolicyCaps: {
+    methodKind: "unary";
+    input: typeof ListPolicyCapsRequestSchema;
+    output: typeof ListPolicyCapsResponseSchema;
+  },
+  /**
+   * Takes a cap out of the version in force: a new version, in force.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.DeletePolicyCap
+   */
+  deletePolicyCap: {
+    methodKind: "unary";
+    input: typeof DeletePolicyCapRequestSchema;
+    output: typeof DeletePolicyCapResponseSchema;
+  },
+  /**
+   * Judges recorded calls by a document, with the code that enforces, and says which it would have stopped and what those
+   * cost. Nothing is changed.
+   *
+   * @generated from rpc portcullis.v1.PolicyService.SimulatePolicy
+   */
+  simulatePolicy: {
+    methodKind: "unary";
+    input: typeof SimulatePolicyRequestSchema;
+    output: typeof SimulatePolicyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_policy, 0);

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_portcullis_v1_options } from "./options_pb.ts";
@@ -13,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/project.proto.
  */
 export const file_portcullis_v1_project: GenFile = /*@__PURE__*/
-  fileDesc("Chtwb3J0Y3VsbGlzL3YxL3Byb2plY3QucHJvdG8SDXBvcnRjdWxsaXMudjEigwEKB1Byb2plY3QSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoKZHVyYWJpbGl0eRgEIAEoDjIZLnBvcnRjdWxsaXMudjEuRHVyYWJpbGl0eSKhAQoGUGVyc29uEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIpCgVzdGF0ZRgFIAEoDjIaLnBvcnRjdWxsaXMudjEuUGVyc29uU3RhdGUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiQKFENyZWF0ZVByb2plY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiQAoVQ3JlYXRlUHJvamVjdFJlc3BvbnNlEicKB3Byb2plY3QYASABKAsyFi5wb3J0Y3VsbGlzLnYxLlByb2plY3QiPAoTTGlzdFByb2plY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJZChRMaXN0UHJvamVjdHNSZXNwb25zZRIoCghwcm9qZWN0cxgBIAMoCzIWLnBvcnRjdWxsaXMudjEuUHJvamVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkizgEKFFVwZGF0ZVByb2plY3RSZXF1ZXN0EhcKCnByb2plY3RfaWQYASABKAlIAIgBARIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSEQoEbmFtZRgDIAEoCUgBiAEBEjIKCmR1cmFiaWxpdHkYBCABKA4yGS5wb3J0Y3VsbGlzLnYxLkR1cmFiaWxpdHlIAogBAUINCgtfcHJvamVjdF9pZEIHCgVfbmFtZUINCgtfZHVyYWJpbGl0eSJAChVVcGRhdGVQcm9qZWN0UmVzcG9uc2USJwoHcHJvamVjdBgBIAEoCzIWLnBvcnRjdWxsaXMudjEuUHJvamVjdCJaChNDcmVhdGVQZXJzb25SZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBG5hbWUYAiABKAkSFwoKcHJvamVjdF9pZBgDIAEoCUgAiAEBQg0KC19wcm9qZWN0X2lkIj0KFENyZWF0ZVBlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uImIKEUxpc3RQZW9wbGVSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhcKCnByb2plY3RfaWQYAyABKAlIAIgBAUINCgtfcHJvamVjdF9pZCJUChJMaXN0UGVvcGxlUmVzcG9uc2USJQoGcGVvcGxlGAEgAygLMhUucG9ydGN1bGxpcy52MS5QZXJzb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlEKFERpc2FibGVQZXJzb25SZXF1ZXN0EhEKCXBlcnNvbl9pZBgBIAEoCRIXCgpwcm9qZWN0X2lkGAIgASgJSACIAQFCDQoLX3Byb2plY3RfaWQiPgoVRGlzYWJsZVBlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uKlcKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhUKEURVUkFCSUxJVFlfU1RSSUNUEAESFgoSRFVSQUJJTElUWV9SRUxBWEVEEAIqXwoLUGVyc29uU3RhdGUSHAoYUEVSU09OX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTUEVSU09OX1NUQVRFX0FDVElWRRABEhkKFVBFUlNPTl9TVEFURV9ESVNBQkxFRBACMogFCg5Qcm9qZWN0U2VydmljZRJpCg1DcmVhdGVQcm9qZWN0EiMucG9ydGN1bGxpcy52MS5DcmVhdGVQcm9qZWN0UmVxdWVzdBokLnBvcnRjdWxsaXMudjEuQ3JlYXRlUHJvamVjdFJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmYKDExpc3RQcm9qZWN0cxIiLnBvcnRjdWxsaXMudjEuTGlzdFByb2plY3RzUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuTGlzdFByb2plY3RzUmVzcG9uc2UiDYi1GAKStRgFYWRtaW4SaQoNVXBkYXRlUHJvamVjdBIjLnBvcnRjdWxsaXMudjEuVXBkYXRlUHJvamVjdFJlcXVlc3QaJC5wb3J0Y3VsbGlzLnYxLlVwZGF0ZVByb2plY3RSZXNwb25zZSINiLUYA5K1GAVhZG1pbhJmCgxDcmVhdGVQZXJzb24SIi5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmUKCkxpc3RQZW9wbGUSIC5wb3J0Y3VsbGlzLnYxLkxpc3RQZW9wbGVSZXF1ZXN0GiEucG9ydGN1bGxpcy52MS5MaXN0UGVvcGxlUmVzcG9uc2UiEoi1GAKStRgKYWRtaW46cmVhZBJpCg1EaXNhYmxlUGVyc29uEiMucG9ydGN1bGxpcy52MS5EaXNhYmxlUGVyc29uUmVxdWVzdBokLnBvcnRjdWxsaXMudjEuRGlzYWJsZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chtwb3J0Y3VsbGlzL3YxL3Byb2plY3QucHJvdG8SDXBvcnRjdWxsaXMudjEigwEKB1Byb2plY3QSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoKZHVyYWJpbGl0eRgEIAEoDjIZLnBvcnRjdWxsaXMudjEuRHVyYWJpbGl0eSLXAgoGUGVyc29uEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIpCgVzdGF0ZRgFIAEoDjIaLnBvcnRjdWxsaXMudjEuUGVyc29uU3RhdGUSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXJvbGVzGAcgASgLMhoucG9ydGN1bGxpcy52MS5QZXJzb25Sb2xlcxIQCgh0ZWFtX2lkcxgIIAMoCRITCgZpc3N1ZXIYCSABKAlIAIgBARIUCgdzdWJqZWN0GAogASgJSAGIAQESNQoRbGFzdF9zaWduX2luX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgkKB19pc3N1ZXJCCgoIX3N1YmplY3QiSwoLUGVyc29uUm9sZXMSPAoFcm9sZXMYASADKA4yGS5wb3J0Y3VsbGlzLnYxLlBlcnNvblJvbGVCErpID5IBDBAKIgiCAQUQASIBACJ5CgRUZWFtEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgFIAEoCSKEAwoHU2Vzc2lvbhIKCgJpZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEhQKDHByaW5jaXBhbF9pZBgDIAEoCRIWCglwZXJzb25faWQYBCABKAlIAIgBARITCgZrZXlfaWQYBSABKAlIAYgBARIrCgZtZXRob2QYBiABKA4yGy5wb3J0Y3VsbGlzLnYxLlNpZ25Jbk1ldGhvZBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmNsaWVudF9hZGRyZXNzGAogASgJEhIKCnVzZXJfYWdlbnQYCyABKAkSDwoHY3VycmVudBgMIAEoCEIMCgpfcGVyc29uX2lkQgkKB19rZXlfaWQiLwoUQ3JlYXRlUHJvamVjdFJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJukgGcgQQARhkIkAKFUNyZWF0ZVByb2plY3RSZXNwb25zZRInCgdwcm9qZWN0GAEgASgLMhYucG9ydGN1bGxpcy52MS5Qcm9qZWN0IlIKE0xpc3RQcm9qZWN0c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDIlkKFExpc3RQcm9qZWN0c1Jlc3BvbnNlEigKCHByb2plY3RzGAEgAygLMhYucG9ydGN1bGxpcy52MS5Qcm9qZWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKPAgoUVXBkYXRlUHJvamVjdFJlcXVlc3QSOAoKcHJvamVjdF9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBEjcKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0IGukgDyAEBEhwKBG5hbWUYAyABKAlCCbpIBnIEEAEYZEgBiAEBEj8KCmR1cmFiaWxpdHkYBCABKA4yGS5wb3J0Y3VsbGlzLnYxLkR1cmFiaWxpdHlCC7pICIIBBRABIgEASAKIAQFCDQoLX3Byb2plY3RfaWRCBwoFX25hbWVCDQoLX2R1cmFiaWxpdHkiQAoVVXBkYXRlUHJvamVjdFJlc3BvbnNlEicKB3Byb2plY3QYASABKAsyFi5wb3J0Y3VsbGlzLnYxLlByb2plY3QikgEKE0NyZWF0ZVBlcnNvblJlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFEAEY/gESFwoEbmFtZRgCIAEoCUIJukgGcgQQARhkEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCI9ChRDcmVhdGVQZXJzb25SZXNwb25zZRIlCgZwZXJzb24YASABKAsyFS5wb3J0Y3VsbGlzLnYxLlBlcnNvbiKZAQoRTGlzdFBlb3BsZVJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJUChJMaXN0UGVvcGxlUmVzcG9uc2USJQoGcGVvcGxlGAEgAygLMhUucG9ydGN1bGxpcy52MS5QZXJzb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpMBChREaXNhYmxlUGVyc29uUmVxdWVzdBIyCglwZXJzb25faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIj4KFURpc2FibGVQZXJzb25SZXNwb25zZRIlCgZwZXJzb24YASABKAsyFS5wb3J0Y3VsbGlzLnYxLlBlcnNvbiKSAQoTRW5hYmxlUGVyc29uUmVxdWVzdBIyCglwZXJzb25faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIj0KFEVuYWJsZVBlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uItcCChNVcGRhdGVQZXJzb25SZXF1ZXN0EjIKCXBlcnNvbl9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQESNwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQga6SAPIAQESHAoEbmFtZRgEIAEoCUIJukgGcgQQARhkSAGIAQESKQoFcm9sZXMYBSABKAsyGi5wb3J0Y3VsbGlzLnYxLlBlcnNvblJvbGVzEjgKCHRlYW1faWRzGAYgAygJQia6SCOSASAQZCIcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEINCgtfcHJvamVjdF9pZEIHCgVfbmFtZSI9ChRVcGRhdGVQZXJzb25SZXNwb25zZRIlCgZwZXJzb24YASABKAsyFS5wb3J0Y3VsbGlzLnYxLlBlcnNvbiKSAQoTVW5saW5rUGVyc29uUmVxdWVzdBIyCglwZXJzb25faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIj0KFFVubGlua1BlcnNvblJlc3BvbnNlEiUKBnBlcnNvbhgBIAEoCzIVLnBvcnRjdWxsaXMudjEuUGVyc29uInUKEUNyZWF0ZVRlYW1SZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYZBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiNwoSQ3JlYXRlVGVhbVJlc3BvbnNlEiEKBHRlYW0YASABKAsyEy5wb3J0Y3VsbGlzLnYxLlRlYW0imAEKEExpc3RUZWFtc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJQChFMaXN0VGVhbXNSZXNwb25zZRIiCgV0ZWFtcxgBIAMoCzITLnBvcnRjdWxsaXMudjEuVGVhbRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipwEKEVJlbmFtZVRlYW1SZXF1ZXN0EjAKB3RlYW1faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSFwoEbmFtZRgCIAEoCUIJukgGcgQQARhkEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCI3ChJSZW5hbWVUZWFtUmVzcG9uc2USIQoEdGVhbRgBIAEoCzITLnBvcnRjdWxsaXMudjEuVGVhbSKOAQoRRGVsZXRlVGVhbVJlcXVlc3QSMAoHdGVhbV9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiNwoSRGVsZXRlVGVhbVJlc3BvbnNlEiEKBHRlYW0YASABKAsyEy5wb3J0Y3VsbGlzLnYxLlRlYW0iqAEKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBARILCgNvd24YBCABKAhCDQoLX3Byb2plY3RfaWQiWQoUTGlzdFNlc3Npb25zUmVzcG9uc2USKAoIc2Vzc2lvbnMYASADKAsyFi5wb3J0Y3VsbGlzLnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpEBChFFbmRTZXNzaW9uUmVxdWVzdBIzCgpzZXNzaW9uX2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEjgKCnByb2plY3RfaWQYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCI9ChJFbmRTZXNzaW9uUmVzcG9uc2USJwoHc2Vzc2lvbhgBIAEoCzIWLnBvcnRjdWxsaXMudjEuU2Vzc2lvbiKMAgoFTG9naW4SCgoCaWQYASABKAkSEgoKcHJvamVjdF9pZBgCIAEoCRIRCglwZXJzb25faWQYAyABKAkSDgoGc2NvcGVzGAQgAygJEhMKC2NsaWVudF9uYW1lGAUgASgJEhYKDmNsaWVudF9hZGRyZXNzGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X3VzZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAipgEKEUxpc3RMb2dpbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxj0AxI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQESCwoDb3duGAQgASgIQg0KC19wcm9qZWN0X2lkIlMKEkxpc3RMb2dpbnNSZXNwb25zZRIkCgZsb2dpbnMYASADKAsyFC5wb3J0Y3VsbGlzLnYxLkxvZ2luEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKNAQoPRW5kTG9naW5SZXF1ZXN0EjEKCGxvZ2luX2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEjgKCnByb2plY3RfaWQYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCI3ChBFbmRMb2dpblJlc3BvbnNlEiMKBWxvZ2luGAEgASgLMhQucG9ydGN1bGxpcy52MS5Mb2dpbipXCgpEdXJhYmlsaXR5EhoKFkRVUkFCSUxJVFlfVU5TUEVDSUZJRUQQABIVChFEVVJBQklMSVRZX1NUUklDVBABEhYKEkRVUkFCSUxJVFlfUkVMQVhFRBACKl8KC1BlcnNvblN0YXRlEhwKGFBFUlNPTl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1BFUlNPTl9TVEFURV9BQ1RJVkUQARIZChVQRVJTT05fU1RBVEVfRElTQUJMRUQQAiqoAQoKUGVyc29uUm9sZRIbChdQRVJTT05fUk9MRV9VTlNQRUNJRklFRBAAEhUKEVBFUlNPTl9ST0xFX0FETUlOEAESGAoUUEVSU09OX1JPTEVfT1BFUkFUT1IQAhIYChRQRVJTT05fUk9MRV9BUFBST1ZFUhADEhcKE1BFUlNPTl9ST0xFX0FVRElUT1IQBBIZChVQRVJTT05fUk9MRV9ERVZFTE9QRVIQBSpfCgxTaWduSW5NZXRob2QSHgoaU0lHTl9JTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIWChJTSUdOX0lOX01FVEhPRF9LRVkQARIXChNTSUdOX0lOX01FVEhPRF9PSURDEAIy8g0KDlByb2plY3RTZXJ2aWNlEmkKDUNyZWF0ZVByb2plY3QSIy5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVByb2plY3RSZXF1ZXN0GiQucG9ydGN1bGxpcy52MS5DcmVhdGVQcm9qZWN0UmVzcG9uc2UiDYi1GAOStRgFYWRtaW4SZgoMTGlzdFByb2plY3RzEiIucG9ydGN1bGxpcy52MS5MaXN0UHJvamVjdHNSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5MaXN0UHJvamVjdHNSZXNwb25zZSINiLUYApK1GAVhZG1pbhJpCg1VcGRhdGVQcm9qZWN0EiMucG9ydGN1bGxpcy52MS5VcGRhdGVQcm9qZWN0UmVxdWVzdBokLnBvcnRjdWxsaXMudjEuVXBkYXRlUHJvamVjdFJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmYKDENyZWF0ZVBlcnNvbhIiLnBvcnRjdWxsaXMudjEuQ3JlYXRlUGVyc29uUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuQ3JlYXRlUGVyc29uUmVzcG9uc2UiDYi1GAOStRgFYWRtaW4SZQoKTGlzdFBlb3BsZRIgLnBvcnRjdWxsaXMudjEuTGlzdFBlb3BsZVJlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLkxpc3RQZW9wbGVSZXNwb25zZSISiLUYApK1GAphZG1pbjpyZWFkEmkKDURpc2FibGVQZXJzb24SIy5wb3J0Y3VsbGlzLnYxLkRpc2FibGVQZXJzb25SZXF1ZXN0GiQucG9ydGN1bGxpcy52MS5EaXNhYmxlUGVyc29uUmVzcG9uc2UiDYi1GAOStRgFYWRtaW4SZgoMRW5hYmxlUGVyc29uEiIucG9ydGN1bGxpcy52MS5FbmFibGVQZXJzb25SZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5FbmFibGVQZXJzb25SZXNwb25zZSINiLUYA5K1GAVhZG1pbhJmCgxVcGRhdGVQZXJzb24SIi5wb3J0Y3VsbGlzLnYxLlVwZGF0ZVBlcnNvblJlcXVlc3QaIy5wb3J0Y3VsbGlzLnYxLlVwZGF0ZVBlcnNvblJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEmYKDFVubGlua1BlcnNvbhIiLnBvcnRjdWxsaXMudjEuVW5saW5rUGVyc29uUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuVW5saW5rUGVyc29uUmVzcG9uc2UiDYi1GAOStRgFYWRtaW4SYAoKQ3JlYXRlVGVhbRIgLnBvcnRjdWxsaXMudjEuQ3JlYXRlVGVhbVJlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLkNyZWF0ZVRlYW1SZXNwb25zZSINiLUYA5K1GAVhZG1pbhJiCglMaXN0VGVhbXMSHy5wb3J0Y3VsbGlzLnYxLkxpc3RUZWFtc1JlcXVlc3QaIC5wb3J0Y3VsbGlzLnYxLkxpc3RUZWFtc1Jlc3BvbnNlIhKItRgCkrUYCmFkbWluOnJlYWQSYAoKUmVuYW1lVGVhbRIgLnBvcnRjdWxsaXMudjEuUmVuYW1lVGVhbVJlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLlJlbmFtZVRlYW1SZXNwb25zZSINiLUYA5K1GAVhZG1pbhJgCgpEZWxldGVUZWFtEiAucG9ydGN1bGxpcy52MS5EZWxldGVUZWFtUmVxdWVzdBohLnBvcnRjdWxsaXMudjEuRGVsZXRlVGVhbVJlc3BvbnNlIg2ItRgDkrUYBWFkbWluEm4KDExpc3RTZXNzaW9ucxIiLnBvcnRjdWxsaXMudjEuTGlzdFNlc3Npb25zUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiFYi1GAKStRgNYXV0aGVudGljYXRlZBJoCgpFbmRTZXNzaW9uEiAucG9ydGN1bGxpcy52MS5FbmRTZXNzaW9uUmVxdWVzdBohLnBvcnRjdWxsaXMudjEuRW5kU2Vzc2lvblJlc3BvbnNlIhWItRgDkrUYDWF1dGhlbnRpY2F0ZWQSaAoKTGlzdExvZ2lucxIgLnBvcnRjdWxsaXMudjEuTGlzdExvZ2luc1JlcXVlc3QaIS5wb3J0Y3VsbGlzLnYxLkxpc3RMb2dpbnNSZXNwb25zZSIViLUYApK1GA1hdXRoZW50aWNhdGVkEmIKCEVuZExvZ2luEh4ucG9ydGN1bGxpcy52MS5FbmRMb2dpblJlcXVlc3QaHy5wb3J0Y3VsbGlzLnYxLkVuZExvZ2luUmVzcG9uc2UiFYi1GAOStRgNYXV0aGVudGljYXRlZGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_portcullis_v1_options]);
 
 /**
  * A tenant.
@@ -104,6 +105,42 @@ export type Person = Message<"portcullis.v1.Person"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * What they may do, with keys of their own and when they are signed in. Absent: nobody has said, and their keys have the
+   * scopes that they were made with.
+   *
+   * @generated from field: portcullis.v1.PersonRoles roles = 7;
+   */
+  roles?: PersonRoles | undefined;
+
+  /**
+   * The teams that they belong to.
+   *
+   * @generated from field: repeated string team_ids = 8;
+   */
+  teamIds: string[];
+
+  /**
+   * The identity provider where they sign in.
+   *
+   * @generated from field: optional string issuer = 9;
+   */
+  issuer?: string | undefined;
+
+  /**
+   * Who they are there.
+   *
+   * @generated from field: optional string subject = 10;
+   */
+  subject?: string | undefined;
+
+  /**
+   * When they last signed in there.
+   *
+   * @generated from field: google.protobuf.Timestamp last_sign_in_time = 11;
+   */
+  lastSignInTime?: Timestamp | undefined;
 };
 
 /**
@@ -112,6 +149,174 @@ export type Person = Message<"portcullis.v1.Person"> & {
  */
 export const PersonSchema: GenMessage<Person> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_project, 1);
+
+/**
+ * The roles of a person; none is no scope at all.
+ *
+ * @generated from message portcullis.v1.PersonRoles
+ */
+export type PersonRoles = Message<"portcullis.v1.PersonRoles"> & {
+  /**
+   * Each once.
+   *
+   * @generated from field: repeated portcullis.v1.PersonRole roles = 1;
+   */
+  roles: PersonRole[];
+};
+
+/**
+ * Describes the message portcullis.v1.PersonRoles.
+ * Use `create(PersonRolesSchema)` to create a new message.
+ */
+export const PersonRolesSchema: GenMessage<PersonRoles> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 2);
+
+/**
+ * People who belong together, for budgets and policies.
+ *
+ * @generated from message portcullis.v1.Team
+ */
+export type Team = Message<"portcullis.v1.Team"> & {
+  /**
+   * Begins with "team_".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The project that it belongs to.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+
+  /**
+   * Unique in the project.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Who made it: an id, or who signed in when the configuration asked for it.
+   *
+   * @generated from field: string created_by = 5;
+   */
+  createdBy: string;
+};
+
+/**
+ * Describes the message portcullis.v1.Team.
+ * Use `create(TeamSchema)` to create a new message.
+ */
+export const TeamSchema: GenMessage<Team> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 3);
+
+/**
+ * Somebody who is signed in at a browser.
+ *
+ * @generated from message portcullis.v1.Session
+ */
+export type Session = Message<"portcullis.v1.Session"> & {
+  /**
+   * Begins with "ses_".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The project of who is signed in.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+
+  /**
+   * Whose it is: a person, or a key that is nobody's in particular.
+   *
+   * @generated from field: string principal_id = 3;
+   */
+  principalId: string;
+
+  /**
+   * The person, where there is one.
+   *
+   * @generated from field: optional string person_id = 4;
+   */
+  personId?: string | undefined;
+
+  /**
+   * The key that they signed in with, where it was one with an id.
+   *
+   * @generated from field: optional string key_id = 5;
+   */
+  keyId?: string | undefined;
+
+  /**
+   * How they signed in.
+   *
+   * @generated from field: portcullis.v1.SignInMethod method = 6;
+   */
+  method: SignInMethod;
+
+  /**
+   * When they signed in.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was last used, to the minute.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 8;
+   */
+  lastUseTime?: Timestamp | undefined;
+
+  /**
+   * When it ends at the latest.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 9;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * From which address they signed in.
+   *
+   * @generated from field: string client_address = 10;
+   */
+  clientAddress: string;
+
+  /**
+   * What their browser calls itself, which may be anything.
+   *
+   * @generated from field: string user_agent = 11;
+   */
+  userAgent: string;
+
+  /**
+   * Whether it is the session of this request.
+   *
+   * @generated from field: bool current = 12;
+   */
+  current: boolean;
+};
+
+/**
+ * Describes the message portcullis.v1.Session.
+ * Use `create(SessionSchema)` to create a new message.
+ */
+export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 4);
 
 /**
  * Request of CreateProject.
@@ -132,7 +337,7 @@ export type CreateProjectRequest = Message<"portcullis.v1.CreateProjectRequest">
  * Use `create(CreateProjectRequestSchema)` to create a new message.
  */
 export const CreateProjectRequestSchema: GenMessage<CreateProjectRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 2);
+  messageDesc(file_portcullis_v1_project, 5);
 
 /**
  * Response of CreateProject.
@@ -153,7 +358,7 @@ export type CreateProjectResponse = Message<"portcullis.v1.CreateProjectResponse
  * Use `create(CreateProjectResponseSchema)` to create a new message.
  */
 export const CreateProjectResponseSchema: GenMessage<CreateProjectResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 3);
+  messageDesc(file_portcullis_v1_project, 6);
 
 /**
  * Request of ListProjects.
@@ -181,7 +386,7 @@ export type ListProjectsRequest = Message<"portcullis.v1.ListProjectsRequest"> &
  * Use `create(ListProjectsRequestSchema)` to create a new message.
  */
 export const ListProjectsRequestSchema: GenMessage<ListProjectsRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 4);
+  messageDesc(file_portcullis_v1_project, 7);
 
 /**
  * Response of ListProjects.
@@ -209,7 +414,7 @@ export type ListProjectsResponse = Message<"portcullis.v1.ListProjectsResponse">
  * Use `create(ListProjectsResponseSchema)` to create a new message.
  */
 export const ListProjectsResponseSchema: GenMessage<ListProjectsResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 5);
+  messageDesc(file_portcullis_v1_project, 8);
 
 /**
  * Request of UpdateProject.
@@ -251,7 +456,7 @@ export type UpdateProjectRequest = Message<"portcullis.v1.UpdateProjectRequest">
  * Use `create(UpdateProjectRequestSchema)` to create a new message.
  */
 export const UpdateProjectRequestSchema: GenMessage<UpdateProjectRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 6);
+  messageDesc(file_portcullis_v1_project, 9);
 
 /**
  * Response of UpdateProject.
@@ -272,7 +477,7 @@ export type UpdateProjectResponse = Message<"portcullis.v1.UpdateProjectResponse
  * Use `create(UpdateProjectResponseSchema)` to create a new message.
  */
 export const UpdateProjectResponseSchema: GenMessage<UpdateProjectResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 7);
+  messageDesc(file_portcullis_v1_project, 10);
 
 /**
  * Request of CreatePerson.
@@ -307,7 +512,7 @@ export type CreatePersonRequest = Message<"portcullis.v1.CreatePersonRequest"> &
  * Use `create(CreatePersonRequestSchema)` to create a new message.
  */
 export const CreatePersonRequestSchema: GenMessage<CreatePersonRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 8);
+  messageDesc(file_portcullis_v1_project, 11);
 
 /**
  * Response of CreatePerson.
@@ -328,7 +533,7 @@ export type CreatePersonResponse = Message<"portcullis.v1.CreatePersonResponse">
  * Use `create(CreatePersonResponseSchema)` to create a new message.
  */
 export const CreatePersonResponseSchema: GenMessage<CreatePersonResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 9);
+  messageDesc(file_portcullis_v1_project, 12);
 
 /**
  * Request of ListPeople.
@@ -363,7 +568,7 @@ export type ListPeopleRequest = Message<"portcullis.v1.ListPeopleRequest"> & {
  * Use `create(ListPeopleRequestSchema)` to create a new message.
  */
 export const ListPeopleRequestSchema: GenMessage<ListPeopleRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 10);
+  messageDesc(file_portcullis_v1_project, 13);
 
 /**
  * Response of ListPeople.
@@ -391,7 +596,7 @@ export type ListPeopleResponse = Message<"portcullis.v1.ListPeopleResponse"> & {
  * Use `create(ListPeopleResponseSchema)` to create a new message.
  */
 export const ListPeopleResponseSchema: GenMessage<ListPeopleResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 11);
+  messageDesc(file_portcullis_v1_project, 14);
 
 /**
  * Request of DisablePerson.
@@ -419,7 +624,7 @@ export type DisablePersonRequest = Message<"portcullis.v1.DisablePersonRequest">
  * Use `create(DisablePersonRequestSchema)` to create a new message.
  */
 export const DisablePersonRequestSchema: GenMessage<DisablePersonRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 12);
+  messageDesc(file_portcullis_v1_project, 15);
 
 /**
  * Response of DisablePerson.
@@ -440,7 +645,714 @@ export type DisablePersonResponse = Message<"portcullis.v1.DisablePersonResponse
  * Use `create(DisablePersonResponseSchema)` to create a new message.
  */
 export const DisablePersonResponseSchema: GenMessage<DisablePersonResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_project, 13);
+  messageDesc(file_portcullis_v1_project, 16);
+
+/**
+ * Request of EnablePerson.
+ *
+ * @generated from message portcullis.v1.EnablePersonRequest
+ */
+export type EnablePersonRequest = Message<"portcullis.v1.EnablePersonRequest"> & {
+  /**
+   * The person to enable.
+   *
+   * @generated from field: string person_id = 1;
+   */
+  personId: string;
+
+  /**
+   * The project of the person; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EnablePersonRequest.
+ * Use `create(EnablePersonRequestSchema)` to create a new message.
+ */
+export const EnablePersonRequestSchema: GenMessage<EnablePersonRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 17);
+
+/**
+ * Response of EnablePerson.
+ *
+ * @generated from message portcullis.v1.EnablePersonResponse
+ */
+export type EnablePersonResponse = Message<"portcullis.v1.EnablePersonResponse"> & {
+  /**
+   * The person as they are now.
+   *
+   * @generated from field: portcullis.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EnablePersonResponse.
+ * Use `create(EnablePersonResponseSchema)` to create a new message.
+ */
+export const EnablePersonResponseSchema: GenMessage<EnablePersonResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 18);
+
+/**
+ * Request of UpdatePerson.
+ *
+ * @generated from message portcullis.v1.UpdatePersonRequest
+ */
+export type UpdatePersonRequest = Message<"portcullis.v1.UpdatePersonRequest"> & {
+  /**
+   * The person to change.
+   *
+   * @generated from field: string person_id = 1;
+   */
+  personId: string;
+
+  /**
+   * The project of the person; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+
+  /**
+   * What to change, of name, roles and team_ids. A field below that is set must be named here.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * The new name.
+   *
+   * @generated from field: optional string name = 4;
+   */
+  name?: string | undefined;
+
+  /**
+   * The roles from now on. Absent: their keys have the scopes that they were made with.
+   *
+   * @generated from field: portcullis.v1.PersonRoles roles = 5;
+   */
+  roles?: PersonRoles | undefined;
+
+  /**
+   * The teams from now on.
+   *
+   * @generated from field: repeated string team_ids = 6;
+   */
+  teamIds: string[];
+};
+
+/**
+ * Describes the message portcullis.v1.UpdatePersonRequest.
+ * Use `create(UpdatePersonRequestSchema)` to create a new message.
+ */
+export const UpdatePersonRequestSchema: GenMessage<UpdatePersonRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 19);
+
+/**
+ * Response of UpdatePerson.
+ *
+ * @generated from message portcullis.v1.UpdatePersonResponse
+ */
+export type UpdatePersonResponse = Message<"portcullis.v1.UpdatePersonResponse"> & {
+  /**
+   * The person as they are now.
+   *
+   * @generated from field: portcullis.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UpdatePersonResponse.
+ * Use `create(UpdatePersonResponseSchema)` to create a new message.
+ */
+export const UpdatePersonResponseSchema: GenMessage<UpdatePersonResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 20);
+
+/**
+ * Request of UnlinkPerson.
+ *
+ * @generated from message portcullis.v1.UnlinkPersonRequest
+ */
+export type UnlinkPersonRequest = Message<"portcullis.v1.UnlinkPersonRequest"> & {
+  /**
+   * The person whose account is forgotten.
+   *
+   * @generated from field: string person_id = 1;
+   */
+  personId: string;
+
+  /**
+   * The project of the person; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UnlinkPersonRequest.
+ * Use `create(UnlinkPersonRequestSchema)` to create a new message.
+ */
+export const UnlinkPersonRequestSchema: GenMessage<UnlinkPersonRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 21);
+
+/**
+ * Response of UnlinkPerson.
+ *
+ * @generated from message portcullis.v1.UnlinkPersonResponse
+ */
+export type UnlinkPersonResponse = Message<"portcullis.v1.UnlinkPersonResponse"> & {
+  /**
+   * The person as they are now.
+   *
+   * @generated from field: portcullis.v1.Person person = 1;
+   */
+  person?: Person | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.UnlinkPersonResponse.
+ * Use `create(UnlinkPersonResponseSchema)` to create a new message.
+ */
+export const UnlinkPersonResponseSchema: GenMessage<UnlinkPersonResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 22);
+
+/**
+ * Request of CreateTeam.
+ *
+ * @generated from message portcullis.v1.CreateTeamRequest
+ */
+export type CreateTeamRequest = Message<"portcullis.v1.CreateTeamRequest"> & {
+  /**
+   * 1 to 100 characters, unique in the project; it does not begin with "team_".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The project to make it in; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.CreateTeamRequest.
+ * Use `create(CreateTeamRequestSchema)` to create a new message.
+ */
+export const CreateTeamRequestSchema: GenMessage<CreateTeamRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 23);
+
+/**
+ * Response of CreateTeam.
+ *
+ * @generated from message portcullis.v1.CreateTeamResponse
+ */
+export type CreateTeamResponse = Message<"portcullis.v1.CreateTeamResponse"> & {
+  /**
+   * The new team.
+   *
+   * @generated from field: portcullis.v1.Team team = 1;
+   */
+  team?: Team | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.CreateTeamResponse.
+ * Use `create(CreateTeamResponseSchema)` to create a new message.
+ */
+export const CreateTeamResponseSchema: GenMessage<CreateTeamResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 24);
+
+/**
+ * Request of ListTeams.
+ *
+ * @generated from message portcullis.v1.ListTeamsRequest
+ */
+export type ListTeamsRequest = Message<"portcullis.v1.ListTeamsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListTeamsRequest.
+ * Use `create(ListTeamsRequestSchema)` to create a new message.
+ */
+export const ListTeamsRequestSchema: GenMessage<ListTeamsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 25);
+
+/**
+ * Response of ListTeams.
+ *
+ * @generated from message portcullis.v1.ListTeamsResponse
+ */
+export type ListTeamsResponse = Message<"portcullis.v1.ListTeamsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.Team teams = 1;
+   */
+  teams: Team[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListTeamsResponse.
+ * Use `create(ListTeamsResponseSchema)` to create a new message.
+ */
+export const ListTeamsResponseSchema: GenMessage<ListTeamsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 26);
+
+/**
+ * Request of RenameTeam.
+ *
+ * @generated from message portcullis.v1.RenameTeamRequest
+ */
+export type RenameTeamRequest = Message<"portcullis.v1.RenameTeamRequest"> & {
+  /**
+   * The team to rename.
+   *
+   * @generated from field: string team_id = 1;
+   */
+  teamId: string;
+
+  /**
+   * The new name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * The project of the team; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RenameTeamRequest.
+ * Use `create(RenameTeamRequestSchema)` to create a new message.
+ */
+export const RenameTeamRequestSchema: GenMessage<RenameTeamRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 27);
+
+/**
+ * Response of RenameTeam.
+ *
+ * @generated from message portcullis.v1.RenameTeamResponse
+ */
+export type RenameTeamResponse = Message<"portcullis.v1.RenameTeamResponse"> & {
+  /**
+   * The team as it is now.
+   *
+   * @generated from field: portcullis.v1.Team team = 1;
+   */
+  team?: Team | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RenameTeamResponse.
+ * Use `create(RenameTeamResponseSchema)` to create a new message.
+ */
+export const RenameTeamResponseSchema: GenMessage<RenameTeamResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 28);
+
+/**
+ * Request of DeleteTeam.
+ *
+ * @generated from message portcullis.v1.DeleteTeamRequest
+ */
+export type DeleteTeamRequest = Message<"portcullis.v1.DeleteTeamRequest"> & {
+  /**
+   * The team to end.
+   *
+   * @generated from field: string team_id = 1;
+   */
+  teamId: string;
+
+  /**
+   * The project of the team; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeleteTeamRequest.
+ * Use `create(DeleteTeamRequestSchema)` to create a new message.
+ */
+export const DeleteTeamRequestSchema: GenMessage<DeleteTeamRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 29);
+
+/**
+ * Response of DeleteTeam.
+ *
+ * @generated from message portcullis.v1.DeleteTeamResponse
+ */
+export type DeleteTeamResponse = Message<"portcullis.v1.DeleteTeamResponse"> & {
+  /**
+   * The team as it was.
+   *
+   * @generated from field: portcullis.v1.Team team = 1;
+   */
+  team?: Team | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.DeleteTeamResponse.
+ * Use `create(DeleteTeamResponseSchema)` to create a new message.
+ */
+export const DeleteTeamResponseSchema: GenMessage<DeleteTeamResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 30);
+
+/**
+ * Request of ListSessions.
+ *
+ * @generated from message portcullis.v1.ListSessionsRequest
+ */
+export type ListSessionsRequest = Message<"portcullis.v1.ListSessionsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+
+  /**
+   * The caller's own alone, whatever else they may see.
+   *
+   * @generated from field: bool own = 4;
+   */
+  own: boolean;
+};
+
+/**
+ * Describes the message portcullis.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 31);
+
+/**
+ * Response of ListSessions.
+ *
+ * @generated from message portcullis.v1.ListSessionsResponse
+ */
+export type ListSessionsResponse = Message<"portcullis.v1.ListSessionsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.Session sessions = 1;
+   */
+  sessions: Session[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 32);
+
+/**
+ * Request of EndSession.
+ *
+ * @generated from message portcullis.v1.EndSessionRequest
+ */
+export type EndSessionRequest = Message<"portcullis.v1.EndSessionRequest"> & {
+  /**
+   * The session to end.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * The project of the session; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EndSessionRequest.
+ * Use `create(EndSessionRequestSchema)` to create a new message.
+ */
+export const EndSessionRequestSchema: GenMessage<EndSessionRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 33);
+
+/**
+ * Response of EndSession.
+ *
+ * @generated from message portcullis.v1.EndSessionResponse
+ */
+export type EndSessionResponse = Message<"portcullis.v1.EndSessionResponse"> & {
+  /**
+   * The session as it was.
+   *
+   * @generated from field: portcullis.v1.Session session = 1;
+   */
+  session?: Session | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EndSessionResponse.
+ * Use `create(EndSessionResponseSchema)` to create a new message.
+ */
+export const EndSessionResponseSchema: GenMessage<EndSessionResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 34);
+
+/**
+ * A person's command line that is logged in.
+ *
+ * @generated from message portcullis.v1.Login
+ */
+export type Login = Message<"portcullis.v1.Login"> & {
+  /**
+   * Begins with "lgn_".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The project of the person.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+
+  /**
+   * Whose it is.
+   *
+   * @generated from field: string person_id = 3;
+   */
+  personId: string;
+
+  /**
+   * What the person confirmed, sorted. Its keys have of these what the person may do at the time.
+   *
+   * @generated from field: repeated string scopes = 4;
+   */
+  scopes: string[];
+
+  /**
+   * What the command line calls itself, which may be anything.
+   *
+   * @generated from field: string client_name = 5;
+   */
+  clientName: string;
+
+  /**
+   * From which address it asked.
+   *
+   * @generated from field: string client_address = 6;
+   */
+  clientAddress: string;
+
+  /**
+   * When it asked to be confirmed.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it last got a key.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 8;
+   */
+  lastUseTime?: Timestamp | undefined;
+
+  /**
+   * When it ends at the latest.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 9;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.Login.
+ * Use `create(LoginSchema)` to create a new message.
+ */
+export const LoginSchema: GenMessage<Login> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 35);
+
+/**
+ * Request of ListLogins.
+ *
+ * @generated from message portcullis.v1.ListLoginsRequest
+ */
+export type ListLoginsRequest = Message<"portcullis.v1.ListLoginsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+
+  /**
+   * The caller's own alone, whatever else they may see.
+   *
+   * @generated from field: bool own = 4;
+   */
+  own: boolean;
+};
+
+/**
+ * Describes the message portcullis.v1.ListLoginsRequest.
+ * Use `create(ListLoginsRequestSchema)` to create a new message.
+ */
+export const ListLoginsRequestSchema: GenMessage<ListLoginsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 36);
+
+/**
+ * Response of ListLogins.
+ *
+ * @generated from message portcullis.v1.ListLoginsResponse
+ */
+export type ListLoginsResponse = Message<"portcullis.v1.ListLoginsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.Login logins = 1;
+   */
+  logins: Login[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListLoginsResponse.
+ * Use `create(ListLoginsResponseSchema)` to create a new message.
+ */
+export const ListLoginsResponseSchema: GenMessage<ListLoginsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 37);
+
+/**
+ * Request of EndLogin.
+ *
+ * @generated from message portcullis.v1.EndLoginRequest
+ */
+export type EndLoginRequest = Message<"portcullis.v1.EndLoginRequest"> & {
+  /**
+   * The login to end.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * The project of the login; the credential's own when absent.
+   *
+   * @generated from field: optional string project_id = 2;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EndLoginRequest.
+ * Use `create(EndLoginRequestSchema)` to create a new message.
+ */
+export const EndLoginRequestSchema: GenMessage<EndLoginRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 38);
+
+/**
+ * Response of EndLogin.
+ *
+ * @generated from message portcullis.v1.EndLoginResponse
+ */
+export type EndLoginResponse = Message<"portcullis.v1.EndLoginResponse"> & {
+  /**
+   * The login as it was.
+   *
+   * @generated from field: portcullis.v1.Login login = 1;
+   */
+  login?: Login | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.EndLoginResponse.
+ * Use `create(EndLoginResponseSchema)` to create a new message.
+ */
+export const EndLoginResponseSchema: GenMessage<EndLoginResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_project, 39);
 
 /**
  * How the money of a project's calls is written down.
@@ -526,6 +1438,109 @@ export const PersonStateSchema: GenEnum<PersonState> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_project, 1);
 
 /**
+ * A named set of scopes.
+ *
+ * @generated from enum portcullis.v1.PersonRole
+ */
+export const PersonRole = {
+  /**
+   * Not stated: refused.
+   *
+   * @generated from enum value: PERSON_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Everything.
+   *
+   * @generated from enum value: PERSON_ROLE_ADMIN = 1;
+   */
+  ADMIN: 1,
+
+  /**
+   * Keys, policy and budgets, runs.
+   *
+   * @generated from enum value: PERSON_ROLE_OPERATOR = 2;
+   */
+  OPERATOR: 2,
+
+  /**
+   * Decides approvals.
+   *
+   * @generated from enum value: PERSON_ROLE_APPROVER = 3;
+   */
+  APPROVER: 3,
+
+  /**
+   * Reads everything.
+   *
+   * @generated from enum value: PERSON_ROLE_AUDITOR = 4;
+   */
+  AUDITOR: 4,
+
+  /**
+   * Calls models and tools.
+   *
+   * @generated from enum value: PERSON_ROLE_DEVELOPER = 5;
+   */
+  DEVELOPER: 5,
+} as const;
+
+/**
+ * A named set of scopes.
+ *
+ * @generated from enum portcullis.v1.PersonRole
+ */
+export type PersonRole = (typeof PersonRole)[keyof typeof PersonRole] | UnknownEnum;
+
+/**
+ * Describes the enum portcullis.v1.PersonRole.
+ */
+export const PersonRoleSchema: GenEnum<PersonRole> = /*@__PURE__*/
+  enumDesc(file_portcullis_v1_project, 2);
+
+/**
+ * How somebody signed in.
+ *
+ * @generated from enum portcullis.v1.SignInMethod
+ */
+export const SignInMethod = {
+  /**
+   * Never answered.
+   *
+   * @generated from enum value: SIGN_IN_METHOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * With a key.
+   *
+   * @generated from enum value: SIGN_IN_METHOD_KEY = 1;
+   */
+  KEY: 1,
+
+  /**
+   * At the identity provider.
+   *
+   * @generated from enum value: SIGN_IN_METHOD_OIDC = 2;
+   */
+  OIDC: 2,
+} as const;
+
+/**
+ * How somebody signed in.
+ *
+ * @generated from enum portcullis.v1.SignInMethod
+ */
+export type SignInMethod = (typeof SignInMethod)[keyof typeof SignInMethod] | UnknownEnum;
+
+/**
+ * Describes the enum portcullis.v1.SignInMethod.
+ */
+export const SignInMethodSchema: GenEnum<SignInMethod> = /*@__PURE__*/
+  enumDesc(file_portcullis_v1_project, 3);
+
+/**
  * Projects, and the people in them.
  *
  * @generated from service portcullis.v1.ProjectService
@@ -582,7 +1597,8 @@ export const ProjectService: GenService<{
     output: typeof ListPeopleResponseSchema;
   },
   /**
-   * Stops the keys of a person and of the agents that they answer for. Disabling twice changes nothing.
+   * Ends the sessions of a person, and stops their keys and those of the agents that they answer for. Disabling twice
+   * changes nothing.
    *
    * @generated from rpc portcullis.v1.ProjectService.DisablePerson
    */
@@ -590,6 +1606,118 @@ export const ProjectService: GenService<{
     methodKind: "unary";
     input: typeof DisablePersonRequestSchema;
     output: typeof DisablePersonResponseSchema;
+  },
+  /**
+   * Lets a disabled person act again, with the keys and agents that they had.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.EnablePerson
+   */
+  enablePerson: {
+    methodKind: "unary";
+    input: typeof EnablePersonRequestSchema;
+    output: typeof EnablePersonResponseSchema;
+  },
+  /**
+   * Changes name, roles or teams of a person. Nobody gives a role with a scope that they lack. For people who sign in
+   * through the identity provider, their next sign-in says it anew.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.UpdatePerson
+   */
+  updatePerson: {
+    methodKind: "unary";
+    input: typeof UpdatePersonRequestSchema;
+    output: typeof UpdatePersonResponseSchema;
+  },
+  /**
+   * Forgets which account at the identity provider a person is, and ends their sessions. Who signs in next with their
+   * verified address is them from then on.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.UnlinkPerson
+   */
+  unlinkPerson: {
+    methodKind: "unary";
+    input: typeof UnlinkPersonRequestSchema;
+    output: typeof UnlinkPersonResponseSchema;
+  },
+  /**
+   * Makes a team, to which people may then belong.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.CreateTeam
+   */
+  createTeam: {
+    methodKind: "unary";
+    input: typeof CreateTeamRequestSchema;
+    output: typeof CreateTeamResponseSchema;
+  },
+  /**
+   * Lists the teams of a project, newest first.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.ListTeams
+   */
+  listTeams: {
+    methodKind: "unary";
+    input: typeof ListTeamsRequestSchema;
+    output: typeof ListTeamsResponseSchema;
+  },
+  /**
+   * Gives a team another name. Budgets and policies name teams by their ids.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.RenameTeam
+   */
+  renameTeam: {
+    methodKind: "unary";
+    input: typeof RenameTeamRequestSchema;
+    output: typeof RenameTeamResponseSchema;
+  },
+  /**
+   * Ends a team: nobody belongs to it any more, and its budgets count no further call.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.DeleteTeam
+   */
+  deleteTeam: {
+    methodKind: "unary";
+    input: typeof DeleteTeamRequestSchema;
+    output: typeof DeleteTeamResponseSchema;
+  },
+  /**
+   * Lists sessions that last, newest first: with admin:read everybody's, else the caller's own.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * Ends a session on every replica: one's own, or with admin anybody's.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.EndSession
+   */
+  endSession: {
+    methodKind: "unary";
+    input: typeof EndSessionRequestSchema;
+    output: typeof EndSessionResponseSchema;
+  },
+  /**
+   * Lists logins of command lines that last, newest first: with admin:read everybody's, else the caller's own.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.ListLogins
+   */
+  listLogins: {
+    methodKind: "unary";
+    input: typeof ListLoginsRequestSchema;
+    output: typeof ListLoginsResponseSchema;
+  },
+  /**
+   * Ends a login and its keys on every replica: one's own, or with admin anybody's.
+   *
+   * @generated from rpc portcullis.v1.ProjectService.EndLogin
+   */
+  endLogin: {
+    methodKind: "unary";
+    input: typeof EndLoginRequestSchema;
+    output: typeof EndLoginResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_project, 0);

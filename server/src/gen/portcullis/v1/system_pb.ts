@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/system.proto.
  */
 export const file_portcullis_v1_system: GenFile = /*@__PURE__*/
-  fileDesc("Chpwb3J0Y3VsbGlzL3YxL3N5c3RlbS5wcm90bxINcG9ydGN1bGxpcy52MSLFAgoJUHJpbmNpcGFsEioKBGtpbmQYASABKA4yHC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbEtpbmQSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRISCgpwcm9qZWN0X2lkGAQgASgJEg4KBnNjb3BlcxgFIAMoCRIVCghhZ2VudF9pZBgGIAEoCUgAiAEBEhYKCXBlcnNvbl9pZBgHIAEoCUgBiAEBEhMKBmtleV9pZBgIIAEoCUgCiAEBEhMKBnJ1bl9pZBgJIAEoCUgDiAEBEjQKC2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBQgsKCV9hZ2VudF9pZEIMCgpfcGVyc29uX2lkQgkKB19rZXlfaWRCCQoHX3J1bl9pZEIOCgxfZXhwaXJlX3RpbWUiEAoOR2V0U2VsZlJlcXVlc3QiVgoPR2V0U2VsZlJlc3BvbnNlEisKCXByaW5jaXBhbBgBIAEoCzIYLnBvcnRjdWxsaXMudjEuUHJpbmNpcGFsEhYKDnNlcnZlcl92ZXJzaW9uGAIgASgJKoIBCg1QcmluY2lwYWxLaW5kEh4KGlBSSU5DSVBBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXUFJJTkNJUEFMX0tJTkRfT1BFUkFUT1IQARIYChRQUklOQ0lQQUxfS0lORF9BR0VOVBACEhoKFlBSSU5DSVBBTF9LSU5EX1NFUlZJQ0UQAzJwCg1TeXN0ZW1TZXJ2aWNlEl8KB0dldFNlbGYSHS5wb3J0Y3VsbGlzLnYxLkdldFNlbGZSZXF1ZXN0Gh4ucG9ydGN1bGxpcy52MS5HZXRTZWxmUmVzcG9uc2UiFYi1GAKStRgNYXV0aGVudGljYXRlZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
+  fileDesc("Chpwb3J0Y3VsbGlzL3YxL3N5c3RlbS5wcm90bxINcG9ydGN1bGxpcy52MSLFAgoJUHJpbmNpcGFsEioKBGtpbmQYASABKA4yHC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbEtpbmQSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRISCgpwcm9qZWN0X2lkGAQgASgJEg4KBnNjb3BlcxgFIAMoCRIVCghhZ2VudF9pZBgGIAEoCUgAiAEBEhYKCXBlcnNvbl9pZBgHIAEoCUgBiAEBEhMKBmtleV9pZBgIIAEoCUgCiAEBEhMKBnJ1bl9pZBgJIAEoCUgDiAEBEjQKC2V4cGlyZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBQgsKCV9hZ2VudF9pZEIMCgpfcGVyc29uX2lkQgkKB19rZXlfaWRCCQoHX3J1bl9pZEIOCgxfZXhwaXJlX3RpbWUiEAoOR2V0U2VsZlJlcXVlc3QiiQEKD0dldFNlbGZSZXNwb25zZRIrCglwcmluY2lwYWwYASABKAsyGC5wb3J0Y3VsbGlzLnYxLlByaW5jaXBhbBIWCg5zZXJ2ZXJfdmVyc2lvbhgCIAEoCRIaChJzaWduYXR1cmVfcmVxdWlyZWQYAyABKAgSFQoNc2lnbmVkX3Njb3BlcxgEIAMoCSqCAQoNUHJpbmNpcGFsS2luZBIeChpQUklOQ0lQQUxfS0lORF9VTlNQRUNJRklFRBAAEhsKF1BSSU5DSVBBTF9LSU5EX09QRVJBVE9SEAESGAoUUFJJTkNJUEFMX0tJTkRfQUdFTlQQAhIaChZQUklOQ0lQQUxfS0lORF9TRVJWSUNFEAMycAoNU3lzdGVtU2VydmljZRJfCgdHZXRTZWxmEh0ucG9ydGN1bGxpcy52MS5HZXRTZWxmUmVxdWVzdBoeLnBvcnRjdWxsaXMudjEuR2V0U2VsZlJlc3BvbnNlIhWItRgCkrUYDWF1dGhlbnRpY2F0ZWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_portcullis_v1_options]);
 
 /**
  * Who is calling, from the credential alone.
@@ -133,6 +133,20 @@ export type GetSelfResponse = Message<"portcullis.v1.GetSelfResponse"> & {
    * @generated from field: string server_version = 2;
    */
   serverVersion: string;
+
+  /**
+   * Whether each request with this credential must be signed (docs/signatures.md).
+   *
+   * @generated from field: bool signature_required = 3;
+   */
+  signatureRequired: boolean;
+
+  /**
+   * The scopes for which the policy of the project asks for signatures, sorted.
+   *
+   * @generated from field: repeated string signed_scopes = 4;
+   */
+  signedScopes: string[];
 };
 
 /**
