@@ -11,7 +11,14 @@ import {
 import type { CliContext } from './context.ts';
 import { enumWord } from './enum-words.ts';
 import { withGate } from './gate-client.ts';
-import { gateCommand, type GateOptions, listCommand, type ListOptions, present } from './gate-command.ts';
+import {
+  collectScopes,
+  gateCommand,
+  type GateOptions,
+  listCommand,
+  type ListOptions,
+  present,
+} from './gate-command.ts';
 import { localTime, noteMore, printAnswer, printFields, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
 import { agentIdOf, projectOf } from './references.ts';
@@ -31,6 +38,7 @@ interface CreateOptions extends GateOptions {
   readonly person?: string;
   readonly issuer?: string;
   readonly subject?: string;
+  readonly certificateScope?: string[];
 }
 
 function createCommand(context: CliContext): Command {
@@ -40,6 +48,11 @@ function createCommand(context: CliContext): Command {
     .option('--person <id>', 'the person who answers for it')
     .option('--issuer <url>', 'the issuer of access tokens that knows it')
     .option('--subject <subject>', 'its subject at that issuer')
+    .option(
+      '--certificate-scope <scope>',
+      'what it may ask for by its client certificate alone; repeatable',
+      collectScopes,
+    )
     .action((name: string, options: CreateOptions) =>
       withGate(context, async (gate) => {
         const answer = await gate.of(AgentService).createAgent({
@@ -48,6 +61,7 @@ function createCommand(context: CliContext): Command {
           ...(options.person === undefined ? {} : { personId: options.person }),
           ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
           ...(options.subject === undefined ? {} : { subject: options.subject }),
+          certificateScopes: options.certificateScope ?? [],
           ...(await projectOf(gate, options)),
         });
         if (options.json) return printAnswer(context, CreateAgentResponseSchema, answer);
@@ -128,6 +142,7 @@ function printAgent(context: CliContext, agent: Agent): void {
     ['person', agent.personId],
     ['issuer', agent.issuer],
     ['subject', agent.subject],
+    ['by certificate', agent.certificateScopes.join(' ')],
     ['project', agent.projectId],
     ['created', localTime(agent.createTime)],
     ['created by', agent.createdBy],

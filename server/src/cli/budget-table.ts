@@ -45,7 +45,7 @@ export function budgetRow(status: BudgetStatus): string[] {
     amount(standing?.remainingAmount),
     fullText(status),
     localTime(standing?.resetTime, '-'),
-    modeText(budget.mode),
+    budget.managedByPolicy ? `${modeText(budget.mode)}, policy` : modeText(budget.mode),
     budget.id,
   ];
 }
@@ -75,6 +75,7 @@ export function budgetFields(status: BudgetStatus): (readonly [string, string | 
       'notices',
       budget.notifyPercents.length === 0 ? 'none' : budget.notifyPercents.map((one) => `${one} %`).join(', '),
     ],
+    ['owner', budget.managedByPolicy ? 'the policy: it is a cap of it' : undefined],
     ['created', localTime(budget.createTime)],
     ['created by', budget.createdBy],
   ];
@@ -159,11 +160,12 @@ function modeText(mode: BudgetMode): string {
 }
 
 /** Which calls a budget counts: `agent:reviewer model:claude-*`, or `all`; and why none any more. */
-function selectorText({ budget, agentName, personName, idleReason }: BudgetStatus): string {
+function selectorText({ budget, agentName, personName, teamName, idleReason }: BudgetStatus): string {
   const selector = budget?.selector;
   const members: readonly (readonly [string, string | undefined])[] = [
     ['agent', agentName ?? selector?.agentId],
     ['person', personName ?? selector?.personId],
+    ['team', teamName ?? selector?.teamId],
     ['key', selector?.keyId],
     ['workflow', selector?.workflow],
     ['run', selector?.runId],

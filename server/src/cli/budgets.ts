@@ -4,25 +4,18 @@ import {
   type Budget,
   BudgetMode,
   BudgetNoticeSchema,
-  type BudgetSelectorSchema,
   BudgetService,
   type BudgetStatus,
   BudgetStatusSchema,
-  BudgetUnit,
-  BudgetUnitSchema,
-  type BudgetWindow,
-  BudgetWindowSchema,
   CreateBudgetResponseSchema,
   DeleteBudgetResponseSchema,
   type GetBudgetRequestSchema,
   ListBudgetNoticesResponseSchema,
   ListBudgetsResponseSchema,
   ListLeasePostingsResponseSchema,
-  type ProviderType,
-  ProviderTypeSchema,
   UpdateBudgetResponseSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
-import { parseAmount, parsePercents } from './budget-amounts.ts';
+import { parseAmount } from './budget-amounts.ts';
 import {
   budgetColumns,
   budgetFields,
@@ -33,14 +26,14 @@ import {
   postingColumns,
   postingRow,
 } from './budget-table.ts';
+import { type BudgetOptions, budgetWords, notifyOf, withBudgetOptions } from './budget-options.ts';
 import { type CliContext, CliError } from './context.ts';
-import { enumOption } from './enum-words.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type GateClient, withGate } from './gate-client.ts';
 import { gateCommand, type GateOptions, listCommand, type ListOptions, parseCount, present } from './gate-command.ts';
 import { noteMore, printAnswer, printFields, printJson, printLine, printNote, printTable } from './output.ts';
 import { readPages } from './paging.ts';
-import { agentIdOf, projectOf } from './references.ts';
+import { projectOf } from './references.ts';
 
 // So many budgets are looked at to find the fullest, and so many notices are shown with one budget.
 const lookedAtMax = 20_000;
@@ -59,83 +52,20 @@ export function budgetsCommand(context: CliContext): Command {
     .addCommand(deleteCommand(context));
 }
 
-interface CreateOptions extends GateOptions {
-  readonly limit?: string;
-  readonly unit: BudgetUnit;
-  readonly window: BudgetWindow;
-  readonly timeZone?: string;
-  readonly dryRun?: true;
-  readonly notify?: string;
-  readonly agent?: string;
-  readonly person?: string;
-  readonly key?: string;
-  readonly workflow?: string;
-  readonly run?: string;
-  readonly providerType?: ProviderType;
-  readonly provider?: string;
-  readonly model?: string;
-}
-
 function createCommand(context: CliContext): Command {
-  return gateCommand('create', 'make a budget; without a selector it counts the whole project')
+  return withBudgetOptions(gateCommand('create', 'make a budget; without a selector it counts the whole project'))
     .argument('<name>')
-    .option(
-      '--limit <amount>',
-      'USD like 5 or 0.25, a number of tokens or requests, or a time like 30s; 0 denies (default: none)',
-    )
-    .addOption(enumOption('--unit <unit>', 'what it counts', BudgetUnitSchema).default(BudgetUnit.USD, 'usd'))
-    .addOption(enumOption('--window <window>', 'over what it counts', BudgetWindowSchema).makeOptionMandatory())
-    .option('--time-zone <name>', 'where its days and months begin, like Europe/Berlin (default: UTC)')
-    .option('--dry-run', 'record what it would refuse, and refuse nothing')
-    .option('--notify <percents>', 'tell when so much of the limit is spent; "" for never (default: 80,100)')
-    .option('--agent <agent>', 'count the calls of one agent, by name or id')
-    .option('--person <id>', 'count the calls of one person and their agents')
-    .option('--key <id>', 'count the calls with one key')
-    .option('--workflow <name>', 'count the calls within runs of one workflow')
-    .option('--run <id>', 'count the calls within one run')
-    .option('--provider <name>', 'count the calls to one provider')
-    .addOption(enumOption('--provider-type <type>', 'count the calls to providers paid so', ProviderTypeSchema))
-    .option('--model <pattern>', 'count the calls for one public model name, * matches any')
-    .action((name: string, options: CreateOptions) =>
+    .action((name: string, options: BudgetOptions) =>
       withGate(context, async (gate) => {
         const project = await projectOf(gate, options);
         const answer = await gate.of(BudgetService).createBudget({
-          name,
-          selector: await selectorOf(gate, options, project),
-          unit: options.unit,
-          window: options.window,
-          timeZone: options.timeZone ?? '',
-          mode: options.dryRun ? BudgetMode.DRY_RUN : BudgetMode.ENFORCE,
-          ...(options.limit === undefined ? {} : { limitAmount: parseAmount(options.limit, options.unit) }),
-          ...notifyOf(options),
+          ...(await budgetWords(gate, name, options, project)),
           ...project,
         });
         if (options.json) return printAnswer(context, CreateBudgetResponseSchema, answer);
         printStatus(context, await statusOf(gate, present(answer.budget).id, project));
       }),
     );
-}
-
-function notifyOf({ notify }: { readonly notify?: string }): { notifyPercents?: { percents: number[] } } {
-  return notify === undefined ? {} : { notifyPercents: { percents: parsePercents(notify) } };
-}
-
-async function selectorOf(
-  gate: GateClient,
-  options: CreateOptions,
-  project: { projectId?: string },
-): Promise<MessageInitShape<typeof BudgetSelectorSchema>> {
-  const { agent, person, key, workflow, run, provider, providerType, model } = options;
-  return {
-    ...(agent === undefined ? {} : { agentId: await agentIdOf(gate, agent, project) }),
-    ...(person === undefined ? {} : { personId: person }),
-    ...(key === undefined ? {} : { keyId: key }),
-    ...(workflow === undefined ? {} : { workflow }),
-    ...(run === undefined ? {} : { runId: run }),
-    ...(provider === undefined ? {} : { provider }),
-    ...(providerType === undefined ? {} : { providerType }),
-    ...(model === undefined ? {} : { model }),
-  };
 }
 
 function listBudgetsCommand(context: CliContext): Command {

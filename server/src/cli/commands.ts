@@ -9,13 +9,20 @@ import { doctorCommand } from './doctor.ts';
 import { importCommand } from './import.ts';
 import { keysCommand } from './keys.ts';
 import { killCommand } from './kill.ts';
+import { loginCommand } from './login.ts';
+import { loginsCommand } from './logins.ts';
+import { logoutCommand } from './logout.ts';
 import { peopleCommand } from './people.ts';
+import { policyCommand } from './policy.ts';
 import { pricesCommand } from './prices.ts';
 import { projectsCommand } from './projects.ts';
 import { reconcileCommand } from './reconcile.ts';
 import { runCommand } from './run.ts';
 import { runsCommand } from './runs.ts';
 import { secretsCommand } from './secrets.ts';
+import { sessionsCommand } from './sessions.ts';
+import { teamsCommand } from './teams.ts';
+import { tokenCommand } from './token.ts';
 import { usageCommand } from './usage.ts';
 import { whoamiCommand } from './whoami.ts';
 
@@ -28,12 +35,19 @@ export const commands: readonly ((context: CliContext) => Command)[] = [
   runCommand,
   runsCommand,
   budgetsCommand,
+  policyCommand,
   killCommand,
   usageCommand,
   pricesCommand,
   reconcileCommand,
   projectsCommand,
   peopleCommand,
+  teamsCommand,
+  sessionsCommand,
+  loginsCommand,
+  loginCommand,
+  logoutCommand,
+  tokenCommand,
   whoamiCommand,
   configCommand,
   secretsCommand,

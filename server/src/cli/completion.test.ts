@@ -44,7 +44,7 @@ describe('portcullis completion', () => {
     const stub = 'compdef() { :; }; _describe() { print -l -- "${(@P)2}"; }';
     const program = `${stub}\n${scripts['zsh']}\nwords=(portcullis keys ""); CURRENT=3; _portcullis`;
     const names = offered('zsh', program).map((line) => line.split(':')[0]);
-    expect(names).toEqual(['create', 'list', 'rotate', 'revoke', '--help']);
+    expect(names).toEqual(['create', 'list', 'rotate', 'revoke', 'signing', '--help']);
   });
 
   test('offers the same in fish', ({ skip }) => {

@@ -66,6 +66,7 @@ const secretName = /key|token|secret|pass|auth|credential/i;
 const reference = /^\$\{[^}]+\}$/;
 // Names of the schema that only sound like secrets, as long as what they hold is what they are for.
 const harmless = new Map<string, (value: unknown) => boolean>([
+  ['client_auth', (value) => value === 'basic' || value === 'post'],
   ['credential', (value) => value === 'gate' || value === 'caller'],
   ['max_output_tokens', (value) => typeof value === 'number'],
 ]);

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { methodTable } from '../api/methods.ts';
+import { publicRoutes } from '../api/public-routes.ts';
 import { auditActions } from '../audit/actions.ts';
 import { errorCodes } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
@@ -27,6 +28,7 @@ export async function referencePages(): Promise<Page[]> {
     { path: 'docs/reference/metrics.md', text: await metricsPage() },
     { path: 'docs/reference/audit.md', text: auditPage() },
     { path: 'docs/reference/methods.md', text: methodsPage() },
+    { path: 'docs/reference/public-routes.md', text: publicRoutesPage() },
     { path: '.env.example', text: envExample() },
   ];
 }
@@ -88,14 +90,28 @@ function auditPage(): string {
 function methodsPage(): string {
   return page(
     'Control API',
-    'Connect JSON on `HTTP_ADDR`: `POST /portcullis.v1.<Service>/<Method>`. Access class and scope are options in `proto/`, read by the one authorization layer.',
+    'gRPC on `GRPC_ADDR` and `MTLS_ADDR`; Connect (JSON or binary) and gRPC-Web on every listener, by POST. Access class and scope are options in `proto/`, read by the one authorization layer. A write happens once under an `Idempotency-Key`.',
     table(
-      ['method', 'access', 'scope'],
-      methodTable().map(({ service, method, access, scope }) => [
-        `\`${service}/${method}\``,
+      ['service', 'method', 'access', 'scope', 'HTTP path', 'repeatable'],
+      methodTable().map(({ service, method, access, scope, path }) => [
+        service,
+        method,
         access,
         scope === null ? '' : `\`${scope}\``,
+        `\`${path}\``,
+        access === 'write' ? 'by its key' : 'yes',
       ]),
+    ),
+  );
+}
+
+function publicRoutesPage(): string {
+  return page(
+    'Routes without a credential',
+    'Everything that answers whoever asks. A test knocks at every route of every listener and finds no other.',
+    table(
+      ['route', 'why'],
+      publicRoutes.map(({ method, path, why }) => [`\`${method} ${path}\``, why]),
     ),
   );
 }

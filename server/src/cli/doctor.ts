@@ -5,12 +5,14 @@ import { findConnection } from './connection.ts';
 import { CliError, type CliContext } from './context.ts';
 import { callGates } from './doctor/call-gates.ts';
 import { credentialGates } from './doctor/credential-gates.ts';
-import { type DeploymentGate, NotTested, type Subject } from './doctor/deployment-gate.ts';
+import { Advice, type DeploymentGate, NotTested, type Subject } from './doctor/deployment-gate.ts';
+import { signatureGates } from './doctor/signature-gates.ts';
 import { surfaceGates } from './doctor/surface-gates.ts';
 import { makeThrowaway, type Throwaway } from './doctor/throwaway.ts';
 import { exitCodes } from './exit-codes.ts';
 import { createGateClient, type GateClient, refusalOf } from './gate-client.ts';
 import { printJson, printLine, printTable } from './output.ts';
+import { findSigner } from './request-signing.ts';
 
 interface DoctorOptions {
   readonly production?: true;
@@ -23,7 +25,7 @@ interface DoctorOptions {
 
 interface Finding {
   readonly gate: string;
-  readonly outcome: 'ok' | 'FAIL' | 'not tested';
+  readonly outcome: 'ok' | 'FAIL' | 'advice' | 'not tested';
   readonly why: string;
 }
 
@@ -44,10 +46,16 @@ export function doctorCommand(context: CliContext): Command {
 
 async function examine(context: CliContext, options: DoctorOptions): Promise<Finding[]> {
   const { production = false, model } = options;
-  const api = createGateClient(findConnection(context, options.url));
+  const api = createGateClient(findConnection(context, options.url), findSigner(context));
   const own = await throwawayOf(api);
   const subject: Subject = { context, api, production, model, own };
-  const gates = [...(options.config ? [configurationGate] : []), ...surfaceGates, ...credentialGates, ...callGates];
+  const gates = [
+    ...(options.config ? [configurationGate] : []),
+    ...surfaceGates,
+    ...credentialGates,
+    ...callGates,
+    ...(production ? signatureGates : []),
+  ];
   const findings: Finding[] = [];
   try {
     for (const gate of gates) findings.push(await tryGate(gate, subject));
@@ -95,13 +103,19 @@ async function tryGate({ name, check }: DeploymentGate, subject: Subject): Promi
   } catch (error) {
     const told = error instanceof ConnectError ? refusalOf(error, subject.api.url) : error;
     const why = told instanceof Error ? told.message : String(told);
-    return { gate: name, outcome: error instanceof NotTested ? 'not tested' : 'FAIL', why };
+    return { gate: name, outcome: outcomeOf(error), why };
   }
+}
+
+function outcomeOf(error: unknown): Finding['outcome'] {
+  if (error instanceof Advice) return 'advice';
+  return error instanceof NotTested ? 'not tested' : 'FAIL';
 }
 
 function report(context: CliContext, findings: readonly Finding[], options: DoctorOptions): void {
   const failed = findings.filter(({ outcome }) => outcome === 'FAIL').length;
   const untested = findings.filter(({ outcome }) => outcome === 'not tested').length;
+  const advised = findings.filter(({ outcome }) => outcome === 'advice').length;
   if (options.json) printJson(context, { passed: failed === 0, gates: findings });
   else {
     const colours: Readonly<Record<string, 'green' | 'red' | 'yellow'>> = { ok: 'green', FAIL: 'red' };
@@ -115,9 +129,9 @@ function report(context: CliContext, findings: readonly Finding[], options: Doct
       findings.map(({ gate, outcome, why }) => [gate, outcome, why]),
       '',
     );
-    const rest = untested === 0 ? '' : `, ${untested} not tested`;
+    const rest = (untested === 0 ? '' : `, ${untested} not tested`) + (advised === 0 ? '' : `, ${advised} to consider`);
     context.stdout.write('\n');
-    printLine(context, `${findings.length - failed - untested} passed, ${failed} failed${rest}.`);
+    printLine(context, `${findings.length - failed - untested - advised} passed, ${failed} failed${rest}.`);
   }
   if (failed > 0) throw new CliError(`Deployment blocked: ${failed} of ${findings.length} gates failed.`);
 }

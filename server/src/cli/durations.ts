@@ -8,6 +8,12 @@ const unitMs: Readonly<Record<string, number>> = {
   w: 7 * 86_400_000,
 };
 
+/** A length of whole seconds as `parseDuration` reads it, in its largest unit. */
+export function durationText(ms: number): string {
+  const unit = (['w', 'd', 'h', 'm'] as const).find((name) => ms % (unitMs[name] ?? 1) === 0) ?? 's';
+  return `${ms / (unitMs[unit] ?? 1)}${unit}`;
+}
+
 /**
  * Reads a length of time ("90d", "1h", "30m", "2w", "45s") into milliseconds.
  * @throws InvalidArgumentError, which commander reports with the option's name

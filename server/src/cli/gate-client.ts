@@ -1,11 +1,14 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createConnectTransport } from '@connectrpc/connect-node';
+import { compressionBrotli, compressionGzip, createNodeHttpClient } from '@connectrpc/connect-node';
+import { createTransport } from '@connectrpc/connect/protocol-connect';
 import { isLoopback } from '../config/production.ts';
 import { ErrorInfoSchema } from '../gen/portcullis/v1/error_pb.ts';
 import { type Connection, findConnection } from './connection.ts';
 import { CliError, type CliContext } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
+import { repeatedWrites } from './repeated-writes.ts';
+import { findSigner, type RequestSigner, signedClient } from './request-signing.ts';
 import { visible } from './terminal-text.ts';
 
 /** A gate to call. */
@@ -17,17 +20,26 @@ export interface GateClient {
 const callMs = 30_000;
 const answerBytesMax = 64 * 1024 * 1024;
 
-/** A client of the control API: Connect with JSON over HTTP/1.1. */
-export function createGateClient({ url, key }: Connection): GateClient {
-  const transport = createConnectTransport({
+/**
+ * A client of the control API: Connect with JSON over HTTP/1.1. Its writes have keys, and are repeated under them; with a
+ * signer each request is signed, repetitions anew.
+ */
+export function createGateClient({ url, key, renew }: Connection, signer: RequestSigner | null): GateClient {
+  const client = createNodeHttpClient({ httpVersion: '1.1' });
+  const transport = createTransport({
     baseUrl: url,
-    httpVersion: '1.1',
+    httpClient: signer === null ? client : signedClient(client, signer),
     useBinaryFormat: false,
     defaultTimeoutMs: callMs,
     readMaxBytes: answerBytesMax,
+    writeMaxBytes: answerBytesMax,
+    acceptCompression: [compressionGzip, compressionBrotli],
+    sendCompression: null,
+    compressMinBytes: 1024,
     interceptors: [
-      (next) => (request) => {
-        request.header.set('authorization', `Bearer ${key}`);
+      repeatedWrites,
+      (next) => async (request) => {
+        request.header.set('authorization', `Bearer ${renew ? await renew() : key}`);
         return next(request);
       },
     ],
@@ -40,7 +52,7 @@ export function createGateClient({ url, key }: Connection): GateClient {
  * @throws CliError for whatever the gate refuses, in one line with its code, the request id and what to do
  */
 export async function withGate<T>(context: CliContext, work: (gate: GateClient) => Promise<T>): Promise<T> {
-  const gate = createGateClient(findConnection(context));
+  const gate = createGateClient(findConnection(context), findSigner(context));
   try {
     return await work(gate);
   } catch (error) {
@@ -72,7 +84,7 @@ function exitCodeOf(code: Code): number {
 function advice(code: Code): string {
   switch (code) {
     case Code.Unauthenticated:
-      return ' Check PORTCULLIS_KEY, or the key in credentials.json.';
+      return ' Check PORTCULLIS_KEY, or the key in credentials.json, and PORTCULLIS_SIGNING_KEY_FILE where requests must be signed.';
     case Code.PermissionDenied:
       return ' Use a key with that scope; `portcullis whoami` lists what yours has.';
     case Code.Unimplemented:

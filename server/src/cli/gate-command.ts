@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { isScope, scopes } from '../identity/scopes.ts';
 import { CliError } from './context.ts';
 
 /** What every command that talks to a gate can be told. */
@@ -35,6 +36,12 @@ export function parseCount(text: string): number {
 /** Gathers the values of an option that may be given more than once. */
 export function collectValues(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
+}
+
+/** Gathers scopes of an option that may be given more than once. */
+export function collectScopes(scope: string, before: readonly string[] = []): string[] {
+  if (!isScope(scope)) throw new InvalidArgumentError(`The scopes are ${scopes.join(', ')}.`);
+  return [...before, scope];
 }
 
 /** What an answer must hold by its contract. */

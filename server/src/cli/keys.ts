@@ -1,5 +1,5 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, Option } from 'commander';
 import {
   AgentService,
   CreateKeyResponseSchema,
@@ -10,12 +10,14 @@ import {
   RotateKeyResponseSchema,
 } from '../gen/portcullis/v1/agent_pb.ts';
 import { PrincipalKind, PrincipalKindSchema } from '../gen/portcullis/v1/system_pb.ts';
-import { isScope, scopes } from '../identity/scopes.ts';
+import { scopes } from '../identity/scopes.ts';
+import { thumbprintOfFile } from './certificate-file.ts';
 import type { CliContext } from './context.ts';
 import { parseDuration } from './durations.ts';
 import { enumWord } from './enum-words.ts';
 import { type GateClient, withGate } from './gate-client.ts';
 import {
+  collectScopes,
   collectValues,
   gateCommand,
   type GateOptions,
@@ -25,7 +27,8 @@ import {
 } from './gate-command.ts';
 import { localTime, noteMore, printAnswer, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
-import { agentIdOf, agentNames, projectOf } from './references.ts';
+import { agentIdOf, agentNames, keyIdIn, projectOf } from './references.ts';
+import { signingCommand } from './signing-keys.ts';
 
 /** `portcullis keys`: what agents, people and services call with. */
 export function keysCommand(context: CliContext): Command {
@@ -34,7 +37,8 @@ export function keysCommand(context: CliContext): Command {
     .addCommand(createCommand(context))
     .addCommand(listKeysCommand(context))
     .addCommand(rotateCommand(context))
-    .addCommand(revokeCommand(context));
+    .addCommand(revokeCommand(context))
+    .addCommand(signingCommand(context));
 }
 
 interface CreateOptions extends GateOptions {
@@ -46,6 +50,9 @@ interface CreateOptions extends GateOptions {
   readonly cidr?: string[];
   readonly run?: string;
   readonly expires?: number | 'never';
+  readonly requireSignature?: boolean;
+  readonly bindCertificate?: string;
+  readonly bindSpiffe?: string;
 }
 
 function createCommand(context: CliContext): Command {
@@ -58,16 +65,23 @@ function createCommand(context: CliContext): Command {
     .option('--cidr <range>', 'an address range from which it works; repeatable', collectValues)
     .option('--run <id>', 'the one run that its calls belong to; it ends with the run')
     .option('--expires <time>', 'when it ends by itself, like 90d or 1h, or never (default: 90d)', parseExpiry)
+    .option('--require-signature', 'each of its requests must be signed (RFC 9421)')
+    .option('--bind-certificate <file>', 'it works with this client certificate only: a PEM file')
+    .addOption(
+      new Option('--bind-spiffe <id>', 'it works with client certificates of this SPIFFE id only').conflicts(
+        'bindCertificate',
+      ),
+    )
     .action((options: CreateOptions) =>
       withGate(context, async (gate) => {
-        const answer = await createKey(gate, options);
+        const answer = await createKey(context, gate, options);
         if (options.json) return printAnswer(context, CreateKeyResponseSchema, answer);
         announce(context, present(answer.key), answer.secret);
       }),
     );
 }
 
-async function createKey(gate: GateClient, options: CreateOptions) {
+async function createKey(context: CliContext, gate: GateClient, options: CreateOptions) {
   const project = await projectOf(gate, options);
   const { agent, person, run, expires } = options;
   return gate.of(AgentService).createKey({
@@ -80,6 +94,8 @@ async function createKey(gate: GateClient, options: CreateOptions) {
     ...(person === undefined ? {} : { personId: person }),
     ...(run === undefined ? {} : { runId: run }),
     ...(expires === undefined ? {} : { end: endOf(expires) }),
+    requireSignature: options.requireSignature ?? false,
+    ...bindingOf(context, options),
     ...project,
   });
 }
@@ -87,6 +103,12 @@ async function createKey(gate: GateClient, options: CreateOptions) {
 function kindOf({ agent, person }: CreateOptions): PrincipalKind {
   if (agent !== undefined) return PrincipalKind.AGENT;
   return person === undefined ? PrincipalKind.SERVICE : PrincipalKind.OPERATOR;
+}
+
+function bindingOf(context: CliContext, { bindCertificate, bindSpiffe }: CreateOptions) {
+  if (bindSpiffe !== undefined) return { binding: { case: 'boundSpiffeId' as const, value: bindSpiffe } };
+  if (bindCertificate === undefined) return {};
+  return { binding: { case: 'boundX5tS256' as const, value: thumbprintOfFile(context, bindCertificate) } };
 }
 
 function endOf(expires: number | 'never') {
@@ -99,6 +121,8 @@ function endOf(expires: number | 'never') {
 function announce(context: CliContext, key: Key, secret: string): void {
   const scopeList = key.scopes.length === 0 ? 'nothing: it has no scope' : key.scopes.join(', ');
   printNote(context, `Key ${key.id} (${key.name}) may ask for ${scopeList}.`);
+  if (key.requireSignature) printNote(context, 'Each of its requests must be signed.');
+  if (key.binding.value !== undefined) printNote(context, `It works with the certificate ${key.binding.value} only.`);
   printNote(context, `It ends ${localTime(key.expireTime, 'when it is revoked')}. It is shown this once:`);
   context.stdout.write(`${secret}\n`);
 }
@@ -146,13 +170,13 @@ function rotateCommand(context: CliContext): Command {
     .action((keyId: string, options: GateOptions & { overlap?: number }) =>
       withGate(context, async (gate) => {
         const answer = await gate.of(AgentService).rotateKey({
-          keyId: publicPart(keyId),
+          keyId: keyIdIn(keyId),
           ...(options.overlap === undefined ? {} : { overlap: durationFromMs(options.overlap) }),
           ...(await projectOf(gate, options)),
         });
         if (options.json) return printAnswer(context, RotateKeyResponseSchema, answer);
         const until = localTime(answer.predecessor?.revokeTime ?? answer.predecessor?.expireTime, 'now');
-        printNote(context, `The old key ${publicPart(keyId)} works until ${until}.`);
+        printNote(context, `The old key ${keyIdIn(keyId)} works until ${until}.`);
         announce(context, present(answer.key), answer.secret);
       }),
     );
@@ -164,24 +188,11 @@ function revokeCommand(context: CliContext): Command {
     .action((keyId: string, options: GateOptions) =>
       withGate(context, async (gate) => {
         const project = await projectOf(gate, options);
-        const answer = await gate.of(AgentService).revokeKey({ keyId: publicPart(keyId), ...project });
+        const answer = await gate.of(AgentService).revokeKey({ keyId: keyIdIn(keyId), ...project });
         if (options.json) return printAnswer(context, RevokeKeyResponseSchema, answer);
         printNote(context, `Key ${present(answer.key).id} is revoked.`);
       }),
     );
-}
-
-/**
- * The id in what was given. Whoever pastes a whole key has put a secret on the command line, where others see it; it
- * goes no further than here.
- */
-function publicPart(text: string): string {
-  return /^(?:pcl_)?([0-9A-Za-z]{12})(?:_.*)?$/s.exec(text)?.[1] ?? text;
-}
-
-function collectScopes(scope: string, before: readonly string[] = []): string[] {
-  if (!isScope(scope)) throw new InvalidArgumentError(`The scopes are ${scopes.join(', ')}.`);
-  return [...before, scope];
 }
 
 function parseExpiry(text: string): number | 'never' {

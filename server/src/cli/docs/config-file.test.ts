@@ -11,6 +11,7 @@ const environment = {
   ANTHROPIC_API_KEY: 'a',
   OPENAI_API_KEY: 'b',
   AZURE_OPENAI_API_KEY: 'c',
+  SIGN_IN_CLIENT_SECRET: 'd',
   SET: 'https://x.example',
 };
 

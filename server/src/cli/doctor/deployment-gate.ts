@@ -16,12 +16,15 @@ export interface Subject {
 /** One thing that must hold before people depend on a deployment. It tests behaviour, and searches no words. */
 export interface DeploymentGate {
   readonly name: string;
-  /** Resolves with one line that says what was seen. @throws NotTested, or an Error that says what is wrong */
+  /** Resolves with one line that says what was seen. @throws NotTested, Advice, or an Error that says what is wrong */
   readonly check: (subject: Subject) => Promise<string> | string;
 }
 
 /** The gate does not apply here, and the message says why. */
 export class NotTested extends Error {}
+
+/** Nothing is wrong, but something would be better, and the message says what. It blocks no deployment. */
+export class Advice extends Error {}
 
 /** The doctor's own keys. @throws Error when they could not be made */
 export function ownOf({ own }: Subject): Throwaway {
