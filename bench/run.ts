@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { control } from './control/bench.ts';
 import { stopChildren } from './harness/children.ts';
 import { describeMachine } from './harness/machine.ts';
 import type { Bench, BenchOptions, BenchResult } from './harness/result.ts';
@@ -9,9 +10,10 @@ import { toText } from './harness/table.ts';
 import { readVersions } from './harness/versions.ts';
 import { models } from './models/bench.ts';
 import { money } from './money/bench.ts';
+import { policy } from './policy/bench.ts';
 import { soak } from './soak/bench.ts';
 
-const benches: Readonly<Record<string, Bench>> = { models, money, soak };
+const benches: Readonly<Record<string, Bench>> = { models, money, policy, soak, control };
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds n] [--duration s] [--smoke] [--targets a,b] [--workloads a,b]
 ${Object.entries(benches)

@@ -41,6 +41,7 @@ async function startGate(): Promise<Gate> {
     env: {
       PATH: process.env['PATH'] ?? '',
       HTTP_ADDR: '127.0.0.1:0',
+      GRPC_ADDR: 'off',
       DATA_DIR: join(folder, 'data'),
       CONFIG_FILE: configFile,
       LOG_FILE: join(folder, 'gate.log'),

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { referencePages } from '../server/src/cli/docs.ts';
 import { conformancePage } from '../test/conformance/page.ts';
 
@@ -18,8 +18,8 @@ try {
     cpSync(source, join(scratch, source), { recursive: true });
   const generated = spawnSync('buf', ['generate'], { cwd: scratch, encoding: 'utf8' });
   if (generated.status !== 0) stale.push(`buf generate failed: ${generated.stderr}`);
-  const folder = 'server/src/gen/portcullis/v1';
-  for (const name of new Set([...readdirSync(folder), ...readdirSync(join(scratch, folder))])) {
+  const folder = 'server/src/gen';
+  for (const name of new Set([...filesIn(folder), ...filesIn(join(scratch, folder))])) {
     if (readOrEmpty(join(folder, name)) !== readOrEmpty(join(scratch, folder, name))) stale.push(join(folder, name));
   }
 } finally {
@@ -28,6 +28,13 @@ try {
 
 for (const path of stale) console.error(`${path} is stale: run \`npm run gen\`.`);
 process.exitCode = stale.length > 0 ? 1 : 0;
+
+function filesIn(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(folder, join(parentPath, name)));
+}
 
 function readOrEmpty(path: string): string {
   try {

@@ -130,13 +130,46 @@ it('a method of the schema that declares neither access nor scope cannot be serv
   expect(() => method && methodRule(method)).toThrow('SeededService.Forgotten declares no access class');
 });
 
+describe('the contract', () => {
+  const path = 'proto/portcullis/v1/run.proto';
+  const method = /  rpc GetRun\(.*?\n  }\n/s;
+
+  /** Has the schema of the repository with a change. */
+  function plantSchema(change: (text: string) => string): void {
+    newTree();
+    for (const name of ['proto', 'buf.yaml', 'buf.gen.yaml'])
+      cpSync(join(repository, name), join(tree, name), { recursive: true });
+    plant(path, change(readFileSync(join(repository, path), 'utf8')));
+  }
+  const breaking = () => tool('buf', 'breaking', '--against', 'proto/baseline.binpb');
+
+  it('may grow, and may not take back what was released', async () => {
+    plantSchema((text) => text.replace('message GetRunRequest {', '$&\n  // More.\n  bool more = 99;'));
+    expect(await breaking()).toMatchObject({ code: 0, output: '' });
+    plantSchema((text) => text.replace('string run_id = 1', 'bytes run_id = 1'));
+    expect(await breaking()).toMatchObject({ code: 100, output: expect.stringContaining('run_id') });
+    plantSchema((text) => text.replace(method, ''));
+    expect(await breaking()).toMatchObject({ code: 100, output: expect.stringContaining('GetRun') });
+  });
+
+  it('must say of each field what it is for', async () => {
+    plantSchema((text) => text.replace('message GetRunRequest {', '$&\n  bool more = 99;'));
+    expect(await tool('buf', 'lint')).toMatchObject({ code: 100, output: expect.stringContaining('"more"') });
+  });
+});
+
 /** What others wrote is large, and makes no page. */
 const isOurs = (path: string) => !/(?:node_modules|\.venv)$/.test(path);
 
-it('a generated file that is not what its source makes of it is found', async () => {
+/** A tree with all that generating reads and writes. */
+function newCopy(): void {
   newTree();
   for (const name of ['server', 'scripts', 'test', 'docs', 'proto', 'buf.yaml', 'buf.gen.yaml', '.env.example'])
     cpSync(join(repository, name), join(tree, name), { recursive: true, filter: isOurs });
+}
+
+it('a generated file that is not what its source makes of it is found', async () => {
+  newCopy();
   const drift = () => run(['scripts/drift.ts'], { cwd: tree, command: [process.execPath] });
   expect(await drift()).toMatchObject({ code: 0, stderr: '' });
   const page = join(tree, 'docs/reference/errors.md');
@@ -147,4 +180,22 @@ it('a generated file that is not what its source makes of it is found', async ()
   expect(code).toBe(1);
   expect(stderr).toContain('docs/reference/errors.md is stale: run `npm run gen`.');
   expect(stderr).toContain('run_pb.ts is stale');
+});
+
+it('a method that declares no access class, or no scope, does not get through generating and checking', async () => {
+  newCopy();
+  const path = join(tree, 'proto/portcullis/v1/run.proto');
+  const schema = readFileSync(path, 'utf8');
+  for (const [missing, complaint] of [
+    ['    option (access) = ACCESS_PRIVATE_READ;\n', 'portcullis.v1.RunService.GetRun declares no access class'],
+    ['    option (scope) = "runs:read";\n', 'portcullis.v1.RunService.GetRun declares no scope that exists'],
+  ] as const) {
+    const [before = '', after = ''] = schema.split('  rpc GetRun(');
+    writeFileSync(path, `${before}  rpc GetRun(${after.replace(missing, '')}`);
+    expect(await tool('buf', 'generate')).toMatchObject({ code: 0 });
+    for (const step of [['server/src/main.ts', 'docs'], ['scripts/drift.ts']]) {
+      const { code, output } = await run(step, { cwd: tree, command: [process.execPath] });
+      expect([code, output]).toEqual([1, expect.stringContaining(complaint)]);
+    }
+  }
 });

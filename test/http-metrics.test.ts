@@ -90,6 +90,13 @@ it('every metric of the reference moves, or can be read, when everything happens
   // What nobody serves is tried again, until its breaker opens.
   for (let i = 0; i < 2; i++) await knock(gate.url, { ...messages, body: call('gone') }, bearer(secret));
   await knock(gate.url, control, { ...fromNewAddress(), ...bearer('nobody') });
+  await fetch(`${gate.url}/sign-in`, {
+    method: 'POST',
+    headers: { ...fromNewAddress(), origin: gate.url },
+    body: new URLSearchParams({ key: 'wrong' }),
+  });
+  const unsigned = { 'signature-input': 'sig=();tag="portcullis"' };
+  expect((await knock(gate.url, control, { ...fromNewAddress(), ...bearer(secret), ...unsigned })).status).toBe(401);
 
   const kept = { ...bearer(secret), 'portcullis-cache': 'ttl=60' };
   const once = { ...kept, 'idempotency-key': 'one' };
@@ -135,6 +142,16 @@ it('every metric of the reference moves, or can be read, when everything happens
     source: 'BILL_SOURCE_CSV',
     figures: [{ provider: 'priced', model: 'sim-1', day: '2026-11-01', costNanousd: '1000000000' }],
   });
+  // A condition that fails denies; and names of tools that take six times their length as JSON are too long to be recorded.
+  const judged = await gate.agent('judged');
+  const fails = { name: 'fails', actions: ['models.invoke'], condition: `principal.name == 'judged' && args.none > 1` };
+  await gate.api('PolicyService/SetPolicy', {
+    document: { rules: [{ ...fails, effect: 'RULE_EFFECT_DENY' }] },
+    stage: 'POLICY_STAGE_ENFORCED',
+  });
+  const tools = Array.from({ length: 8 }, (_, at) => ({ name: at + '\u0001'.repeat(4_000), input_schema: {} }));
+  const unrecorded = { ...messages, body: call('sim-tokens-9', { tools }) };
+  expect((await knock(gate.url, unrecorded, bearer(judged.secret))).status).toBe(403);
   const after = await eventually(async () => {
     const { totals } = await scrape();
     expect(totals.get('budget_thresholds_reached_total')).toBeGreaterThan(0);

@@ -27,6 +27,7 @@ function safe(change: Record<string, string | undefined> = {}): Record<string, s
     DATABASE_URL: database.appUrl,
     DATA_DIR: join(folder, 'data'),
     HTTP_ADDR: '127.0.0.1:0',
+    GRPC_ADDR: '127.0.0.1:0',
     ...change,
   };
   return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined));

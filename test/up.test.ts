@@ -179,11 +179,14 @@ it('a port that is taken is left to its owner: the next free one is used, and sa
   const owner = createServer().listen(0, '127.0.0.1');
   await once(owner, 'listening');
   const { port } = owner.address() as { port: number };
-  gate = await place.up({ HTTP_ADDR: `127.0.0.1:${port}` });
+  gate = await place.up({ HTTP_ADDR: `127.0.0.1:${port}`, GRPC_ADDR: `127.0.0.1:${port}` });
   owner.close();
   const { url } = place.credentials;
   expect(Number(new URL(url).port)).toBeGreaterThan(port);
   expect(gate.stderr).toContain(`Port ${port} is taken, so this is ${url}.`);
+  const [, grpc = ''] = /^gRPC is at (\S+)$/m.exec(gate.stderr) ?? [];
+  expect(Number(new URL(grpc).port)).toBeGreaterThan(port);
+  expect(grpc).not.toBe(url);
   expect((await send(url, { path: '/healthz' })).text).toBe('ok');
 });
 

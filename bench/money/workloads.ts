@@ -135,5 +135,5 @@ export function spenderOf(workload: Workload, set: string, caller: number, { rou
   const projectId = projectIdOf(set, project);
   const ids = idsOf(projectId, number);
   const run = callsPerRun === undefined ? '' : `_${round}_${Math.floor(call / callsPerRun)}`;
-  return { ...shared, projectId, ...ids, runId: `${ids.runId}${run}` };
+  return { ...shared, projectId, teams: [], ...ids, runId: `${ids.runId}${run}` };
 }

@@ -16,12 +16,18 @@ import { RefusalAudit } from './identity/refusal-audit.ts';
 import { startJobs } from './worker/ticker.ts';
 import type { Pool } from 'pg';
 import { type Base, reporter, startWriter } from './compose/base.ts';
-import { startControl } from './compose/control.ts';
+import { acknowledgeKills, startControl } from './compose/control.ts';
 import { openDatabase, openStore } from './compose/database.ts';
-import { listenOn, openDoors } from './compose/doors.ts';
+import { createDoors } from './compose/doors.ts';
 import { createAuthenticator, createTokenVerifier } from './compose/identity.ts';
 import { startLedger } from './compose/ledger.ts';
+import { configuredListeners, openListeners } from './compose/listeners.ts';
+import { startPolicy } from './compose/policy.ts';
+import { startLogins } from './compose/logins.ts';
+import { openClientCertificates } from './compose/mtls.ts';
 import { routesConfig, watchRoutes } from './compose/routes.ts';
+import { startSignatures } from './compose/signatures.ts';
+import { startSignIn } from './compose/sign-in.ts';
 
 const serverVersion = manifest.version;
 
@@ -42,23 +48,47 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const { config, log, stops } = base;
   // Before anything is started: a configuration of which nothing can be made is refused at once.
   const firstRouting = createRouting(routesConfig(config, config.file, context.cwd));
+  const certificates = openClientCertificates(base, context.cwd);
   const store = await openStore(base, await openDatabase(base));
   const { pool } = store;
-  const control = await startControl(base, store.connection);
+  const control = await startControl(base, store);
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
   const { ledger, instance } = await startLedger(base, store, control);
+  acknowledgeKills(base, store, control, instance.id);
+  const policy = startPolicy(base, store, control.policies);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
+  const logins = startLogins(base, store, control, authenticator);
+  const signIn = startSignIn(base, store, control, authenticator, logins.logins);
+  const signatures = await startSignatures(base, { ...control, pool, authenticator });
   const routing = await watchRoutes(base, context, pool, firstRouting);
   const kept = keepAnswers({ pool, key: store.keys.keptAnswers, now: () => instance.databaseNow() }, base);
   stops.add('purge', startJobs(kept.purges, log));
   await auditLife(base, pool, instance.id);
 
   let draining = false;
-  const parts = { ...control, ...kept, store, refusals, ledger, instance, tokens, authenticator, routing };
-  const url = await listenOn(base, await openDoors(base, parts, () => draining, serverVersion), control.flights);
+  const parts = {
+    ...control,
+    ...kept,
+    store,
+    refusals,
+    ledger,
+    instance,
+    tokens,
+    authenticator,
+    certificates,
+    policy,
+    signatures,
+    routing,
+    signIn,
+    logins,
+  };
+  const doors = createDoors(base, parts, () => draining, serverVersion);
+  const listeners = configuredListeners(base, doors, certificates);
+  const urls = await openListeners(base, listeners, control.flights, () => draining);
+  const url = urls.get('HTTP_ADDR') ?? '';
   return {
     url,
     ...store.credentials(url),

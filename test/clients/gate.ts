@@ -29,7 +29,13 @@ export async function startClientsGate(): Promise<ClientsGate> {
   writeFileSync(join(folder, 'portcullis.yaml'), configuration(`http://${address}`));
   const program = new Program(['up'], {
     cwd: folder,
-    env: { DATA_DIR: dataDir, HTTP_ADDR: address, LOG_FILE: join(folder, 'gate.log'), API_KEY: ownKey },
+    env: {
+      DATA_DIR: dataDir,
+      HTTP_ADDR: address,
+      GRPC_ADDR: 'off',
+      LOG_FILE: join(folder, 'gate.log'),
+      API_KEY: ownKey,
+    },
   });
   const stop = async () => {
     await program.end();

@@ -1,10 +1,9 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, createContextValues, type Interceptor, type Transport } from '@connectrpc/connect';
-import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
-import { createConnectTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
-import Fastify from 'fastify';
+import { connectNodeAdapter, createConnectTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { accessRecordKey, principalKey } from '../../server/src/api/context.ts';
 import type { ServiceDeps } from '../../server/src/api/deps.ts';
 import { PageTokens } from '../../server/src/api/page-tokens.ts';
@@ -14,25 +13,39 @@ import { systemClock } from '../../server/src/base/clock.ts';
 import { newId } from '../../server/src/base/ids.ts';
 import { createLogger } from '../../server/src/base/log.ts';
 import { BudgetService } from '../../server/src/budget/budget-service.ts';
+import { checkCaps, enforceCaps } from '../../server/src/budget/policy-caps.ts';
+import { Idempotency } from '../../server/src/idempotency/service.ts';
 import { AgentService } from '../../server/src/identity/agent-service.ts';
 import { ApiKeyVerifier } from '../../server/src/identity/api-key-verifier.ts';
 import { Authenticator } from '../../server/src/identity/authenticator.ts';
+import { CertificateCallers } from '../../server/src/identity/certificates/certificate-callers.ts';
 import { IdentityIndex } from '../../server/src/identity/identity-index.ts';
 import type { NewKey } from '../../server/src/identity/key-input.ts';
 import { KeyService } from '../../server/src/identity/key-service.ts';
 import { KeyUses } from '../../server/src/identity/key-uses.ts';
 import type { Principal } from '../../server/src/identity/model.ts';
+import { LoginService } from '../../server/src/identity/logins/service.ts';
 import { PersonService } from '../../server/src/identity/person-service.ts';
 import { ProjectService } from '../../server/src/identity/project-service.ts';
 import { RefusalAudit } from '../../server/src/identity/refusal-audit.ts';
+import { Nonces } from '../../server/src/identity/signatures/nonces.ts';
+import { RequestSignatures } from '../../server/src/identity/signatures/request-signatures.ts';
+import { SigningKeyService } from '../../server/src/identity/signatures/service.ts';
+import { SigningKeyIndex } from '../../server/src/identity/signatures/signing-key-index.ts';
+import { SessionService } from '../../server/src/identity/sessions/service.ts';
+import { TeamService } from '../../server/src/identity/team-service.ts';
 import { ControlFeed } from '../../server/src/pg/control-feed.ts';
 import { KillIndex } from '../../server/src/policy/kill-index.ts';
 import { KillService } from '../../server/src/policy/kill-service.ts';
+import { PolicyIndex } from '../../server/src/policy/policy-index.ts';
+import { PolicySimulator } from '../../server/src/policy/simulation.ts';
+import { PolicyVersions } from '../../server/src/policy/version-service.ts';
 import { ProvisionalService } from '../../server/src/reconciliation/provisional.ts';
 import { ReconciliationService } from '../../server/src/reconciliation/service.ts';
 import { RunIndex } from '../../server/src/run/run-index.ts';
 import { RunService } from '../../server/src/run/service.ts';
 import { createTestDatabase, testBounds, type TestDatabase } from './database.ts';
+import { judgeOf } from './policy.ts';
 
 /** The control plane on a socket of its own, with real keys on a real database. */
 export interface ControlApi {
@@ -64,12 +77,15 @@ export async function startControlApi(
   const log = createLogger('info', { write: (line) => void lines.push(line) });
   const pepper = createSecretKey(randomBytes(32));
   const identity = new IdentityIndex(systemClock);
+  const signingSecrets = { id: randomBytes(8), key: createSecretKey(randomBytes(32)) };
+  const signers = new SigningKeyIndex(signingSecrets, (id) => log.error({ id }, 'a signing key cannot be opened'));
   const kills = new KillIndex();
+  const policies = new PolicyIndex(log);
   const runIndex = new RunIndex(() => feed.refresh());
   const connection = { ...testBounds, connectionString: db.appUrl };
   const feed: ControlFeed = new ControlFeed({
     connection,
-    parts: [identity, kills, runIndex],
+    parts: [identity, signers, kills, runIndex, policies],
     clock: systemClock,
     log,
   });
@@ -85,50 +101,73 @@ export async function startControlApi(
     pageTokens: new PageTokens(randomBytes(32)),
     agents: new AgentService(pool),
     keys: new KeyService(pool, pepper, systemClock),
+    signingKeys: new SigningKeyService(pool, signingSecrets),
+    signatures: new RequestSignatures({
+      keys: signers,
+      nonces: new Nonces({ pool, now: () => Date.now() }),
+      authenticator: { refuseSignature: (...refused) => authenticator.refuseSignature(...refused) },
+      signedScopes: () => new Set(),
+      refresh: () => feed.refresh(),
+      now: () => Date.now(),
+      onVerdict: () => undefined,
+    }),
     people: new PersonService(pool),
+    teams: new TeamService(pool),
+    sessions: new SessionService(pool, createSecretKey(randomBytes(32))),
+    logins: new LoginService(pool, { pepper, key: createSecretKey(randomBytes(32)) }),
     projects: new ProjectService(pool),
     budgets,
-    kills: new KillService(pool, systemClock),
-    runs: new RunService(pool, systemClock, runIndex, kills, budgets),
+    kills: new KillService(pool, {
+      isProvider: () => true,
+      databaseNow: () => Date.now(),
+      twoPeople: false,
+      controlAgeMaxMs: 10_000,
+    }),
+    runs: new RunService(pool, () => Date.now(), runIndex, kills, budgets, judgeOf(policies)),
+    policies: new PolicyVersions(pool, { checkCaps, enforceCaps }),
+    simulator: new PolicySimulator(pool, systemClock),
     reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }, () => true),
     routedProviders: () => new Set(['claude']),
     provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
+    idempotency: new Idempotency({ pool, key: createSecretKey(randomBytes(32)), now: () => Date.now() }),
+    onReplay: () => undefined,
     ledgerDaysKept: 90,
   });
   const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));
-  const authenticator = new Authenticator({
-    verifiers: [
-      new ApiKeyVerifier({ pepper, index: identity, refresh: () => feed.refresh(), uses, clock: systemClock }),
-    ],
+  const authenticator: Authenticator = new Authenticator({
+    verifiers: [new ApiKeyVerifier({ pepper, index: identity, refresh: () => feed.refresh(), clock: systemClock })],
+    certificates: new CertificateCallers({ index: identity, clock: systemClock, projectId: 'prj_none' }),
     refusals,
+    uses,
     clock: systemClock,
     onAttempt: () => undefined,
   });
   const records: AccessRecord[] = [];
-  const app = Fastify();
-  await app.register(fastifyConnectPlugin, {
+  const callers = new WeakMap<object, Principal>();
+  const recordsByRequest = new WeakMap<object, AccessRecord>();
+  const recordOf = (raw: object) => recordsByRequest.get(raw) ?? newAccessRecord('');
+  const answer = connectNodeAdapter({
     routes: (router) => registerServices(router, deps),
-    contextValues: ({ raw }) =>
+    contextValues: (raw) =>
       createContextValues()
         .set(principalKey, callers.get(raw) ?? null)
         .set(accessRecordKey, recordOf(raw)),
   });
-  const callers = new WeakMap<object, Principal>();
-  const recordsByRequest = new WeakMap<object, AccessRecord>();
-  const recordOf = (raw: object) => recordsByRequest.get(raw) ?? newAccessRecord('');
-  app.addHook('onRequest', async ({ raw, headers, url }) => {
+  const identify = async (raw: IncomingMessage): Promise<void> => {
     const access = newAccessRecord(newId('req'));
     records.push(access);
     recordsByRequest.set(raw, access);
+    const { headers, url = '' } = raw;
     // A stranger passes here, so that it is the authorization layer of the services that refuses.
     const principal = await authenticator
-      .identify({ headers, url, clientAddress: '127.0.0.1', access })
+      .identify({ headers, url, clientAddress: '127.0.0.1', certificate: null, access })
       .catch(() => null);
     if (principal) callers.set(raw, principal);
-  });
-  await app.listen({ host: '127.0.0.1', port: 0 });
-  const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  };
+  const server = createServer((raw, response) => void identify(raw).then(() => answer(raw, response)));
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const root = rootOf('prj_none');
 
   return {
@@ -151,7 +190,8 @@ export async function startControlApi(
       return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body };
     },
     stop: async () => {
-      await app.close();
+      server.close();
+      server.closeAllConnections();
       await feed.stop();
       await refusals.stop();
       await uses.stop();
@@ -186,6 +226,8 @@ function rootOf(projectId: string): Principal {
     models: null,
     teams: [],
     requiresSignature: false,
+    binding: null,
+    cidrs: null,
     token: null,
     expiresAt: null,
   };

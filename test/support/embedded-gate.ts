@@ -36,7 +36,7 @@ export class Workplace {
   }
 
   run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
-    const own = { DATA_DIR: this.dataDir, HTTP_ADDR: '127.0.0.1:0', LOG_FILE: this.logFile };
+    const own = { DATA_DIR: this.dataDir, HTTP_ADDR: '127.0.0.1:0', GRPC_ADDR: '127.0.0.1:0', LOG_FILE: this.logFile };
     const program = new Program(args, { cwd: this.folder, env: { ...own, ...env } });
     this.#programs.push(program);
     return program;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
+import { withoutNotifications } from './without-notifications.ts';
 
 /** A TCP link to a server that a test can cut, as a network does it. */
 export interface FaultyLink {
@@ -7,19 +8,27 @@ export interface FaultyLink {
   readonly url: string;
   /** Breaks every connection and refuses new ones. */
   cut(): void;
+  /** Nothing passes any more, on old connections and new ones, and nothing breaks. */
+  freeze(): void;
+  /** Undoes `cut` and `freeze`. */
   mend(): void;
   /** Breaks the connection that next sends `text`, after the server got it and before it hears the answer. */
   cutAfter(text: string): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function openFaultyLink(serverUrl: string): Promise<FaultyLink> {
+/** `deaf`: what PostgreSQL notifies of does not pass. */
+export async function openFaultyLink(
+  serverUrl: string,
+  { deaf: isDeaf = false }: { readonly deaf?: boolean } = {},
+): Promise<FaultyLink> {
   const { hostname, port } = new URL(serverUrl);
   const host = decodeURIComponent(hostname);
   // PostgreSQL names its socket so.
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
   const sockets = new Set<Socket>();
   let isCut = false;
+  let isFrozen = false;
   let trap: { readonly text: string; readonly sprung: () => void } | null = null;
 
   const server = createServer((client) => {
@@ -28,6 +37,7 @@ export async function openFaultyLink(serverUrl: string): Promise<FaultyLink> {
       return;
     }
     const upstream = connect(target);
+    const heard = isDeaf ? withoutNotifications() : (chunk: Buffer) => chunk;
     let deaf = false;
     for (const [from, to] of [
       [client, upstream],
@@ -55,8 +65,9 @@ export async function openFaultyLink(serverUrl: string): Promise<FaultyLink> {
       }
     });
     upstream.on('data', (chunk) => {
-      if (!deaf) client.write(chunk);
+      if (!deaf) client.write(heard(Buffer.from(chunk)));
     });
+    if (isFrozen) for (const socket of [client, upstream]) socket.pause();
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -73,8 +84,14 @@ export async function openFaultyLink(serverUrl: string): Promise<FaultyLink> {
       isCut = true;
       breakAll();
     },
+    freeze: () => {
+      isFrozen = true;
+      for (const socket of sockets) socket.pause();
+    },
     mend: () => {
       isCut = false;
+      isFrozen = false;
+      for (const socket of sockets) socket.resume();
     },
     cutAfter: (text) =>
       new Promise((sprung) => {

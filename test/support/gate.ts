@@ -9,6 +9,9 @@ import { type TestDatabase, createTestDatabase } from './database.ts';
 
 const main = resolve(import.meta.dirname, '../../server/src/main.ts');
 
+/** SECRETS_KEY of every gate under test. */
+export const secretsKey = 'Zq8vN2xW5rT7yU4iO9pL3kJ6hG1fD0sA';
+
 export interface GateOptions {
   /** The text of portcullis.yaml. */
   readonly yaml?: string;
@@ -40,6 +43,13 @@ export class TestGate {
 
   get pid(): number {
     return this.#process?.pid ?? 0;
+  }
+
+  /** Where gRPC is spoken. @throws Error when the gate does not say */
+  get grpcUrl(): string {
+    const [, url] = /^gRPC is at (\S+)$/m.exec(this.output) ?? [];
+    if (url === undefined) throw new Error(`the gate does not say where gRPC is:\n${this.output}`);
+    return url;
   }
 
   get log(): string {
@@ -76,9 +86,10 @@ export class TestGate {
         PATH: process.env['PATH'] ?? '',
         NODE_ENV: 'test',
         DATABASE_URL: this.database.appUrl,
-        SECRETS_KEY: 'Zq8vN2xW5rT7yU4iO9pL3kJ6hG1fD0sA',
+        SECRETS_KEY: secretsKey,
         ADMIN_API_KEY: this.adminKey,
         HTTP_ADDR: '127.0.0.1:0',
+        GRPC_ADDR: '127.0.0.1:0',
         CONFIG_FILE: this.configFile,
         LOG_FILE: this.logFile,
         DATA_DIR: this.folder,

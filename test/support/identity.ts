@@ -7,6 +7,8 @@ import { createLogger } from '../../server/src/base/log.ts';
 import { AgentService } from '../../server/src/identity/agent-service.ts';
 import { ApiKeyVerifier } from '../../server/src/identity/api-key-verifier.ts';
 import { Authenticator } from '../../server/src/identity/authenticator.ts';
+import { CertificateCallers } from '../../server/src/identity/certificates/certificate-callers.ts';
+import type { Presented } from '../../server/src/identity/certificates/presented.ts';
 import type { Headers } from '../../server/src/identity/credential.ts';
 import { IdentityIndex } from '../../server/src/identity/identity-index.ts';
 import { KeyService } from '../../server/src/identity/key-service.ts';
@@ -63,15 +65,18 @@ export function operatorOf(projectId: string): Principal {
     models: null,
     teams: [],
     requiresSignature: false,
+    binding: null,
+    cidrs: null,
     token: null,
     expiresAt: null,
   };
 }
 
-interface Presented {
+interface Shown {
   readonly url?: string;
   readonly from?: string;
   readonly access?: AccessRecord;
+  readonly certificate?: Presented;
 }
 
 /** All of `identity/` for one replica on a database. */
@@ -123,12 +128,13 @@ export class TestIdentity {
         this.refreshes++;
         return this.feed.refresh();
       },
-      uses: this.uses,
       clock: this.clock,
     });
     this.authenticator = new Authenticator({
       verifiers: [...more({ index: this.index, clock: this.clock }), this.apiKeys],
+      certificates: new CertificateCallers({ index: this.index, clock: this.clock, projectId: 'prj_none' }),
       refusals: this.refusals,
+      uses: this.uses,
       clock: this.clock,
       onAttempt: (method, result) => this.attempts.push(`${method} ${result}`),
     });
@@ -136,9 +142,9 @@ export class TestIdentity {
 
   identify(
     headers: Headers,
-    { url = '/v1/messages', from = '192.0.2.1', access = newAccessRecord('req_test') }: Presented = {},
+    { url = '/v1/messages', from = '192.0.2.1', access = newAccessRecord('req_test'), certificate = null }: Shown = {},
   ): Promise<Principal> {
-    return this.authenticator.identify({ headers, url, clientAddress: from, access });
+    return this.authenticator.identify({ headers, url, clientAddress: from, certificate, access });
   }
 
   bearer(text: string, from?: string): Promise<Principal> {

@@ -31,12 +31,15 @@ export const operator: Principal = {
   models: null,
   teams: [],
   requiresSignature: false,
+  binding: null,
+  cidrs: null,
   token: null,
   expiresAt: null,
 };
 
 export const spender: Spender = {
   projectId,
+  teams: [],
   personId: null,
   agentId,
   keyId: null,
@@ -69,6 +72,7 @@ export async function makeBudget(pool: Pool, budget: Partial<NewBudget> = {}): P
     projectId,
     name: `budget-${++budgetCount}`,
     selector: {
+      teamId: null,
       personId: null,
       agentId: null,
       keyId: null,

@@ -19,7 +19,7 @@ const base = { config, log, metrics: createMetrics(), stops: new Stops(), notice
 const reachMs = 60_000;
 
 const store = await openStore(base, await openDatabase(base));
-const control = await startControl(base, store.connection);
+const control = await startControl(base, store);
 const { ledger } = await startLedger(base, store, control);
 let running: ClosedLoop | null = null;
 

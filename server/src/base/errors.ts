@@ -51,7 +51,7 @@ export const errorCodes = define({
     status: 403,
     title: 'Origin not allowed',
     final: true,
-    doc: 'The browser origin is not in ALLOWED_ORIGINS.',
+    doc: 'The browser origin is not in ALLOWED_ORIGINS; or a request in a session does not show that it comes from our own page, by its Origin and CSRF token.',
   },
   not_found: { status: 404, title: 'Not found', final: true, doc: 'No such path, model or resource in this project.' },
   conflict: {
@@ -136,11 +136,18 @@ export const errorCodes = define({
     status: 504,
     title: 'Deadline exceeded',
     final: false,
-    doc: 'A deadline (connect, first token, idle or total) passed, or the time that a budget allows an attempt. That is paid for and final: the same call would take as long again.',
+    doc: "A deadline (connect, first token, idle or total; of the control API the client's own) passed, or the time that a budget allows an attempt. That last is paid for and final: the same call would take as long again.",
   },
 });
 
 export type ErrorCode = keyof typeof errorCodes;
+
+/** What is wrong with one field of a request. */
+export interface FieldViolation {
+  /** Its path in the schema's spelling. */
+  readonly field: string;
+  readonly description: string;
+}
 
 /** Members that a refusal may add to its answer. Amounts are text in the unit that `unit` names. */
 export interface ErrorMembers {
@@ -161,6 +168,8 @@ export interface ErrorMembers {
 export interface ErrorOptions extends ErrorMembers {
   /** For the log only: never leaves the process. */
   readonly internal?: string;
+  /** Every field at fault, where it may be more than `param`. */
+  readonly violations?: readonly FieldViolation[];
   readonly cause?: unknown;
   /** Whether trying again by itself is no use, where that differs from what the code says. */
   readonly final?: boolean;
@@ -171,16 +180,18 @@ export class PortcullisError extends Error {
   readonly code: ErrorCode;
   readonly internal: string | undefined;
   readonly members: ErrorMembers;
+  readonly violations: readonly FieldViolation[];
   /** True when trying again by itself cannot help: the caller, an operator or the calendar must change something. */
   readonly final: boolean;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    const { internal, cause, final = errorCodes[code].final, ...members } = options;
+    const { internal, cause, violations = [], final = errorCodes[code].final, ...members } = options;
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'PortcullisError';
     this.code = code;
     this.internal = internal;
     this.members = members;
+    this.violations = violations;
     this.final = final;
   }
 

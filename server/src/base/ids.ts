@@ -13,6 +13,8 @@ let used = drawn.length;
 export type IdPrefix =
   | 'prj'
   | 'psn'
+  | 'team'
+  | 'ses'
   | 'agt'
   | 'run'
   | 'req'
@@ -24,7 +26,10 @@ export type IdPrefix =
   | 'ins'
   | 'idk'
   | 'imp'
-  | 'prv';
+  | 'prv'
+  | 'pol'
+  | 'sgk'
+  | 'lgn';
 
 /**
  * A new identifier: prefix, 48 bits of milliseconds, 80 random bits, in base32. Identifiers of one kind sort by time
@@ -48,7 +53,7 @@ export function leastId(prefix: IdPrefix, ms: number): string {
 
 /** Epoch milliseconds at which an identifier was made; null for what `newId` did not make. */
 export function idTime(id: string): number | null {
-  const time = /^[a-z]{3}_([0-7][0-9a-hjkmnp-tv-z]{9})[0-9a-hjkmnp-tv-z]{16}$/.exec(id)?.[1];
+  const time = /^[a-z]{3,4}_([0-7][0-9a-hjkmnp-tv-z]{9})[0-9a-hjkmnp-tv-z]{16}$/.exec(id)?.[1];
   if (time === undefined) return null;
   let ms = 0;
   for (const digit of time) ms = ms * 32 + alphabet.indexOf(digit);

@@ -26,15 +26,38 @@ export const unreadBodyMs = 2_000;
 // How long a client may take nothing of an answer that is written to its end
 export const unreadAnswerMs = 30_000;
 export const readinessMs = 2_000;
+// HTTP/2 (http/transport.ts), per connection: streams at once, headers of one, settings of a frame, what may be wrong before it
+// ends, resets by the client (CVE-2023-44487), and memory
+export const http2StreamsMax = 256;
+export const http2HeadersMax = 100;
+export const http2SettingsMax = 32;
+export const http2InvalidFramesMax = 100;
+export const http2RefusedStreamsMax = 100;
+export const http2ResetsBurst = 300;
+export const http2ResetsPerS = 50;
+export const http2SessionMemoryMb = 10;
+export const tlsHandshakeMs = 5_000;
 
 // Lists
 export const pageSizeMax = 500;
 export const pageSizeDefault = 50;
 export const usageDefaultMs = 30 * 86_400_000;
 
+// How long a request of the control API may take, whatever deadline its client sets (api/deadline.ts)
+export const controlDeadlineMsMax = 60_000;
+// Cancelling a statement of it (pg/cancel.ts): one request to cancel, and the pause before the next
+export const cancelMsMax = 5_000;
+export const cancelEveryMs = 250;
+
 // One message of the control API (api/routes.ts)
 export const controlRequestBytesMax = 1024 * 1024;
 export const controlAnswerBytesMax = 2 * 1024 * 1024;
+export const violationsToldMax = 10;
+// What anybody may ask over gRPC (api/health, api/reflection): a question, watches at once, and questions on a stream
+export const probeBytesMax = 16 * 1024;
+export const healthWatchesMax = 200;
+export const healthWatchEveryMs = 500;
+export const reflectionQuestionsMax = 1_000;
 
 // Names that people choose
 export const nameCharsMax = 100;
@@ -48,7 +71,40 @@ export const controlRetryMsMax = 2_000;
 export const controlAgeMsMax = 10_000;
 export const controlReachMs = 5_000;
 export const killSwitchesPerProjectMax = 500;
+// The longest that a stop can be made to last; of a drill: how long replicas may answer it, and the longest
+export const killTtlMsMax = 10 * 366 * 86_400_000;
+export const killDrillMsDefault = 60_000;
+export const killDrillMsMax = 3_600_000;
+// How long a second person may confirm that everything goes on
+export const killReleaseAskedMs = 15 * 60_000;
+// Acknowledgements of kill switches: those that wait for the database, how soon it is tried again, how long they are kept
+export const killAcknowledgementsWaitingMax = 1_000;
+export const killAcknowledgementRetryMs = 1_000;
+export const killAcknowledgementsKeptMs = 90 * 86_400_000;
 export const runsRunningPerAgentMax = 1_000;
+
+// Policy: what conditions see of a call's arguments (policy/facts.ts). With these, a condition's worst case is known when it is saved.
+export const argumentEntriesMax = 64;
+export const argumentDepthMax = 8;
+export const argumentKeyBytesMax = 256;
+export const argumentTextBytesMax = 4_096;
+/** All texts and names together in bytes, with {@link argumentValueSize} more for each value. */
+export const argumentsSizeMax = 16 * 1024;
+export const argumentValueSize = 16;
+// What else conditions see of a call: a text, the entries of a list and each of them. An evaluation that meets more fails.
+export const factTextCharsMax = 1_024;
+export const factEntriesMax = 64;
+export const factEntryCharsMax = 128;
+// Policy: conditions (policy/cel). Costs are nanoseconds on the machine of docs/benchmarks/policy.md.
+export const conditionCharsMax = 4_000;
+export const conditionDepthMax = 40;
+export const conditionCostNsMax = 500_000;
+/** All rules of a document together: 5 ms, and a factor of 2.5 for machines that are slower or busy. */
+export const policyCostNsMax = 2_000_000;
+export const patternCharsMax = 200;
+// A pattern is made into a table of states when it is saved: its entries, and the steps that making all of a condition's may take.
+export const patternTableMax = 20_000;
+export const patternStepsMax = 100_000;
 
 // Failed credentials (identity/failures.ts)
 export const failureAddressesMax = 10_000;
@@ -74,6 +130,53 @@ export const clockSkewS = 30;
 export const emailCharsMax = 254;
 export const subjectCharsMax = 500;
 
+// People who sign in (identity/sessions, identity/oidc). A session's last use is written no more often than it says
+export const sessionIdleMs = 30 * 60_000;
+export const sessionMaxMs = 12 * 3_600_000;
+export const sessionUseEveryMs = 60_000;
+export const sessionsPerPrincipalMax = 20;
+// How long sessions that ended stay
+export const sessionKeptMs = 7 * 86_400_000;
+export const signInMs = 10 * 60_000;
+export const signInFetchS = 10;
+// Steps of sign-ins of one address, behind which a whole office may sit
+export const signInsPerMinute = 120;
+export const signInBurst = 60;
+export const providerFreshMs = 3_600_000;
+export const returnPathCharsMax = 1_000;
+export const formBytesMax = 20 * 1024;
+export const groupsMax = 2_000;
+export const groupCharsMax = 300;
+export const teamsPerProjectMax = 1_000;
+export const teamsPerPersonMax = 100;
+
+// Logins of the command line (identity/logins): a device code, those that wait at all and for one address, how often each may be
+// asked about, and how long one that is over is still answered
+export const deviceCodeMs = 10 * 60_000;
+export const deviceCodesMax = 10_000;
+export const deviceCodesPerAddressMax = 50;
+export const devicePollS = 5;
+export const devicePollSMax = 60;
+export const deviceCodeKeptMs = 3_600_000;
+export const clientNameCharsMax = 80;
+// User codes that a session, and all at one address, may try
+export const userCodesPerMinute = 10;
+export const userCodesPerAddressPerMinute = 30;
+// A key of a login, and how long the one before it holds besides
+export const loginKeyS = 3_600;
+export const loginKeyOverlapS = 300;
+export const loginIdleMs = 30 * 86_400_000;
+export const loginMaxMs = 90 * 86_400_000;
+export const loginsPerPersonMax = 20;
+// Who refreshes a moment after another with the same credential gets what that one got
+export const refreshAgainMs = 10_000;
+export const refreshesPerMinute = 12;
+// Requests of one address: for a device code, and for a token (those who wait ask every five seconds)
+export const deviceRequestsPerMinute = 20;
+export const tokenRequestsPerMinute = 240;
+// Keys of an agent that it got for tokens of its issuer and that still hold
+export const exchangedKeysPerAgentMax = 200;
+
 // Access tokens (identity/jwt.ts, identity/jwks.ts)
 export const verifiedTokensMax = 10_000;
 // Digests of secrets that held (identity/api-key-verifier.ts)
@@ -85,6 +188,28 @@ export const jwksKeysMax = 100;
 export const jwksFreshMs = 15 * 60_000;
 export const jwksFetchMs = 5_000;
 export const jwksCooldownMs = 10_000;
+
+// Request signatures (identity/signatures/): public keys of an API key, and what one signature may have
+export const signingKeysPerKeyMax = 5;
+export const signatureLifetimeS = 300;
+export const signatureComponentsMax = 32;
+// base64url: 128 to 512 bits
+export const nonceCharsMin = 22;
+export const nonceCharsMax = 86;
+// Nonces of all signatures that still hold
+export const noncesMax = 1_000_000;
+export const noncesKeptMoreMs = 60_000;
+
+// Client certificates (net/trust-bundle.ts, net/tls-files.ts, http/proxied-certificates.ts): authorities of a bundle, certificates
+// between a leaf and one of them, how often the files are looked at and how long a change of them may take
+export const authoritiesMax = 1_000;
+export const chainLengthMax = 8;
+export const tlsFilesEveryMs = 1_000;
+export const tlsFilesSettleMs = 300;
+// Certificates that proxies told of and that were verified, and the share of a certificate's life at which its end is warned of
+export const proxiedCertificatesMax = 1_000;
+export const certificateWarnShare = 0.2;
+export const certificateWarnEveryMs = 30_000;
 
 // Refusals in the audit log (identity/refusal-audit.ts)
 export const refusalGroupsMax = 256;
@@ -211,6 +336,8 @@ export const instanceDeadMs = 20_000;
 
 // Answers that are kept to be given again (idempotency/, response-cache/)
 export const idempotencyKeyCharsMax = 255;
+// The same of a write of the control API (api/idempotent-writes.ts)
+export const writeKeyCharsMax = 200;
 export const idempotencyKeptMs = 24 * 3_600_000;
 // A refusal cost nothing, and some that seem to be of the request are of the account: an unpaid one, say.
 export const idempotentRefusalKeptMs = 10 * 60_000;
@@ -263,3 +390,30 @@ export const breakerProbesMax = 2;
 // A probe keeps its place for this long: a whole answer may take minutes to tell anything.
 export const breakerProbeMs = 1_000;
 export const breakersMax = 5_000;
+
+// Policy: documents (policy/document.ts), by their canonical form
+export const policyRulesMax = 100;
+export const policyCapsMax = 100;
+export const policyDocumentBytesMax = 256 * 1024;
+export const approversMax = 50;
+export const quorumMax = 20;
+export const approvalExpiryMinS = 60;
+export const approvalExpiryDefaultS = 3_600;
+export const approvalExpiryMaxS = 30 * 86_400;
+// Policy: what rules saw (policy/record-writer.ts). One recorded call, those that wait to be written, and those of one statement
+export const policyRecordBytesMax = 64 * 1024;
+export const policyRecordsWaitingMax = 10_000;
+export const policyRecordsWaitingBytesMax = 32 * 1024 * 1024;
+export const policyRecordsPerStatementMax = 500;
+export const policyRecordsEveryMs = 250;
+// So many of a project are kept, whatever their age.
+export const policyRecordsPerProjectMax = 200_000;
+export const policyRecordDaysMax = 400;
+// A simulation: recorded calls that it judges at most, those read at a time, and the answers that it shows
+export const simulatedCallsMax = 100_000;
+export const simulatedCallsPerPage = 1_000;
+export const simulationRowsMax = 500;
+export const simulationRowsDefault = 50;
+// It gives way to calls after so many milliseconds of judging.
+export const simulationTurnMs = 5;
+export const simulationMsMax = 20_000;

@@ -21,6 +21,7 @@ export function createMetrics() {
     killEngaged: () => 0,
     callsInFlight: () => 0,
     controlAgeS: () => 0,
+    tlsCertificateEndS: () => 0,
     auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
     breakers: (): readonly BreakerLevel[] => [],
   };
@@ -72,6 +73,24 @@ export function createMetrics() {
       labelNames: ['method', 'result'],
       registers,
     }),
+    signatures: new Counter({
+      name: 'request_signatures_total',
+      help: 'Signatures of requests that were looked at, and those that were missing, by verdict.',
+      labelNames: ['verdict'],
+      registers,
+    }),
+    signIns: new Counter({
+      name: 'sign_ins_total',
+      help: 'People who tried to sign in at a browser, by method (key, oidc) and result.',
+      labelNames: ['method', 'result'],
+      registers,
+    }),
+    oauthGrants: new Counter({
+      name: 'oauth_grants_total',
+      help: 'Requests for a key at /oauth/token, by grant (device_code, refresh_token, token_exchange) and result.',
+      labelNames: ['grant', 'result'],
+      registers,
+    }),
     jwksFetches: new Counter({
       name: 'jwks_fetch_total',
       help: "Fetches of a token issuer's keys.",
@@ -84,6 +103,17 @@ export function createMetrics() {
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05],
       registers,
     }),
+    tlsReloads: new Counter({
+      name: 'tls_reloads_total',
+      help: 'Changes of the TLS files that were read, by whether what they hold is in force now.',
+      labelNames: ['result'],
+      registers,
+    }),
+    tlsCertificateEnd: gauge(
+      'tls_certificate_not_after_seconds',
+      'When the certificate of the listener for client certificates ends, in Unix time; 0 without one.',
+      () => readings.tlsCertificateEndS(),
+    ),
     adminAuthFailures: new Counter({
       name: 'admin_auth_failures_total',
       help: 'Refused credentials on control and metrics routes, refused tries included.',
@@ -171,6 +201,29 @@ export function createMetrics() {
     cacheQuarantined: new Counter({
       name: 'response_cache_quarantined_total',
       help: 'Damaged entries that were found and put aside instead of being served, by what was wrong.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    policyDecisions: new Counter({
+      name: 'policy_decisions_total',
+      help: 'Verdicts of the policy in force, and those of shadow rules and versions that differ from it, by mode.',
+      labelNames: ['verdict', 'mode'],
+      registers,
+    }),
+    policyEvaluationErrors: new Counter({
+      name: 'policy_evaluation_errors_total',
+      help: 'Conditions that could not be evaluated: each counts as a denial by its rule.',
+      registers,
+    }),
+    policyEvaluation: new Histogram({
+      name: 'policy_evaluation_duration_seconds',
+      help: 'Time to judge a call by the policy in force and the one in shadow.',
+      buckets: [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05],
+      registers,
+    }),
+    policyRecordsDropped: new Counter({
+      name: 'policy_records_dropped_total',
+      help: 'Judged calls that were not recorded for simulation: the database was too slow or away, or the facts too large.',
       labelNames: ['reason'],
       registers,
     }),

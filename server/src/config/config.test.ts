@@ -68,10 +68,16 @@ describe('the environment', () => {
   });
 
   it('says what a misspelt name was meant to be, and what a name of another version means here', () => {
-    const { notes } = load({ DATABASE_POOL_MAXX: '5', GRPC_ADDR: '127.0.0.1:1', AUTH_TOKEN: 'x' });
+    const { notes } = load({ DATABASE_POOL_MAXX: '5', VALKEY_URL: 'redis://cache', AUTH_TOKEN: 'x' });
     expect(notes.join('\n')).toMatch(/DATABASE_POOL_MAXX is not an option. Did you mean DATABASE_POOL_MAX\?/);
-    expect(notes.join('\n')).toMatch(/GRPC_ADDR is set, but this version has no gRPC listener/);
+    expect(notes.join('\n')).toMatch(/VALKEY_URL is set, but this version keeps rate limits in each process/);
     expect(notes.join('\n')).toMatch(/AUTH_TOKEN is ignored/);
+  });
+
+  it('opens no gRPC listener where GRPC_ADDR is off', () => {
+    expect(load({}).config.options.GRPC_ADDR).toEqual({ host: '127.0.0.1', port: 50051 });
+    expect(load({ GRPC_ADDR: 'off' }).config.options.GRPC_ADDR).toBeNull();
+    expect(load({ GRPC_ADDR: 'on' }).problems.join()).toContain('GRPC_ADDR="on"');
   });
 
   it('refuses a token issuer that is only partly configured', () => {
@@ -83,6 +89,11 @@ describe('the environment', () => {
 describe('production', () => {
   it('starts on a safe configuration', () => {
     expect(load(safe).problems).toEqual([]);
+  });
+
+  it('says that one person alone can release everything, unless two must', () => {
+    expect(load(safe).notes.join()).toContain('KILL_RELEASE_TWO_PEOPLE is off');
+    expect(load({ ...safe, KILL_RELEASE_TWO_PEOPLE: 'true' }).notes).toEqual([]);
   });
 
   it.each([

@@ -5,7 +5,7 @@ import { fileSchema } from './file-schema.ts';
 import { type ConfigFile, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
 import { readPriceFile } from './price-file.ts';
-import { isStrong, productionFileProblems, productionProblems } from './production.ts';
+import { isStrong, productionFileProblems, productionNotes, productionProblems } from './production.ts';
 
 /** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
 export interface Config {
@@ -33,11 +33,11 @@ export function loadConfig(processEnvironment: Environment, cwd: string): Config
   const options = readOptions(environment, findings);
   const production = options.NODE_ENV === 'production';
   if (production) findings.problems.push(...productionProblems(options));
-  else findings.notes.push(...developmentNotes(options));
+  findings.notes.push(...(production ? productionNotes(options) : developmentNotes(options)));
   if (options.AUTH_TOKEN !== null && !options.ALLOW_LEGACY_AUTH_TOKEN) {
     findings.notes.push('AUTH_TOKEN is ignored: set ALLOW_LEGACY_AUTH_TOKEN=true to let it work.');
   }
-  findings.problems.push(...issuerProblems(options));
+  findings.problems.push(...issuerProblems(options), ...certificateProblems(options));
   const file = readFile(resolve(cwd, options.CONFIG_FILE), environment, findings) ?? fileSchema.parse({});
   if (production) findings.problems.push(...productionFileProblems(file));
   const config: Config = Object.freeze({
@@ -93,13 +93,31 @@ function issuerProblems(options: OptionValues): string[] {
   return missing.map((name) => `The token issuer is only partly configured: ${name} is missing.`);
 }
 
+/** What is missing of the options for client certificates; without all of them there is no way to tell whom to let in. */
+export function certificateProblems(options: OptionValues): string[] {
+  const { MTLS_ADDR, MTLS_CERT_FILE, MTLS_KEY_FILE, CLIENT_CERT_FROM_PROXIES, TRUSTED_PROXIES } = options;
+  const listener = { MTLS_ADDR, MTLS_CERT_FILE, MTLS_KEY_FILE };
+  const { MTLS_TRUST_BUNDLE_FILE, MTLS_TRUST_DOMAIN } = options;
+  const trust = { MTLS_TRUST_BUNDLE_FILE, MTLS_TRUST_DOMAIN };
+  const wantsListener = Object.values(listener).some((value) => value !== null);
+  const wantsTrust = Object.values(trust).some((value) => value !== null);
+  const needed = wantsListener || !CLIENT_CERT_FROM_PROXIES ? { ...listener, ...trust } : trust;
+  if (!wantsListener && !wantsTrust && !CLIENT_CERT_FROM_PROXIES) return [];
+  const missing: string[] = Object.entries(needed).flatMap(([name, value]) => (value === null ? [name] : []));
+  if (CLIENT_CERT_FROM_PROXIES && TRUSTED_PROXIES.length === 0) missing.push('TRUSTED_PROXIES');
+  return missing.map((name) => `Client certificates are only partly configured: ${name} is missing.`);
+}
+
 function developmentNotes(options: OptionValues): string[] {
   const notes: string[] = [];
   for (const name of ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY'] as const) {
     const value = options[name];
     if (value !== null && !isStrong(value)) notes.push(`${name} is weak; production would refuse to start on it.`);
   }
-  if (options.ENABLE_REFLECTION) notes.push('ENABLE_REFLECTION is set, but this version has no gRPC listener.');
+  if (options.ENABLE_REFLECTION)
+    notes.push(
+      'gRPC reflection is on: who reaches GRPC_ADDR may read the schema; production would refuse to start on it.',
+    );
   if (options.ENABLE_BASIC_AUTH_FALLBACK)
     notes.push('Basic Auth fallback is on; production would refuse to start on it.');
   return notes;

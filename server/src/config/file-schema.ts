@@ -3,6 +3,7 @@ import { issuer } from './issuer-schema.ts';
 import { prices } from './price-schema.ts';
 import { provider, providerName } from './provider-schema.ts';
 import { route } from './route-schema.ts';
+import { signIn } from './sign-in-schema.ts';
 
 const modelName = z
   .string()
@@ -39,6 +40,9 @@ export const fileSchema = z
       .describe(
         'Whose access tokens are taken besides API keys, in addition to the one of `AUTH_ISSUER`. A change needs a restart.',
       ),
+    sign_in: signIn
+      .optional()
+      .describe('Where people sign in besides with keys. Without it: with keys alone. A change needs a restart.'),
   })
   .superRefine((file, context) => {
     for (const [model, { targets }] of Object.entries(file.models)) {

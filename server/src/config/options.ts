@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { ledgerDaysKeptMax, ledgerDaysKeptMin } from '../base/limits.ts';
+import { ledgerDaysKeptMax, ledgerDaysKeptMin, policyRecordDaysMax } from '../base/limits.ts';
 
 /** One option of the environment: its name, meaning and rules in one place. `docs/reference/config.md` and `.env.example` come from here. */
 export interface Option<T> {
@@ -92,6 +92,47 @@ export const options = {
     '`production` turns the production rules on: unsafe settings refuse to start.',
   ),
   HTTP_ADDR: option(listeners, address, '127.0.0.1:8080', 'Where the HTTP listener binds. Port 0 is any free one.'),
+  GRPC_ADDR: option(
+    listeners,
+    z.union([z.literal('off').transform(() => null), address]),
+    '127.0.0.1:50051',
+    'Where the gRPC listener binds (HTTP/2 without TLS: on loopback, or behind a proxy that ends TLS). Port 0 is any free one; `off` opens none.',
+  ),
+  MTLS_ADDR: option(
+    listeners,
+    address.nullable(),
+    null,
+    'Where the listener for client certificates binds (TLS 1.3). None by default. It needs the four options below.',
+  ),
+  MTLS_CERT_FILE: option(
+    listeners,
+    optionalText,
+    null,
+    'The certificate of that listener with its chain, in PEM. This file and the next two are read again when they change.',
+  ),
+  MTLS_KEY_FILE: option(listeners, optionalText, null, 'The private key of that certificate, in PEM.'),
+  MTLS_TRUST_BUNDLE_FILE: option(
+    listeners,
+    optionalText,
+    null,
+    'The authorities, in PEM, whose client certificates are accepted; no others are.',
+  ),
+  MTLS_TRUST_DOMAIN: option(
+    listeners,
+    z
+      .string()
+      .regex(/^[a-z0-9._-]{1,255}$/, 'write a SPIFFE trust domain like example.org')
+      .nullable(),
+    null,
+    'The SPIFFE trust domain of those certificates: spiffe://<trust domain>/agent/<name or id> is that agent.',
+  ),
+  MTLS_PROJECT: option(listeners, text, 'default', 'The project whose agents the trust domain names.'),
+  CLIENT_CERT_FROM_PROXIES: option(
+    listeners,
+    flag,
+    'false',
+    'TRUSTED_PROXIES end TLS and tell of verified client certificates in Client-Cert (RFC 9440), of which they let none through from outside. It needs MTLS_TRUST_BUNDLE_FILE and MTLS_TRUST_DOMAIN.',
+  ),
   PUBLIC_URL: option(
     listeners,
     url,
@@ -150,6 +191,12 @@ export const options = {
     '90',
     'Attempts are dropped, a day at a time, so many days after their day ended; 0 keeps them all. Budgets do not need them.',
   ),
+  POLICY_RECORD_DAYS: option(
+    stores,
+    count(0, policyRecordDaysMax),
+    '14',
+    'What rules saw of each call (who, which model, the names of tools, sizes; no text of a conversation) is kept for so many days, for `portcullis policy simulate`; 0 records nothing.',
+  ),
   DATA_DIR: option(
     stores,
     text,
@@ -163,7 +210,7 @@ export const options = {
     identity,
     optionalText,
     null,
-    'Master key, 32 characters or more; derives the pepper of API keys and the key of page tokens. Generated into DATA_DIR when embedded.',
+    'Master key, 32 characters or more; derives the pepper of API keys, the key of page tokens, and what seals secrets at rest. Generated into DATA_DIR when embedded.',
     { secret: true },
   ),
   ADMIN_API_KEY: option(identity, optionalText, null, 'A bootstrap admin key of any format, 32 characters or more.', {
@@ -203,7 +250,7 @@ export const options = {
     legacy,
     flag,
     'false',
-    'gRPC reflection. Refused in production; this version has no gRPC listener, so elsewhere it changes nothing and a note says so.',
+    'gRPC reflection on GRPC_ADDR, without a credential. Refused in production.',
   ),
 
   RATE_LIMIT_API_PER_MINUTE: option(limits, count(1, 10_000_000), '100', 'Control API calls per principal.'),
@@ -232,6 +279,12 @@ export const options = {
     count(2_000, 600_000),
     '10000',
     'Control state older than this refuses new calls and ends streams in flight.',
+  ),
+  KILL_RELEASE_TWO_PEOPLE: option(
+    limits,
+    flag,
+    'false',
+    'The kill switch for everything is released by two people: one asks, another confirms in a session or with a key that they made themselves. Set it alike on all replicas.',
   ),
   DRAIN_MS: option(limits, count(0, 600_000), '30000', 'How long streams may go on after SIGTERM.'),
 
@@ -286,8 +339,6 @@ export const optionAliases: Readonly<
 /** Names of the family that this version does not read, and what to do instead; setting one gets this note at start. */
 export const unreadNames: Readonly<Record<string, string>> = {
   METTLE_USE_DATABASE: 'it has no effect: a database is always used',
-  GRPC_ADDR: 'this version has no gRPC listener; the API is Connect JSON on HTTP_ADDR',
-  MTLS_ADDR: 'this version has no listener for client certificates',
   VALKEY_URL: 'this version keeps rate limits in each process',
   SECRETS_KEY_PREVIOUS: 'this version cannot rotate SECRETS_KEY',
   HITL_SECRET: 'this version has no approvals',

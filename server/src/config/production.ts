@@ -62,12 +62,21 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
+/** What production would do well to have, one line each. */
+export function productionNotes({ KILL_RELEASE_TWO_PEOPLE }: OptionValues): string[] {
+  if (KILL_RELEASE_TWO_PEOPLE) return [];
+  return [
+    'KILL_RELEASE_TWO_PEOPLE is off: one admin alone can release the kill switch for everything (docs/kill-switch.md).',
+  ];
+}
+
 /** What of the configuration file production refuses: keys of issuers and of providers must not cross a network in the clear. */
-export function productionFileProblems({ issuers, providers }: ConfigFile): string[] {
+export function productionFileProblems({ issuers, providers, sign_in: signIn }: ConfigFile): string[] {
   const problems: string[] = [];
   for (const { issuer, jwks_uri: uri } of issuers) {
     if (isPlaintext(uri)) problems.push(`portcullis.yaml: issuer ${issuer}: jwks_uri is plaintext http.`);
   }
+  if (signIn && isPlaintext(signIn.issuer)) problems.push('portcullis.yaml: sign_in: issuer is plaintext http.');
   for (const [name, { base_url: url, allow_private: allowed }] of Object.entries(providers)) {
     if (url !== undefined && !allowed && isPlaintext(url))
       problems.push(`portcullis.yaml: providers.${name}: base_url is plaintext http.`);

@@ -44,6 +44,8 @@ function agent(id: string, more: Partial<Principal> = {}): Principal {
     models: null,
     teams: [],
     requiresSignature: false,
+    binding: null,
+    cidrs: null,
     token: null,
     expiresAt: null,
     ...more,

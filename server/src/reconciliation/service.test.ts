@@ -51,6 +51,8 @@ const by: Principal = {
   models: null,
   teams: [],
   requiresSignature: false,
+  binding: null,
+  cidrs: null,
   token: null,
   expiresAt: null,
 };

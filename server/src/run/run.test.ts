@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, testBounds, type TestDatabase } from '../../../test/support/database.ts';
+import { judgeOf } from '../../../test/support/policy.ts';
 import { systemClock } from '../base/clock.ts';
 import { runsRunningPerAgentMax } from '../base/limits.ts';
 import { createLogger } from '../base/log.ts';
@@ -36,7 +37,7 @@ beforeAll(async () => {
   });
   index = new RunIndex(() => feed.refresh());
   budgets = new BudgetService(db.pool, Date.now);
-  runs = new RunService(db.pool, systemClock, index, kills, budgets);
+  runs = new RunService(db.pool, () => Date.now(), index, kills, budgets, judgeOf());
   feed = new ControlFeed({
     connection: { ...testBounds, connectionString: db.appUrl },
     parts: [kills, index],
@@ -65,6 +66,8 @@ function agent(id: string, known: Partial<Principal> = {}): Principal {
     models: null,
     teams: [],
     requiresSignature: false,
+    binding: null,
+    cidrs: null,
     token: null,
     expiresAt: null,
     ...known,
@@ -175,7 +178,12 @@ describe('a run', () => {
   });
 
   test('is not started while a kill switch covers its agent', async () => {
-    const service = new KillService(db.pool, systemClock);
+    const service = new KillService(db.pool, {
+      isProvider: () => false,
+      databaseNow: () => Date.now(),
+      twoPeople: false,
+      controlAgeMaxMs: 10_000,
+    });
     const by = agent('psn_1', { kind: 'operator', agentId: null, name: 'Ada' });
     const { result, version } = await service.engage(by, 'req_t', {
       scope: 'agent',
@@ -183,6 +191,8 @@ describe('a run', () => {
       projectId: 'prj_a',
       reason: 'It loops.',
       expiresAt: null,
+      ttlMs: null,
+      drill: false,
     });
     await feed.reach(version, 5000);
     await expect(start(two)).rejects.toMatchObject({ code: 'killed', members: { rule: result.id } });
@@ -195,6 +205,7 @@ describe('a run', () => {
   test('is not started while nothing is left of a budget that counts all of it', async () => {
     const by = agent('psn_1', { kind: 'operator', agentId: null, name: 'Ada' });
     const any: NewBudget['selector'] = {
+      teamId: null,
       personId: null,
       agentId: null,
       keyId: null,

@@ -1,6 +1,5 @@
 import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
-import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { nameCharsMax, reasonCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
@@ -11,6 +10,9 @@ import type { Principal } from '../identity/model.ts';
 import { requireActiveAgent } from '../identity/references.ts';
 import { controlWrite, type Queryable } from '../pg/tx.ts';
 import { type KillIndex, killError } from '../policy/kill-index.ts';
+import { boundArgs } from '../policy/facts.ts';
+import type { PolicyJudge } from '../policy/judge.ts';
+import { principalFacts } from '../policy/principal-facts.ts';
 import type { Run, RunOutcome } from './model.ts';
 import type { RunIndex } from './run-index.ts';
 import { findRun, finishRun, insertRun, revokeRunKeys, type RunScope } from './store.ts';
@@ -26,29 +28,32 @@ export interface RunWithTotals {
 /** Starts, finishes and reads runs. A run belongs to its agent: to another agent it does not exist. */
 export class RunService {
   readonly #pool: Pool;
-  readonly #clock: Clock;
+  readonly #databaseNow: () => number;
   readonly #index: RunIndex;
   readonly #kills: KillIndex;
   readonly #budgets: Pick<BudgetService, 'requireLeft'>;
+  readonly #policy: PolicyJudge;
 
   constructor(
     pool: Pool,
-    clock: Clock,
+    databaseNow: () => number,
     index: RunIndex,
     kills: KillIndex,
     budgets: Pick<BudgetService, 'requireLeft'>,
+    policy: PolicyJudge,
   ) {
     this.#pool = pool;
-    this.#clock = clock;
+    this.#databaseNow = databaseNow;
     this.#index = index;
     this.#kills = kills;
     this.#budgets = budgets;
+    this.#policy = policy;
   }
 
   /**
    * Starts a run of the calling agent, or of the one that another principal names.
    * @throws PortcullisError killed, budget_exceeded (nothing is left of a budget that counts all of the run),
-   * invalid_argument, policy_denied (a key bound to a run), not_found (no such agent), conflict (the agent is disabled, or has too many runs)
+   * invalid_argument, policy_denied (a key bound to a run, a rule of the policy), not_found (no such agent), conflict (the agent is disabled, or has too many runs)
    */
   async start(
     by: Principal,
@@ -63,12 +68,13 @@ export class RunService {
     }
     const { projectId } = request;
     const agentId = agentOf(by, request.agentId);
-    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, models: [] };
-    const kill = this.#kills.killedBy(subject, this.#clock.now());
+    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, workflow };
+    const kill = this.#kills.killedBy({ ...subject, provider: null, models: [] }, this.#databaseNow());
     if (kill) throw killError(kill);
     if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {
       throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
     }
+    this.#requireAllowed(by, requestId, { projectId, agentId, workflow });
     await this.#budgets.requireLeft({ projectId, agentId, workflow });
     return controlWrite(this.#pool, async (tx, version) => {
       await requireActiveAgent(tx, projectId, agentId);
@@ -102,6 +108,8 @@ export class RunService {
     const { outcome } = request;
     const summary = checkLine('summary', request.summary, 0, reasonCharsMax);
     const scope = reach(by, request);
+    // Before the write, for which every other control write waits.
+    const totals = await totalsOf(this.#pool, request);
     const { result: run, version } = await controlWrite(this.#pool, async (tx, stamp) => {
       const finished = await finishRun(tx, stamp, scope, outcome, summary);
       if (finished) {
@@ -122,8 +130,32 @@ export class RunService {
       }
       return ended;
     });
-    // Outside of the transaction, which every other control write waits for.
-    return { result: { run, totals: await totalsOf(this.#pool, run) }, version };
+    return { result: { run, totals }, version };
+  }
+
+  /** @throws PortcullisError policy_denied, unavailable */
+  #requireAllowed(
+    by: Principal,
+    requestId: string,
+    {
+      projectId,
+      agentId,
+      workflow,
+    }: { readonly projectId: string; readonly agentId: string; readonly workflow: string },
+  ): void {
+    const { refusal } = this.#policy.judge(projectId, requestId, () => ({
+      facts: {
+        action: 'runs.start',
+        principal: principalFacts(by),
+        resource: { type: 'workflow', name: workflow, provider: '', route: '' },
+        args: boundArgs({ agent: agentId }).args,
+        run: null,
+        time: this.#databaseNow(),
+      },
+      otherNames: [],
+      otherProviders: [],
+    }));
+    if (refusal) throw refusal;
   }
 
   /** @throws PortcullisError not_found */
@@ -135,7 +167,7 @@ export class RunService {
   }
 }
 
-async function totalsOf(db: Queryable, { id, projectId }: Run): Promise<RunTotals> {
+async function totalsOf(db: Queryable, { id, projectId }: Pick<Run, 'id' | 'projectId'>): Promise<RunTotals> {
   const every = { agentId: null, keyId: null, workflow: null, provider: null, model: null, outcome: null };
   const [totals] = await sumUsage(db, { ...every, from: null, to: null, projectId, runId: id }, 'run', 1);
   return totals ?? nothingUsed;
