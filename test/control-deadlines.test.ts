@@ -108,6 +108,29 @@ test('more requests than connections end with their deadlines too', async () => 
   await expectWhole();
 });
 
+// Timers of 32 bits: what is longer would fire at once.
+test.each([
+  ['connect-timeout-ms', '2147483648'],
+  ['connect-timeout-ms', '9999999999'],
+  ['grpc-timeout', '720H'],
+  ['grpc-timeout', '99999999H'],
+])('a deadline that no timer can hold is the longest, not the shortest (%s: %s)', async (name, value) => {
+  // In gRPC-Web the frame of an empty message, and its status at the end of the body.
+  const isWeb = name === 'grpc-timeout';
+  const answer = fetch(`${gate.url}/portcullis.v1.AgentService/ListAgents`, {
+    method: 'POST',
+    headers: {
+      'content-type': isWeb ? 'application/grpc-web+proto' : 'application/json',
+      authorization: `Bearer ${gate.adminKey}`,
+      [name]: value,
+    },
+    body: isWeb ? new Uint8Array(5) : '{}',
+  }).then(async (response) => `${response.status} ${await response.text()}`);
+  await Promise.race([expect.poll(waiting, soon).toBe(1), answer]);
+  await blocker.query('ROLLBACK');
+  expect(await answer).toMatch(isWeb ? /grpc-status: 0/ : /^200 /);
+});
+
 test('a deadline that has passed already lets nothing begin', async () => {
   expect((await send('DisableAgent', { 'connect-timeout-ms': '0' })).status).toBe(504);
   await expectWhole();

@@ -101,8 +101,9 @@ describe.each(pages)('docs/auth/$name', ({ text }) => {
     expect(text).toContain(`portcullis agents create robot --issuer ${claims.iss} --subject ${claims.sub}`);
   });
 
-  test('shows settings for the sign-in of people that are valid', () => {
-    expect(others.map(configOf)).toHaveLength(others.length);
+  test('shows settings for the sign-in of people that are valid, at the issuer of its tokens', () => {
+    const sections = others.map((yaml) => configOf(yaml).sign_in);
+    expect(sections.map((section) => section?.issuer)).toEqual(others.map(() => entry?.issuer));
   });
 });
 
@@ -114,4 +115,11 @@ test('there is a page for each of the five', () => {
     'okta.md',
     'supabase.md',
   ]);
+});
+
+test('the page of Entra, which never says that an address is verified, trusts its addresses and warns of guests', () => {
+  const text = pages.find(({ name }) => name === 'entra.md')?.text ?? '';
+  const [, section = ''] = blocks(text, 'yaml');
+  expect(configOf(section).sign_in?.trust_email).toBe(true);
+  expect(text).toMatch(/guests/);
 });

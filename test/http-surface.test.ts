@@ -114,6 +114,7 @@ describe('Host and Origin', () => {
         const answer = await knock(gate.url, door, { ...headers, origin });
         expect(answer.headers['access-control-allow-origin'], door.name).toBe(origin);
         expect(answer.headers['access-control-expose-headers']).toContain('x-request-id');
+        expect(answer.headers['access-control-expose-headers']).toContain('idempotency-replayed');
       }
       const preflight = await send(gate.url, {
         method: 'OPTIONS',

@@ -276,6 +276,36 @@ test('our own client repeats a write whose answer was lost on the way, and it ha
   }
 });
 
+describe('a key whose answer was lost on the way, with its secret,', () => {
+  const lose = async (method: string, args: readonly string[]) => {
+    const link = await openFaultyLink(gate.url);
+    try {
+      const cut = link.cutAfter(`AgentService/${method}`);
+      const environment = { PORTCULLIS_URL: link.url.replace(/\/$/, ''), PORTCULLIS_KEY: gate.adminKey };
+      const ended = await runCommand(['keys', ...args], { environment });
+      await cut;
+      return ended;
+    } finally {
+      await link.close();
+    }
+  };
+
+  test.each([[[]], [['--json']]])('is no success of the command line %j: it says what to do', async (more) => {
+    const name = `lost ${more.join('')}`;
+    const made = await lose('CreateKey', ['create', '--name', name, ...more]);
+    const [row] = await queryAsOwner<{ id: string }>(gate.database, 'SELECT id FROM api_keys WHERE name = $1', [name]);
+    expect(made).toMatchObject({ code: 1, stdout: '' });
+    expect(made.stderr).toContain(`The key ${row?.id} was made, but its secret got lost on its way`);
+    const rotated = await lose('RotateKey', ['rotate', String(row?.id), '--overlap', '0', ...more]);
+    expect(rotated).toMatchObject({ code: 1, stdout: '' });
+    expect(rotated.stderr).toMatch(/The key \w{12} was made, but its secret got lost on its way/);
+    const successor = /portcullis keys rotate (\w{12}) --overlap 0/.exec(rotated.stderr)?.[1];
+    const environment = { PORTCULLIS_URL: gate.url, PORTCULLIS_KEY: gate.adminKey };
+    const advised = await runCommand(['keys', 'rotate', String(successor), '--overlap', '0'], { environment });
+    expect(advised).toMatchObject({ code: 0, stdout: expect.stringMatching(/^pcl_/) });
+  });
+});
+
 test('replays are counted', async () => {
   const count = async () => {
     const answer = await fetch(`${gate.url}/metrics`, { headers: { authorization: `Bearer ${gate.adminKey}` } });

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JWTPayload } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runCommand } from './support/cli.ts';
 import { queryAsOwner } from './support/database.ts';
@@ -47,9 +46,16 @@ const nowS = () => Math.floor(Date.now() / 1000);
 
 /** As GitHub's runner signs them, changed. */
 function idToken(change: Record<string, unknown> = {}, by = key): Promise<string> {
-  const claims = { iss: issuer.url, aud: 'https://gate.example', sub: subject, iat: nowS(), exp: nowS() + 300, ...change };
+  const claims = {
+    iss: issuer.url,
+    aud: 'https://gate.example',
+    sub: subject,
+    iat: nowS(),
+    exp: nowS() + 300,
+    ...change,
+  };
   const given = Object.entries(claims).filter(([, value]) => value !== undefined);
-  return sign(Object.fromEntries(given) as JWTPayload, by, { typ: 'JWT' });
+  return sign(Object.fromEntries(given), by, { typ: 'JWT' });
 }
 
 function exchange(token: string, more: Readonly<Record<string, string>> = {}) {
@@ -148,7 +154,9 @@ describe('the token of a workload', () => {
     await gate.api('AgentService/DisableAgent', { agentId: made.agent.id });
     expect((await exchange(await idToken({ sub: 'leaving' }))).json.error).toBe('invalid_request');
     await vi.waitFor(async () => {
-      const answer = await fetch(`${gate.url}/v1/models`, { headers: { ...bearer(json.access_token), ...fromNewAddress() } });
+      const answer = await fetch(`${gate.url}/v1/models`, {
+        headers: { ...bearer(json.access_token), ...fromNewAddress() },
+      });
       expect(answer.status).toBe(401);
     });
   });
@@ -204,7 +212,10 @@ describe('portcullis token', () => {
     for (const run of [
       await token(['--id-token-file', 'id-token', '--scope', 'models:invoke']),
       await token(['--id-token-env', 'CI_TOKEN'], { CI_TOKEN: await idToken() }),
-      await token(['--id-token-env', 'CI_TOKEN', '--server', gate.url], { CI_TOKEN: await idToken(), PORTCULLIS_URL: '' }),
+      await token(['--id-token-env', 'CI_TOKEN', '--server', gate.url], {
+        CI_TOKEN: await idToken(),
+        PORTCULLIS_URL: '',
+      }),
     ]) {
       expect(run).toMatchObject({ code: 0, stderr: '' });
       expect(run.stdout).toMatch(/^pcl_\w+\n$/);

@@ -1,11 +1,10 @@
-import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { queryAsOwner } from './support/database.ts';
 import { bearer, fromNewAddress } from './support/doors.ts';
 import { startGate, type TestGate } from './support/gate.ts';
 import { begin, client, decide, poll, postForm, refresh, signIn } from './support/login-client.ts';
 import { type Account, PeopleProvider } from './support/people-provider.ts';
-import { alertOf, fieldOf, Visitor } from './support/visitor.ts';
+import { alertOf, fieldOf } from './support/visitor.ts';
 
 // Two replicas on one database, and people who sign in at a real identity provider.
 
@@ -77,7 +76,9 @@ async function endsEverywhere(...keys: string[]): Promise<void> {
 const set = (statement: string, values: unknown[] = []) => queryAsOwner(gate.database, statement, values);
 
 async function audited(action: string): Promise<{ target: string; payload: Record<string, unknown> }[]> {
-  return queryAsOwner(gate.database, 'SELECT target, payload FROM audit_entries WHERE action = $1 ORDER BY id', [action]);
+  return queryAsOwner(gate.database, 'SELECT target, payload FROM audit_entries WHERE action = $1 ORDER BY id', [
+    action,
+  ]);
 }
 
 const developerScopes = 'models:invoke policy:read runs:write telemetry:read tools:call';
@@ -109,33 +110,13 @@ describe('a login', () => {
     }
   });
 
-  it('works with a client library as it is', async () => {
-    const config = new oidc.Configuration(
-      {
-        issuer: gate.url,
-        token_endpoint: `${gate.url}/oauth/token`,
-        device_authorization_endpoint: `${gate.url}/oauth/device_authorization`,
-      },
-      client.client_id,
-      undefined,
-      oidc.None(),
-    );
-    oidc.allowInsecureRequests(config);
-    const asked = await oidc.initiateDeviceAuthorization(config, { scope: 'telemetry:read' });
-    const visitor = await signIn(gate, provider, account());
-    await decide(gate, visitor, asked.user_code);
-    const tokens = await oidc.pollDeviceAuthorizationGrant(config, { ...asked, interval: 1 });
-    expect(tokens.scope).toBe('telemetry:read');
-    const next = await oidc.refreshTokenGrant(config, tokens.refresh_token ?? '');
-    expect(next.refresh_token).not.toBe(tokens.refresh_token);
-    expect((await self(next.access_token)).principal.scopes).toEqual(['telemetry:read']);
-  });
-
   it('gives what was asked for of what the person has, and admin only when it is asked for', async () => {
     const admin = await logIn(account(['admins']));
     expect(admin.tokens.scope.split(' ')).toContain('keys:write');
     expect(admin.tokens.scope.split(' ')).not.toContain('admin');
-    await expect(gate.api('ProjectService/CreateProject', { name: 'x' }, admin.tokens.access_token)).rejects.toThrow('403');
+    await expect(gate.api('ProjectService/CreateProject', { name: 'x' }, admin.tokens.access_token)).rejects.toThrow(
+      '403',
+    );
     const asAdmin = await logIn(account(['admins']), { scope: 'admin' });
     expect(asAdmin.tokens.scope).toBe('admin');
     const developer = await logIn(account(), { scope: 'keys:write admin:read telemetry:read' });
@@ -329,7 +310,9 @@ describe('a refresh credential', () => {
     const { tokens, visitor, who } = await logIn(account(['admins']), { scope: 'keys:write telemetry:read' });
     expect(visitor).toBeDefined();
     await signIn(gate, provider, { ...who, groups: ['engineers'] });
-    await vi.waitFor(async () => expect((await self(tokens.access_token)).principal.scopes).toEqual(['telemetry:read']));
+    await vi.waitFor(async () =>
+      expect((await self(tokens.access_token)).principal.scopes).toEqual(['telemetry:read']),
+    );
     expect((await refresh(gate, tokens.refresh_token)).json.scope).toBe('telemetry:read');
   });
 
@@ -393,79 +376,6 @@ describe('the end of a login', () => {
     await gate.api('ProjectService/EndLogin', { loginId: id }, one.tokens.access_token);
     await endsEverywhere(one.tokens.access_token);
     await expect(gate.api('ProjectService/EndLogin', { loginId: id })).rejects.toThrow('404');
-  });
-});
-
-describe('the page', () => {
-  it('leads who is not signed in to do so, and back to the code', async () => {
-    const asked = await begin(gate);
-    const visitor = new Visitor();
-    const first = await visitor.get(asked.verification_uri_complete);
-    expect(fieldOf(first, 'return_to')).toBe(`/device?user_code=${asked.user_code}`);
-    const signedIn = await signIn(gate, provider, account());
-    const page = await signedIn.get(asked.verification_uri_complete);
-    expect(page.text).toContain(asked.user_code);
-    expect(page.text).toContain('Continue only if your own terminal shows this very code');
-    expect(page.text).toContain('deny it');
-    for (const shown of ['a test', 'models:invoke', 'default', '198.18.']) expect(page.text).toContain(shown);
-    expect(page.headers['referrer-policy']).toBe('same-origin');
-    expect(page.headers['cache-control']).toBe('no-store');
-    expect(await gate.settledLog()).not.toContain(asked.user_code);
-  });
-
-  it('confirms nothing without its CSRF token and our own Origin', async () => {
-    const visitor = await signIn(gate, provider, account());
-    const asked = await begin(gate);
-    const csrf = fieldOf(await visitor.get(`${gate.url}/device`), 'csrf');
-    const foreign = fieldOf(await (await signIn(gate, provider, account())).get(`${gate.url}/device`), 'csrf');
-    const form = { user_code: asked.user_code, decision: 'approve' };
-    for (const [token, headers] of [
-      ['', {}],
-      [foreign, {}],
-      [csrf, { origin: '' }],
-      [csrf, { origin: 'http://localhost:1' }],
-      [csrf, { origin: gate.url, 'sec-fetch-site': 'cross-site' }],
-    ] as const)
-      expect((await visitor.post(`${gate.url}/device`, { ...form, csrf: token }, headers as never)).status).toBe(403);
-    expect((await poll(gate, asked.device_code)).json.error).toBe('authorization_pending');
-    expect((await visitor.get(`${gate.url}/device?user_code=${asked.user_code}&decision=approve&csrf=${csrf}`)).status).toBe(200);
-    expect((await poll(gate, asked.device_code)).json.error).toBe('slow_down');
-  });
-
-  it('is for people: a session on a key, the one of the configuration or an operator’s own, confirms nothing', async () => {
-    const person = await logIn(account(['admins']));
-    const { personId } = (await self(person.tokens.access_token)).principal;
-    const made = await gate.api<{ secret: string }>('AgentService/CreateKey', {
-      name: 'hers',
-      kind: 'PRINCIPAL_KIND_OPERATOR',
-      personId,
-      scopes: ['telemetry:read'],
-    });
-    const asked = await begin(gate);
-    for (const key of [gate.adminKey, made.secret]) {
-      const visitor = new Visitor();
-      await visitor.post(`${gate.url}/sign-in`, { key });
-      const page = await visitor.get(asked.verification_uri_complete);
-      expect(page.status).toBe(403);
-      expect(alertOf(page)).toContain('must be confirmed by a person');
-      const csrf = fieldOf(await visitor.get(`${gate.url}/account`), 'csrf');
-      const form = { csrf, user_code: asked.user_code, decision: 'approve' };
-      expect((await visitor.post(`${gate.url}/device`, form)).status).toBe(403);
-    }
-    expect((await poll(gate, asked.device_code)).json.error).toBe('authorization_pending');
-  });
-
-  it('lets nobody guess: ten codes a minute, and then a right one is not looked at either', async () => {
-    const visitor = await signIn(gate, provider, account());
-    const asked = await begin(gate);
-    const statuses: number[] = [];
-    for (let tries = 0; tries < 12; tries++)
-      statuses.push((await decide(gate, visitor, 'BBBB-BBBB', tries % 2 ? 'approve' : '')).status);
-    expect(statuses).toEqual([...Array<number>(10).fill(404), 429, 429]);
-    expect((await decide(gate, visitor, asked.user_code)).status).toBe(429);
-    const page = await visitor.get(asked.verification_uri_complete);
-    expect([page.status, alertOf(page)]).toEqual([429, expect.stringContaining('wait')]);
-    expect((await poll(gate, asked.device_code)).json.error).toBe('authorization_pending');
   });
 });
 

@@ -102,7 +102,7 @@ caps:
   - { name: spent, selector: { agent: capped, model: 'small-*' }, window: day, time_zone: Europe/Berlin, limit: 0.25, mode: dry_run, notify: [50] }
   - { name: time, unit: latency_ms, window: attempt, limit: 30s, notify: [] }
   - { name: many, unit: requests, window: lifetime, limit: 12345678901 }
-signed_scopes: [keys:write]
+signed_scopes: [keys:write, policy:write]
 `,
     );
     await cli('policy', 'set', written);

@@ -337,6 +337,9 @@ describe('a version', () => {
       { rules: [{ ...denyAll, effect: { kind: 'require_approval', approvers: ['a'], quorum: 0, expiryS: 60 } }] },
       'quorum',
     ],
+    ['signed scopes that leave the policy itself open', { signedScopes: ['keys:write'] }, 'must have policy:write too'],
+    ['signed scopes that leave keys open', { signedScopes: ['policy:write'] }, 'must have keys:write too'],
+    ['signed scopes of others alone', { signedScopes: ['runs:write'] }, 'must have keys:write and policy:write too'],
   ])('with %s is refused', async (_, document, words) => {
     await expect(set(document)).rejects.toMatchObject({
       code: 'invalid_argument',
@@ -346,7 +349,7 @@ describe('a version', () => {
 
   test('has its audit entries, with digests and what differs', async () => {
     await set({ rules: [denyAll], caps: [cap('team')] });
-    await set({ rules: [{ ...denyAll, mode: 'shadow' }], signedScopes: ['policy:write'] });
+    await set({ rules: [{ ...denyAll, mode: 'shadow' }], signedScopes: ['keys:write', 'policy:write'] });
     const { rows } = await db.pool.query<{ action: string; payload: Record<string, unknown> }>(
       `SELECT action, payload FROM audit_entries WHERE project_id = $1 AND action LIKE 'policy.%' ORDER BY id`,
       [projectId],
@@ -361,7 +364,7 @@ describe('a version', () => {
       version: 2,
       before: { version: 1, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
       after: { sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
-      added: ['signed scope policy:write'],
+      added: ['signed scope keys:write', 'signed scope policy:write'],
       changed: ['rule deny all'],
       removed: ['cap team'],
     });
@@ -370,11 +373,11 @@ describe('a version', () => {
 
 describe('the index of a replica', () => {
   test('knows what is in force, in shadow, and which writes must be signed', async () => {
-    await set({ rules: [denyAll], signedScopes: ['policy:write'] });
+    await set({ rules: [denyAll], signedScopes: ['keys:write', 'policy:write'] });
     const shadow = await set({ rules: [] }, 'shadow');
     await feed.refresh();
     expect(index.of(projectId)).toMatchObject({ inForce: { version: 1 }, shadow: { version: shadow } });
-    expect([...index.signedScopes(projectId)]).toEqual(['policy:write']);
+    expect([...index.signedScopes(projectId)]).toEqual(['keys:write', 'policy:write']);
     await versions.promote({ ...change(), etag: await etag(), version: shadow, stage: 'draft' });
     await feed.refresh();
     expect(index.of(projectId)).toMatchObject({ inForce: { version: 1 }, shadow: null });
@@ -382,7 +385,7 @@ describe('the index of a replica', () => {
   });
 
   test('lets nothing through by a document that it cannot build, and says so in the log', async () => {
-    await set({ rules: [denyAll], signedScopes: ['policy:write'] });
+    await set({ rules: [denyAll], signedScopes: ['keys:write', 'policy:write'] });
     await queryAsOwner(
       db,
       `UPDATE policy_versions SET document = jsonb_set(document, '{rules,0,effect}', '"ask_the_moon"') WHERE project_id = $1`,
@@ -392,7 +395,7 @@ describe('the index of a replica', () => {
     const fresh = new PolicyIndex(createLogger('info', { write: (line) => void logged.push(line) }));
     (await fresh.load(db.pool, 0n))();
     expect(fresh.of(projectId)).toEqual({ brokenVersion: 1 });
-    expect([...fresh.signedScopes(projectId)]).toEqual(['policy:write']);
+    expect([...fresh.signedScopes(projectId)]).toEqual(['keys:write', 'policy:write']);
     expect(logged.some((line) => line.includes('A policy cannot be built here') && line.includes(projectId))).toBe(
       true,
     );

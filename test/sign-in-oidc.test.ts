@@ -341,6 +341,24 @@ describe('the way to the identity provider and back', () => {
     }
   });
 
+  it('is gone by GET alone: a look at its head uses nothing up', async () => {
+    const visitor = new Visitor();
+    const answer = await answerFor(account(), visitor);
+    expect((await visitor.once('HEAD', answer, {})).status).toBe(404);
+    expect(await visitor.get(answer)).toMatchObject({ status: 200 });
+  });
+
+  it('is kept from nobody by strangers at the same address who began nothing', async () => {
+    const from = { 'x-forwarded-for': '203.0.113.77' };
+    const visitor = new Visitor();
+    const answer = await answerFor(account(), visitor);
+    for (let count = 0; count < 80; count++) {
+      const stranger = await new Visitor().once('GET', `${gate.url}/sign-in/callback?code=1&state=2`, from);
+      expect(stranger.status).toBe(403);
+    }
+    expect((await visitor.once('GET', answer, from)).status).toBe(303);
+  });
+
   it('cannot be asked for without end by one address', async () => {
     const from = { 'x-forwarded-for': '203.0.113.9' };
     const statuses = new Set<number>();

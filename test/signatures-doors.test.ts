@@ -24,6 +24,7 @@ import {
 } from './support/doors.ts';
 import { startGate, type TestGate } from './support/gate.ts';
 import { ed25519Signer, hmacSigner, newKeyPair, signedHeaders, type TestSigner } from './support/request-signer.ts';
+import { fieldOf, Visitor } from './support/visitor.ts';
 
 let gate: TestGate;
 let replica: TestGate;
@@ -308,7 +309,7 @@ it('writes of a scope that the policy names must be signed, of its project and f
 
   await gate.api('PolicyService/SetPolicy', {
     projectId: project.id,
-    document: { signedScopes: ['keys:write'] },
+    document: { signedScopes: ['keys:write', 'policy:write'] },
     stage: 'POLICY_STAGE_ENFORCED',
   });
   await expect(createAgent(own.secret, 'unsigned')).rejects.toThrow(/401.*must carry a signature/);
@@ -317,7 +318,7 @@ it('writes of a scope that the policy names must be signed, of its project and f
   await gate.api('AgentService/CreateAgent', { name: 'elsewhere' }, elsewhere.secret);
   await gate.api('PolicyService/GetPolicy', {}, own.secret);
   const self = await gate.api<{ signedScopes: string[] }>('SystemService/GetSelf', {}, own.secret);
-  expect(self.signedScopes).toEqual(['keys:write']);
+  expect(self.signedScopes).toEqual(['keys:write', 'policy:write']);
   // ADMIN_API_KEY works when nothing else does.
   const { publicKey, privateKey } = newKeyPair();
   const { signingKey } = await gate.api<Registered>('AgentService/RegisterSigningKey', {
@@ -329,6 +330,54 @@ it('writes of a scope that the policy names must be signed, of its project and f
   const door: Door = { ...control, path: '/portcullis.v1.AgentService/CreateAgent', body: '{"name":"signed"}' };
   const key = { secret: own.secret, signer: ed25519Signer(signingKey.id, privateKey) };
   expect((await knockSigned(gate, door, key)).status).toBe(200);
+});
+
+it('a session that a key opened is no way around a policy that asks for signatures', async () => {
+  const guarded = await startGate();
+  try {
+    const operator = await guarded.api<{ secret: string }>('AgentService/CreateKey', {
+      name: 'stolen',
+      kind: 'PRINCIPAL_KIND_OPERATOR',
+      scopes: ['keys:write'],
+    });
+    const document = { signedScopes: ['keys:write', 'policy:write'] };
+    await guarded.api('PolicyService/SetPolicy', { document, stage: 'POLICY_STAGE_ENFORCED' });
+    const [thief, owner] = [new Visitor(), new Visitor()];
+    const createAgent = async (visitor: Visitor, key: string) => {
+      await visitor.post(`${guarded.url}/sign-in`, { key, return_to: '' });
+      const csrf = fieldOf(await visitor.once('GET', `${guarded.url}/account`, {}), 'csrf');
+      const headers = { 'content-type': 'application/json', origin: guarded.url, 'x-portcullis-csrf': csrf };
+      const path = '/portcullis.v1.AgentService/CreateAgent';
+      return visitor.once('POST', guarded.url + path, headers, JSON.stringify({ name: 'made-in-a-session' }));
+    };
+    const refused = await createAgent(thief, operator.secret);
+    expect(refused.status).toBe(401);
+    expect(refused.text).toContain('must carry a signature');
+    expect(await createAgent(owner, guarded.adminKey)).toMatchObject({ status: 200 });
+  } finally {
+    await guarded.stop();
+  }
+});
+
+it('a policy that names admin covers whatever an administrator writes, and nothing that others do', async () => {
+  const { project } = await gate.api<{ project: { id: string } }>('ProjectService/CreateProject', { name: 'admins' });
+  const key = async (scopes: string[]) => {
+    const { secret } = await gate.api<{ secret: string }>('AgentService/CreateKey', {
+      name: 'writer',
+      kind: 'PRINCIPAL_KIND_OPERATOR',
+      projectId: project.id,
+      scopes,
+    });
+    return secret;
+  };
+  const [admin, other] = [await key(['admin']), await key(['runs:write', 'telemetry:write'])];
+  const document = { signedScopes: ['admin', 'keys:write', 'policy:write'] };
+  await gate.api('PolicyService/SetPolicy', { projectId: project.id, document, stage: 'POLICY_STAGE_ENFORCED' });
+  // It declares runs:write, which the policy does not name.
+  const finish = (secret: string) => gate.api('RunService/FinishRun', { runId: 'run_none' }, secret);
+  await expect(finish(admin)).rejects.toThrow(/401.*must carry a signature/);
+  await expect(finish(other)).rejects.toThrow(/404|400/);
+  await gate.api('AgentService/ListKeys', {}, admin);
 });
 
 it('nonces that cannot be asked for let no signed request through', async () => {

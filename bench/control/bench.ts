@@ -56,9 +56,11 @@ async function run(options: BenchOptions): Promise<Findings> {
   const replicas = await Replicas.open(directory);
   try {
     const told = await replicas.start('told', { deaf: false });
+    const others = new Map<(typeof targets)[number], Replica>();
+    for (const target of targets.filter((each) => options.targets.includes(each)))
+      others.set(target, await replicas.start(target, { deaf: target === 'polled' }));
     const figures: Record<string, TargetFigures> = {};
-    for (const target of targets.filter((each) => options.targets.includes(each))) {
-      const other = await replicas.start(target, { deaf: target === 'polled' });
+    for (const [target, other] of others) {
       const pair = { told, other, model: 'endless', provider: 'mock' };
       figures[target] = await measureTarget(pair, target, other, options);
     }

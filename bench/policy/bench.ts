@@ -28,6 +28,7 @@ const workloads = ['conditions', 'documents', 'random', 'common'] as const;
 
 /** Decision 0020: all rules of a document take at most 5 ms, on the worst arguments. */
 const bars: readonly Bar[] = [
+  { ratio: 'documents_cpu_ms', atMost: 5 },
   { ratio: 'documents_p99_ms', atMost: 5 },
   { ratio: 'documents_first_ms', atMost: 5 },
   { ratio: 'conditions_p99_ms', atMost: 5 },
@@ -46,7 +47,7 @@ type Rows = Record<string, Sample>;
 
 async function run(options: BenchOptions): Promise<Findings> {
   const { smoke, progress } = options;
-  const counts = smoke ? { condition: 20, document: 5, random: 2 } : { condition: 1_000, document: 300, random: 20 };
+  const counts = smoke ? { condition: 5, document: 1, random: 2 } : { condition: 200, document: 100, random: 20 };
   const tables: Record<string, Rows> = {};
   for (const workload of workloads.filter((name) => options.workloads.includes(name))) {
     progress(workload);
@@ -93,9 +94,9 @@ async function documents(
   const rows: Rows = {};
   for (const [name, texts] of Object.entries(all)) {
     const index = indexOf(texts);
-    const { call, p50Ms, p99Ms, worstMs } = slowestOf((facts) => judge(index, facts), hostileCalls, count);
+    const { call, p50Ms, p99Ms, worstMs, cpuMs } = slowestOf((facts) => judge(index, facts), hostileCalls, count);
     const first = await firstMs(texts, call);
-    const figures = { p50_ms: p50Ms, p99_ms: p99Ms, worst_ms: worstMs, first_ms: first };
+    const figures = { cpu_ms: cpuMs, p50_ms: p50Ms, p99_ms: p99Ms, worst_ms: worstMs, first_ms: first };
     rows[name] = rounded({ rules: texts.length, ...figures });
     progress(`${name}, slowest on "${call}": p99 ${round(p99Ms)} ms, the first time ${round(first)} ms`);
   }
@@ -122,6 +123,7 @@ function ratiosOf(tables: Readonly<Record<string, Rows>>): Sample {
     conditions_p99_ms: most('conditions', 'p99_us') / 1e3,
     conditions_used_of_price: most('conditions', 'used_of_price'),
     documents_priced_ms: policyCostNsMax / 1e6,
+    documents_cpu_ms: Math.max(most('documents', 'cpu_ms'), most('random', 'cpu_ms')),
     documents_p50_ms: Math.max(most('documents', 'p50_ms'), most('random', 'p50_ms')),
     documents_p99_ms: Math.max(most('documents', 'p99_ms'), most('random', 'p99_ms')),
     documents_first_ms: Math.max(most('documents', 'first_ms'), most('random', 'first_ms')),

@@ -99,11 +99,11 @@ const statements: readonly string[] = [
   `INSERT INTO bill_imports (id, source, digest, project_id, providers, first_day, last_day, figures, changed, imported_by)
    SELECT ${id('imp')}, 'csv', sha256((:era::text || n)::bytea), :projectId::text, '{claude}', '2026-01-01', '2026-01-01', 1, 1, 'test'
    FROM ${many}`,
-  // Of twenty models a day, back in time; each day was matched twice.
+  // Of twenty models a day, from the last days that bills are of back in time; each day was matched twice.
   `INSERT INTO reconciled_days (provider, day, version, model, billed_models, booked_models, state, billed_nanousd, booked_nanousd,
      estimated_nanousd, unexplained_nanousd, booked_tokens, project_id, booked_by, matched_by)
-   SELECT 'provider ' || :era::text, date '2026-11-01' - (99 - :era::int) * 1000 - n / 20, version, 'model ' || n % 20, '{}', '{}',
-          'drifted', 2, 1, 0, 1, 1, :projectId::text, jsonb_build_object(:projectId::text, '["a model"]'::jsonb), 'test'
+   SELECT 'provider ' || :era::text, current_date - 3 - (60 - :era::int) * 100 - n / 20, version, 'model ' || n % 20, '{}', '{}',
+          CASE WHEN n % 2 = 0 THEN 'drifted' ELSE 'reconciled' END, 2, 1, 0, 1, 1, :projectId::text, jsonb_build_object(:projectId::text, '["a model"]'::jsonb), 'test'
    FROM ${many}, generate_series(1, 2) AS version`,
   `INSERT INTO idempotency_keys (id, project_id, fingerprint, claim_id, lease_until, finished_at, answer, expires_at)
    SELECT sha256((:era::text || n)::bytea), :projectId::text, sha256(''), 'idk_grown', now(), now(), '\\x00', now() + interval '1 day'

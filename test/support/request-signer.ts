@@ -30,7 +30,10 @@ interface Unsigned {
   readonly body?: string;
 }
 
-const covered = ['content-digest', 'content-type', 'idempotency-key', 'authorization', 'x-api-key', 'x-portcullis-key'];
+const covered = [
+  ...['content-digest', 'content-type', 'idempotency-key', 'authorization', 'x-api-key', 'x-portcullis-key'],
+  ...['x-portcullis-run', 'portcullis-cache', 'anthropic-version', 'anthropic-beta'],
+];
 
 /** The headers of a request with those of its signature; names in lower case. */
 export async function signedHeaders(key: TestSigner, request: Unsigned): Promise<Record<string, string>> {

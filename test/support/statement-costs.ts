@@ -15,6 +15,8 @@ export interface Cost {
 /** A statement with what it cost. */
 export interface Statement extends Omit<Cost, 'statements'> {
   readonly text: string;
+  /** Tells connections apart. */
+  readonly connection: number;
 }
 
 export interface CostReader {
@@ -74,7 +76,9 @@ async function openLink(serverUrl: string, told: (statement: Statement) => void)
   // PostgreSQL names its socket so.
   const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port: Number(port) };
   const sockets = new Set<Socket>();
+  let connections = 0;
   const server = createServer((client) => {
+    const connection = connections++;
     const upstream = connect(target);
     for (const [from, to] of [
       [client, upstream],
@@ -88,8 +92,8 @@ async function openLink(serverUrl: string, told: (statement: Statement) => void)
       });
     }
     client.on('data', (chunk) => upstream.write(chunk));
-    const read = messageReader(told);
-    upstream.on('data', (chunk) => client.write(read(chunk)));
+    const read = messageReader((statement) => told({ ...statement, connection }));
+    upstream.on('data', (chunk) => client.write(read(Buffer.from(chunk))));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -109,7 +113,7 @@ async function openLink(serverUrl: string, told: (statement: Statement) => void)
 const noticeResponse = 'N'.charCodeAt(0);
 
 /** Passes whole messages of the server on, but for the notices that tell of costs (PostgreSQL, "Message Formats"). */
-function messageReader(told: (statement: Statement) => void): (chunk: Buffer) => Buffer {
+function messageReader(told: (statement: Omit<Statement, 'connection'>) => void): (chunk: Buffer) => Buffer {
   let unread = Buffer.alloc(0);
   return (chunk) => {
     unread = Buffer.concat([unread, chunk]);
@@ -138,7 +142,7 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[];
 }
 
-function statementIn(notice: string): Statement | null {
+function statementIn(notice: string): Omit<Statement, 'connection'> | null {
   const [, json] = /duration: [\d.]+ ms {2}plan:\n(\{.*\n\})\0/s.exec(notice) ?? [];
   if (json === undefined) return null;
   const { 'Query Text': text, Plan: plan } = JSON.parse(json) as { 'Query Text': string; Plan: PlanNode };

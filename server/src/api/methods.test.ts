@@ -69,6 +69,8 @@ describe('the contract', () => {
       // One's own.
       'ListSessions',
       'EndSession',
+      'ListLogins',
+      'EndLogin',
       'GetSelf',
     ]);
   });

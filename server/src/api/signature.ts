@@ -1,7 +1,9 @@
 import type { Interceptor, UnaryRequest, StreamRequest } from '@connectrpc/connect';
+import type { Principal } from '../identity/model.ts';
+import type { Scope } from '../identity/scopes.ts';
 import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
 import { accessRecordKey, principalKey, signedRequestKey } from './context.ts';
-import { methodRule } from './methods.ts';
+import { methodRule, type MethodRule } from './methods.ts';
 
 /**
  * Signatures of requests, where they are needed or given: after the access check, so that a wrong scope reads as such, and
@@ -12,9 +14,10 @@ export function signatureInterceptor(signatures: RequestSignatures): Interceptor
     const values = request.contextValues;
     const principal = values.get(principalKey);
     if (principal === null) return next(request);
-    const { scope: declared } = methodRule(request.method);
-    const scope = declared === 'authenticated' ? null : declared;
-    const asked = { scope, projectId: namedProject(request) ?? principal.projectId };
+    const asked = {
+      scopes: askedScopes(methodRule(request.method), principal),
+      projectId: namedProject(request) ?? principal.projectId,
+    };
     if (signatures.concerns(principal, asked, request.header.has('signature-input'))) {
       const [signed, access] = [values.get(signedRequestKey), values.get(accessRecordKey)];
       if (signed === null || access === null) throw new Error('the HTTP layer did not say what was signed');
@@ -22,6 +25,15 @@ export function signatureInterceptor(signatures: RequestSignatures): Interceptor
     }
     return next(request);
   };
+}
+
+/**
+ * The scope that the method declares, and `admin` for whatever an administrator writes: some writes need it for what is
+ * in the request (the kill switch for everything, a key with that scope), which is for their handlers to know.
+ */
+function askedScopes({ access, scope }: MethodRule, principal: Principal): readonly Scope[] {
+  const declared = scope === null || scope === 'authenticated' ? [] : [scope];
+  return access === 'write' && principal.scopes.has('admin') ? [...declared, 'admin'] : declared;
 }
 
 /** The project that a request is about; only admin may name another than its own, as its handler sees to. */

@@ -5,7 +5,8 @@ export const auditActions = {
   'person.created': 'A person was added.',
   'person.updated':
     'The name, roles or teams of a person were changed, by hand or by signing in. The payload has before and after.',
-  'person.disabled': 'A person was disabled; their sessions end, and their keys and those of their agents stop.',
+  'person.disabled':
+    'A person was disabled; their sessions and logins end, and their keys and those of their agents stop.',
   'person.enabled':
     'A person was enabled again; their keys and those of their agents work again, and they may sign in.',
   'team.created': 'A team was made.',
@@ -13,13 +14,15 @@ export const auditActions = {
   'team.deleted': 'A team was ended; nobody belongs to it any more.',
   'session.started': 'Somebody signed in. The payload has how, from where, and the key that was used.',
   'session.ended': 'A session was ended: by signing out, by signing in anew, or by an operator.',
-  'login.approved': 'A person confirmed a login of a command line. The payload has what asked, from where, and the scopes.',
-  'login.denied': 'A person said that a login of a command line is not theirs. The payload has what asked, and from where.',
+  'login.approved':
+    'A person confirmed a login of a command line. The payload has what asked, from where, and the scopes.',
+  'login.denied':
+    'A person said that a login of a command line is not theirs. The payload has what asked, and from where.',
   'login.started': 'A command line that a person had confirmed was logged in. The payload has its scopes.',
   'login.ended':
     'A login of a command line was ended: by logging out, by its person or an operator, or since a credential that was used before came back.',
   'token.issued':
-    "A key of at most an hour was issued: to a login, or to an agent for a token of its issuer. The payload has its scopes and expiry, never the secret.",
+    'A key of at most an hour was issued: to a login, or to an agent for a token of its issuer. The payload has its scopes and expiry, never the secret.',
   'agent.created': 'An agent was registered.',
   'agent.disabled': 'An agent was disabled; its keys stop and its calls in flight end.',
   'key.created': 'An API key was issued. The payload has its scopes and expiry, never the secret.',

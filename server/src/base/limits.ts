@@ -43,6 +43,8 @@ export const pageSizeMax = 500;
 export const pageSizeDefault = 50;
 export const usageDefaultMs = 30 * 86_400_000;
 
+// Node's timers have 32 bits
+export const timerMsMax = 2 ** 31 - 1;
 // How long a request of the control API may take, whatever deadline its client sets (api/deadline.ts)
 export const controlDeadlineMsMax = 60_000;
 // Cancelling a statement of it (pg/cancel.ts): one request to cancel, and the pause before the next
@@ -196,8 +198,9 @@ export const signatureComponentsMax = 32;
 // base64url: 128 to 512 bits
 export const nonceCharsMin = 22;
 export const nonceCharsMax = 86;
-// Nonces of all signatures that still hold
+// Nonces of all signatures that still hold, and those of one signing key: 250 a second as long as they live
 export const noncesMax = 1_000_000;
+export const noncesPerKeyMax = 100_000;
 export const noncesKeptMoreMs = 60_000;
 
 // Client certificates (net/trust-bundle.ts, net/tls-files.ts, http/proxied-certificates.ts): authorities of a bundle, certificates

@@ -92,7 +92,7 @@ export async function sumUsage(
 async function knownNow(db: Queryable, values: readonly unknown[]) {
   const { rows } = await db.query<{ corrected: boolean; reconciled: boolean }>(
     `SELECT EXISTS (SELECT FROM attempts WHERE corrects IS NOT NULL AND ${filtered}) AS corrected,
-            EXISTS (SELECT FROM reconciled_days WHERE state = 'reconciled') AS reconciled`,
+            EXISTS (SELECT FROM reconciled_days WHERE ${agreed}) AS reconciled`,
     [...values],
   );
   const { corrected = false, reconciled = false } = rows[0] ?? {};
@@ -105,8 +105,13 @@ async function knownNow(db: Queryable, values: readonly unknown[]) {
   };
 }
 
+// Of the days that the filter's range of ids spans: what a run used costs no look at all that was ever billed.
+const dayOf = (leastId: string) => `ledger_day_of(${leastId} || repeat('0', 16))`;
+const agreed = `state = 'reconciled' AND ($10::text IS NULL OR day >= ${dayOf('$10')})
+  AND ($11::text IS NULL OR day <= ${dayOf('$11')})`;
+
 // A bill agrees with all attempts of a model on a day at once (decision 0017).
 const billed = `LEFT JOIN (
-    SELECT DISTINCT provider, day, unnest(booked_models) AS model FROM current_reconciled_days WHERE state = 'reconciled'
+    SELECT DISTINCT provider, day, unnest(booked_models) AS model FROM current_reconciled_days WHERE ${agreed}
   ) AS r ON r.provider = a.provider AND r.day = (a.started_at AT TIME ZONE 'UTC')::date
         AND r.model = coalesce(a.model_served, a.model_asked, '(none)')`;

@@ -38,7 +38,10 @@ export function findConnection(context: CliContext, givenUrl?: string): Connecti
   if (url !== undefined) {
     const wanted = checkUrl(url);
     if (local !== null && checkUrl(local.url) === wanted) return { url: wanted, key: local.admin_key };
-    throw new CliError(`There is no key for ${wanted}: run \`portcullis login\`, or set PORTCULLIS_KEY or PORTCULLIS_KEY_FILE.`, exitCodes.denied);
+    throw new CliError(
+      `There is no key for ${wanted}: run \`portcullis login\`, or set PORTCULLIS_KEY or PORTCULLIS_KEY_FILE.`,
+      exitCodes.denied,
+    );
   }
   if (local === null) {
     throw new CliError(

@@ -62,6 +62,8 @@ export async function withGate<T>(context: CliContext, work: (gate: GateClient) 
 
 /** What a gate refused, in one line. */
 export function refusalOf(error: ConnectError, url: string): CliError {
+  // What went wrong on this side, before anything was sent.
+  if (error.cause instanceof CliError) return error.cause;
   const info = error.findDetails(ErrorInfoSchema)[0];
   const requestId = info?.requestId || error.metadata.get('x-request-id');
   if (!requestId) return unreachable(error, url);

@@ -25,6 +25,7 @@ import {
   type ListOptions,
   present,
 } from './gate-command.ts';
+import { secretOf } from './key-secret.ts';
 import { localTime, noteMore, printAnswer, printNote, printTable, stateFormat } from './output.ts';
 import { readPages } from './paging.ts';
 import { agentIdOf, agentNames, keyIdIn, projectOf } from './references.ts';
@@ -75,8 +76,9 @@ function createCommand(context: CliContext): Command {
     .action((options: CreateOptions) =>
       withGate(context, async (gate) => {
         const answer = await createKey(context, gate, options);
+        const secret = secretOf(answer);
         if (options.json) return printAnswer(context, CreateKeyResponseSchema, answer);
-        announce(context, present(answer.key), answer.secret);
+        announce(context, present(answer.key), secret);
       }),
     );
 }
@@ -174,10 +176,11 @@ function rotateCommand(context: CliContext): Command {
           ...(options.overlap === undefined ? {} : { overlap: durationFromMs(options.overlap) }),
           ...(await projectOf(gate, options)),
         });
+        const secret = secretOf(answer);
         if (options.json) return printAnswer(context, RotateKeyResponseSchema, answer);
         const until = localTime(answer.predecessor?.revokeTime ?? answer.predecessor?.expireTime, 'now');
         printNote(context, `The old key ${keyIdIn(keyId)} works until ${until}.`);
-        announce(context, present(answer.key), answer.secret);
+        announce(context, present(answer.key), secret);
       }),
     );
 }

@@ -109,5 +109,9 @@ function lastServer(path: string): string | undefined {
 
 /** What the person is shown; the gate takes one line of 80 characters. */
 function clientName(): string {
-  return `portcullis on ${hostname().replace(/[^\w.-]/g, '').slice(0, 60) || 'a machine without a name'}`;
+  return `portcullis on ${
+    hostname()
+      .replace(/[^\w.-]/g, '')
+      .slice(0, 60) || 'a machine without a name'
+  }`;
 }

@@ -7,14 +7,12 @@ import { printLine, printNote } from './output.ts';
 
 /** `portcullis logout`: the login of this command line ends, its keys with it. */
 export function logoutCommand(context: CliContext): Command {
-  return new Command('logout')
-    .description('end the login of this command line, and its keys')
-    .action(async () => {
-      const path = loginPath(context);
-      const server = path === null ? null : await endSavedLogin(path);
-      if (server === null) printNote(context, 'Nobody is logged in here.');
-      else printLine(context, `Logged out of ${server}.`);
-    });
+  return new Command('logout').description('end the login of this command line, and its keys').action(async () => {
+    const path = loginPath(context);
+    const server = path === null ? null : await endSavedLogin(path);
+    if (server === null) printNote(context, 'Nobody is logged in here.');
+    else printLine(context, `Logged out of ${server}.`);
+  });
 }
 
 /**

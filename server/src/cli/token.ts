@@ -26,7 +26,11 @@ export function tokenCommand(context: CliContext): Command {
     .option('--id-token-env <name>', 'take it from a variable of the environment')
     .option('--audience <audience>', "for whom GitHub's runner makes the ID token (default: the gate's address)")
     .option('--server <url>', 'the gate of the workload (default: PORTCULLIS_URL)')
-    .option('--scope <scope>', 'what the key of the workload may do, more than once (default: all it can)', collectScopes)
+    .option(
+      '--scope <scope>',
+      'what the key of the workload may do, more than once (default: all it can)',
+      collectScopes,
+    )
     .action(async (options: TokenOptions) => {
       context.stdout.write(`${await keyOf(context, options)}\n`);
     });
@@ -36,14 +40,18 @@ async function keyOf(context: CliContext, options: TokenOptions): Promise<string
   const url = options.server ?? givenServer(context);
   const server = url === undefined ? null : checkUrl(url);
   const isWorkload = options.idTokenFile !== undefined || options.idTokenEnv !== undefined;
-  if (server === null && isWorkload) throw new CliError('Which gate? Give --server, or set PORTCULLIS_URL.', exitCodes.usage);
+  if (server === null && isWorkload)
+    throw new CliError('Which gate? Give --server, or set PORTCULLIS_URL.', exitCodes.usage);
   const idToken = server === null ? null : await findIdToken(context, options, server);
   if (server !== null && idToken !== null) return exchange(server, idToken, options.scope ?? []);
   const path = loginPath(context);
   if (path === null) throw new CliError('Nobody is logged in here: run `portcullis login`.', exitCodes.denied);
   const login = await freshLogin(path, options.minLifetime);
   if (server === null || server === login.server) return login.key;
-  throw new CliError(`You are logged in to ${login.server}, not to ${server}: run \`portcullis login\`.`, exitCodes.denied);
+  throw new CliError(
+    `You are logged in to ${login.server}, not to ${server}: run \`portcullis login\`.`,
+    exitCodes.denied,
+  );
 }
 
 function parseLifetime(text: string): number {

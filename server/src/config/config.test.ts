@@ -86,6 +86,22 @@ describe('the environment', () => {
   });
 });
 
+describe('PUBLIC_URL', () => {
+  it.each(['https://gate.example.com/portcullis', 'https://gate.example.com/?a', 'https://a:b@gate.example.com/'])(
+    'refuses %s: cookies, forms and redirects know the root alone',
+    (url) => {
+      const { problems } = load({ PUBLIC_URL: url });
+      expect(problems).toEqual([expect.stringMatching(/PUBLIC_URL.*write it without a path, like https:\/\/gate/)]);
+    },
+  );
+
+  it('is an origin, however it is spelled', () => {
+    expect(load({ PUBLIC_URL: 'https://Gate.example.com:443/' }).config.options.PUBLIC_URL).toBe(
+      'https://gate.example.com',
+    );
+  });
+});
+
 describe('production', () => {
   it('starts on a safe configuration', () => {
     expect(load(safe).problems).toEqual([]);

@@ -172,7 +172,12 @@ export const options = {
     'The owner role for `portcullis migrate`, where it differs from DATABASE_URL.',
     { secret: true },
   ),
-  DATABASE_POOL_MAX: option(stores, count(2, 500), '20', 'Connections at most.'),
+  DATABASE_POOL_MAX: option(
+    stores,
+    count(2, 500),
+    '20',
+    'Connections of the pool at most. A process has three more: two for the ledger, and one on which it reads control state.',
+  ),
   DATABASE_IDLE_MS: option(stores, count(0, 86_400_000), '300000', 'An idle connection is closed after this time.'),
   DATABASE_LIFETIME_MS: option(stores, count(0, 86_400_000), '1800000', 'A connection is replaced after this time.'),
   DATABASE_STATEMENT_MS: option(stores, count(0, 3_600_000), '15000', 'A statement is cancelled after this time.'),

@@ -8,6 +8,7 @@ import { PortcullisError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { BodyDigest } from '../identity/signatures/model.ts';
 import { signedRequestOf } from '../identity/signatures/node-request.ts';
+import { holdDeadline } from './deadline-headers.ts';
 import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
 import { discardBody } from './refusal.ts';
 
@@ -57,6 +58,10 @@ export function mountHandlers(app: FastifyInstance, handlers: readonly Universal
 }
 
 async function answer(handler: UniversalHandler, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  // The answer is written past Fastify: headers that hooks have set for it go along.
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  reply.hijack();
   const digesting = request.headers['content-digest'] === undefined ? null : new DigestingBody(request.raw);
   const values = createContextValues()
     .set(principalKey, request.principal)
@@ -67,6 +72,7 @@ async function answer(handler: UniversalHandler, request: FastifyRequest, reply:
       signedRequestOf(request.raw, request.clientAddress, () => digesting?.digest() ?? null),
     );
   const asked = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
+  holdDeadline(asked.header);
   const answered = await handler(digesting ? { ...asked, body: digesting } : asked);
   const sentence = answered.trailer?.get('grpc-message');
   if (sentence) answered.trailer?.set('grpc-message', grpcMessage(decodeURIComponent(sentence)));

@@ -30,7 +30,7 @@ export function registerMetrics(app: FastifyInstance, options: MetricsRoutesOpti
       refusals.note('scope.denied', principal, 'metrics:read', request.id);
       throw thrown;
     }
-    const asked = { scope: 'metrics:read', projectId: principal.projectId } as const;
+    const asked = { scopes: ['metrics:read'], projectId: principal.projectId } as const;
     if (signatures.concerns(principal, asked, request.headers['signature-input'] !== undefined)) {
       const signed = signedRequestOf(request.raw, request.clientAddress, () => emptyDigest);
       await signatures.require(principal, asked, signed, request.access);

@@ -115,7 +115,7 @@ export async function createHttpServer(options: HttpOptions, transport: Transpor
   if (options.allowedOrigins.length > 0) {
     await app.register(fastifyCors, {
       origin: [...options.allowedOrigins],
-      exposedHeaders: ['x-request-id', 'retry-after', 'ratelimit', 'ratelimit-policy'],
+      exposedHeaders: ['x-request-id', 'retry-after', 'ratelimit', 'ratelimit-policy', 'idempotency-replayed'],
     });
   }
 

@@ -86,11 +86,20 @@ it('a login makes keys that outlive its own for agents alone', () => {
   const login = { ...unlimited, expiresAt: now + 3_600_000, loginId: 'lgn_1' };
   expect(lifetimeWithin(login, keyOf({ ...agentKey, lifetimeS: 86_400 }), true, now)).toBe(86_400);
   expect(() => lifetimeWithin(login, keyOf({ lifetimeS: 86_400 }), true, now)).toThrow('may outlive it');
-  expect(() => requireUnlimited(login)).not.toThrow();
+  expect(() => requireUnlimited(login, 'agent')).not.toThrow();
+  expect(() => requireUnlimited(login, 'operator')).toThrow('for a time only');
 });
 
-it('what has neither end nor addresses is made without limits only', () => {
-  expect(() => requireUnlimited(unlimited)).not.toThrow();
-  expect(() => requireUnlimited({ ...unlimited, expiresAt: now })).toThrow('for a time only');
-  expect(() => requireUnlimited({ ...unlimited, cidrs: ['10.0.0.0/8'] })).toThrow('from some addresses only');
+it('what has neither end nor addresses is given without limits only', () => {
+  for (const kind of ['agent', 'operator'] as const) {
+    const give = (limits: Partial<Principal>) => () => requireUnlimited({ ...unlimited, ...limits }, kind);
+    expect(give({})).not.toThrow();
+    expect(give({ expiresAt: now })).toThrow('for a time only');
+    expect(give({ cidrs: ['10.0.0.0/8'] })).toThrow('from some addresses only');
+    expect(give({ requiresSignature: true })).toThrow('only for signed requests');
+    expect(give({ keyId: null, method: 'session', expiresAt: now })).not.toThrow();
+  }
+  // What an agent may do by its certificate takes that certificate.
+  expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, 'agent')).not.toThrow();
+  expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, 'operator')).toThrow('only with its certificate');
 });

@@ -106,6 +106,26 @@ describe('a new key', () => {
     await expect(create({ agentId: other.agentId, runId: 'run_k' })).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  it('names another person only for who holds admin, in rotation too', async () => {
+    const newPerson = async (email: string) =>
+      (await identity.people.create(by, 'req_test', { projectId: by.projectId, email, name: email })).result.id;
+    const [boss, lesser] = [await newPerson('boss@example.com'), await newPerson('lesser@example.com')];
+    const caller: Principal = { ...by, id: lesser, personId: lesser, scopes: new Set(['keys:write']) };
+    for (const kind of ['operator', 'service'] as const) {
+      const refused = { code: 'insufficient_scope', message: expect.stringContaining('another person') };
+      const more = { kind, agentId: null, scopes: ['keys:read'] } as const;
+      await expect(create({ ...more, personId: boss }, caller)).rejects.toMatchObject(refused);
+      const { key } = await create({ ...more, personId: boss });
+      expect(key.personId).toBe(boss);
+      const named = { projectId: by.projectId, id: key.id };
+      await expect(identity.keys.rotate(caller, 'req_test', named)).rejects.toMatchObject(refused);
+      const own = await create({ ...more, personId: lesser }, caller);
+      expect(own.key.personId).toBe(lesser);
+      const { result } = await identity.keys.rotate(caller, 'req_test', { ...named, id: own.key.id });
+      expect(result.key.personId).toBe(lesser);
+    }
+  });
+
   it('that no agent has is answered for by the person who makes it, in whatever project', async () => {
     const { result: person } = await identity.people.create(by, 'req_test', {
       projectId: by.projectId,

@@ -30,11 +30,11 @@ const newPerson = async (): Promise<PersonRecord> =>
     .result;
 const newTeam = async (name = `team ${++count}`) => (await teams.create(admin, 'req_1', { projectId, name })).result;
 
-/** An operator's key of the person, and who holds it now. */
-async function keyOf(personId: string, scopes: readonly string[]) {
+/** A key of the person, an operator's unless said otherwise, and who holds it now. */
+async function keyOf(personId: string, scopes: readonly string[], kind: 'operator' | 'service' = 'operator') {
   const { result } = await identity.keys.create(admin, 'req_1', {
     projectId,
-    kind: 'operator',
+    kind,
     name: 'k',
     personId,
     scopes,
@@ -68,6 +68,27 @@ describe('roles', () => {
     expect((await holder()).scopes).toEqual(new Set());
     await identity.people.update(admin, 'req_2', { projectId, id, roles: null });
     expect((await holder()).scopes).toEqual(new Set(['admin:read', 'models:invoke']));
+  });
+
+  it('bound what no agent may hold in the keys of services that a person answers for, and nothing else', async () => {
+    const { id } = await newPerson();
+    const holder = await keyOf(id, ['keys:write', 'models:invoke', 'webhooks:write'], 'service');
+    const root = await keyOf(id, ['admin'], 'service');
+    const say = (roles: ('operator' | 'auditor' | 'developer')[] | null) =>
+      identity.people.update(admin, 'req_2', { projectId, id, roles });
+    expect((await holder()).scopes).toEqual(new Set(['keys:write', 'models:invoke', 'webhooks:write']));
+    await say(['operator']);
+    expect((await holder()).scopes).toEqual(new Set(['keys:write', 'models:invoke', 'webhooks:write']));
+    await say(['developer']);
+    expect((await holder()).scopes).toEqual(new Set(['models:invoke', 'webhooks:write']));
+    expect((await root()).scopes).toEqual(
+      new Set(['models:invoke', 'policy:read', 'runs:write', 'telemetry:read', 'tools:call']),
+    );
+    await say([]);
+    expect((await holder()).scopes).toEqual(new Set(['models:invoke', 'webhooks:write']));
+    expect((await root()).scopes).toEqual(new Set());
+    await say(null);
+    expect((await root()).scopes).toEqual(new Set(['admin']));
   });
 
   it("do not bound the agents' keys that a person answers for", async () => {
@@ -107,6 +128,47 @@ describe('roles', () => {
     await expect(give({ ...admin, models: ['sim'] }, ['auditor'])).rejects.toMatchObject({ code: 'policy_denied' });
     await give(admin, ['approver']);
     expect((await give(shared, ['approver', 'auditor'])).result.roles).toEqual(['approver', 'auditor']);
+  });
+
+  it('are unsaid by nobody who lacks what the keys of the person then get back', async () => {
+    const { id } = await newPerson();
+    await keyOf(id, ['approvals:decide']);
+    const shared: Principal = { ...admin, method: 'static_key' };
+    await identity.people.update(admin, 'req_1', { projectId, id, roles: ['developer'] });
+    const unset = (by: Principal) => identity.people.update(by, 'req_2', { projectId, id, roles: null });
+    await expect(unset(shared)).rejects.toMatchObject({
+      code: 'insufficient_scope',
+      message: 'You cannot give a person the scope approvals:decide, which yours lacks.',
+    });
+    expect((await unset(admin)).result.roles).toBeNull();
+    expect((await unset(shared)).result.roles).toBeNull();
+  });
+
+  it('are given and unsaid, and people are enabled, by no credential that is limited, since that would outlast it', async () => {
+    const { id } = await newPerson();
+    const key: Principal = { ...admin, keyId: 'key1' };
+    const limits: Partial<Principal>[] = [
+      { expiresAt: Date.now() + 3_600_000 },
+      { cidrs: ['10.0.0.0/8'] },
+      { requiresSignature: true },
+      { binding: { by: 'x5t#S256', value: 'A'.repeat(43) } },
+    ];
+    await identity.people.update(key, 'req_1', { projectId, id, roles: ['developer', 'auditor'] });
+    for (const limit of limits) {
+      const by = { ...key, ...limit };
+      const say = (roles: ('developer' | 'operator')[] | null) =>
+        identity.people.update(by, 'req_2', { projectId, id, roles });
+      await expect(say(['operator'])).rejects.toMatchObject({ code: 'policy_denied', members: { rule: 'key.limited' } });
+      await expect(say(null)).rejects.toMatchObject({ code: 'policy_denied' });
+      await identity.people.disable(by, 'req_3', { projectId, id });
+      await expect(identity.people.enable(by, 'req_3', { projectId, id })).rejects.toMatchObject({
+        code: 'policy_denied',
+      });
+      await identity.people.enable(key, 'req_3', { projectId, id });
+      // What takes away is open to all who hold the scope.
+      expect((await say(['developer'])).result.roles).toEqual(['developer']);
+      await identity.people.update(by, 'req_4', { projectId, id, name: 'Renamed' });
+    }
   });
 
   it('are the same in whatever order and however often they are said, which leaves no entry', async () => {

@@ -113,7 +113,7 @@ export class PersonService {
   }
 
   /**
-   * Ends the sessions of a person, and stops their keys and those of the agents that they answer for; twice changes nothing
+   * Ends the sessions and logins of a person, and stops their keys and those of the agents that they answer for; twice changes nothing
    * the second time.
    * @throws PortcullisError not_found
    */
@@ -126,7 +126,7 @@ export class PersonService {
   }
 
   /**
-   * Lets a disabled person act again, with the keys and agents that they had; sessions stay ended.
+   * Lets a disabled person act again, with the keys and agents that they had; sessions and logins stay ended.
    * @throws PortcullisError not_found
    */
   enable(
@@ -138,7 +138,7 @@ export class PersonService {
   }
 
   /**
-   * Forgets which account at the identity provider a person is, and ends their sessions; twice changes nothing the second
+   * Forgets which account at the identity provider a person is, and ends their sessions and logins; twice changes nothing the second
    * time.
    * @throws PortcullisError not_found
    */

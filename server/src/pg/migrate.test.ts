@@ -114,6 +114,7 @@ test('every table has its privileges written down; only what is passing may be d
   const deletable = Object.keys(appPrivileges).filter((table) => /DELETE|TRUNCATE/.test(appPrivileges[table] ?? ''));
   expect(deletable).toEqual([
     'sessions',
+    'device_codes',
     'signature_nonces',
     'kill_acknowledgements',
     'policy_records',

@@ -58,10 +58,12 @@ export async function replicaStands(
   limit: number,
 ): Promise<ReplicaStand[]> {
   const { rows } = await db.query<Row>(
-    `SELECT id, started_at, seen_at, applied_at, matched_calls, matched_streams, ended_calls
-     FROM instances LEFT JOIN kill_acknowledgements ON instance_id = id AND kill_switch_id = $1
-     WHERE (applied_at IS NOT NULL OR (stopped_at IS NULL AND seen_at > now() - $2 * interval '1 millisecond'))
-       AND ($3::text IS NULL OR id < $3)
+    `WITH told AS (SELECT * FROM kill_acknowledgements WHERE kill_switch_id = $1)
+     SELECT id, started_at, seen_at, applied_at, matched_calls, matched_streams, ended_calls
+     FROM (SELECT instance_id AS id FROM told
+           UNION SELECT id FROM instances WHERE stopped_at IS NULL AND seen_at > now() - $2 * interval '1 millisecond') AS meant
+     JOIN instances USING (id) LEFT JOIN told ON instance_id = id
+     WHERE $3::text IS NULL OR id < $3
      ORDER BY id DESC LIMIT $4`,
     [killSwitchId, liveMs, beforeId, limit],
   );

@@ -79,6 +79,7 @@ export function checkDocument({ rules, caps, signedScopes }: PolicyDocument): Po
     caps,
     signedScopes: [...new Set(signedScopes)].toSorted(),
   };
+  requireLasting(checked.signedScopes);
   requireUnique('rule', checked.rules);
   requireUnique('cap', caps);
   const bytes = Buffer.byteLength(canonicalJson(documentToJson(checked)));
@@ -214,6 +215,18 @@ function checkApproval(
   if (!Number.isInteger(expiryS) || expiryS < approvalExpiryMinS || expiryS > approvalExpiryMaxS) {
     throw invalid(`${param}.expiry`, `expiry must be from ${approvalExpiryMinS} s to ${approvalExpiryMaxS} s.`);
   }
+}
+
+// Without them the demand for signatures could be taken back, or a key for signatures registered, by whoever has a key alone.
+const demandsOnItself = ['keys:write', 'policy:write'] as const;
+
+function requireLasting(signedScopes: readonly Scope[]): void {
+  const missing = demandsOnItself.filter((scope) => !signedScopes.includes(scope));
+  if (signedScopes.length === 0 || missing.length === 0) return;
+  throw invalid(
+    'document.signed_scopes',
+    `signed_scopes must have ${missing.join(' and ')} too: else who holds a stolen key alone could take the demand for signatures back, or register what signs.`,
+  );
 }
 
 function requireUnique(kind: 'rule' | 'cap', named: readonly { readonly name: string }[]): void {

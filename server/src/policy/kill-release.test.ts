@@ -97,11 +97,16 @@ const passTime = (id: string) =>
   );
 
 /** A key as it stands in the database. @returns who holds it */
-async function keyOf(personId: string, createdBy: string, madeWith: string | null = null): Promise<Principal> {
+async function keyOf(
+  personId: string,
+  createdBy: string,
+  madeWith: string | null = null,
+  kind: Principal['kind'] = 'operator',
+): Promise<Principal> {
   const { rows } = await db.pool.query<{ id: string }>(
     `INSERT INTO api_keys (id, project_id, person_id, kind, name, secret_hash, scopes, created_by, made_with_key_id, control_version)
-     VALUES (gen_random_uuid()::text, 'prj_a', $1, 'operator', 'k', '', '{admin}', $2, $3, 1) RETURNING id`,
-    [personId, createdBy, madeWith],
+     VALUES (gen_random_uuid()::text, 'prj_a', $1, $4, 'k', '', '{admin}', $2, $3, 1) RETURNING id`,
+    [personId, createdBy, madeWith, kind],
   );
   return person(personId, { method: 'api_key', keyId: rows[0]?.id ?? '' });
 }
@@ -146,14 +151,16 @@ describe('a release by two people', () => {
     await finish(id);
   });
 
-  test('takes a key that its person made, and none that was made for them or with such a key', async () => {
+  test('takes a key that its person made, and none that was made for them or with such a key, nor a service's', async () => {
     const id = await engage();
     await release(id, ada);
     const issued = await keyOf('psn_bo', 'psn_ada');
     const laundered = await keyOf('psn_bo', 'psn_bo', issued.keyId);
     const own = await keyOf('psn_bo', 'psn_bo');
     const grandchild = await keyOf('psn_bo', 'psn_bo', own.keyId);
-    for (const stolen of [issued, laundered])
+    const ofService = await keyOf('psn_bo', 'psn_bo', null, 'service');
+    const fromService = await keyOf('psn_bo', 'psn_bo', ofService.keyId);
+    for (const stolen of [issued, laundered, ofService, fromService])
       await expect(confirm(id, stolen)).rejects.toMatchObject({ code: 'policy_denied' });
     expect((await confirm(id, grandchild)).releasedAt).not.toBeNull();
     const again = await engage();

@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { nameCharsMax, reasonCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
+import { nameCharsMax, reasonCharsMax, runClockMarginMs, runsRunningPerAgentMax } from '../base/limits.ts';
 import type { BudgetService } from '../budget/budget-service.ts';
 import { sumUsage, type UsageTotal } from '../budget/usage-store.ts';
 import { checkLine, invalid } from '../identity/input.ts';
@@ -167,9 +167,15 @@ export class RunService {
   }
 }
 
-async function totalsOf(db: Queryable, { id, projectId }: Pick<Run, 'id' | 'projectId'>): Promise<RunTotals> {
+/** @param run without its end where it may still be running */
+async function totalsOf(
+  db: Queryable,
+  { id, projectId, finishedAt = null }: Pick<Run, 'id' | 'projectId'> & Partial<Pick<Run, 'finishedAt'>>,
+): Promise<RunTotals> {
   const every = { agentId: null, keyId: null, workflow: null, provider: null, model: null, outcome: null };
-  const [totals] = await sumUsage(db, { ...every, from: null, to: null, projectId, runId: id }, 'run', 1);
+  // A call begins while its run runs, by the clock of another process perhaps.
+  const to = finishedAt === null ? null : finishedAt + runClockMarginMs;
+  const [totals] = await sumUsage(db, { ...every, from: null, to, projectId, runId: id }, 'run', 1);
   return totals ?? nothingUsed;
 }
 

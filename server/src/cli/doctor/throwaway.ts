@@ -45,7 +45,7 @@ export async function makeThrowaway(api: GateClient): Promise<Throwaway> {
   const agentId = present(agent).id;
   const made: OwnKey[] = [];
   const make = async (name: string, scopes: Scope[], ofAgent: boolean): Promise<OwnKey> => {
-    const { key, secret } = await agents.createKey({
+    const answer = await agents.createKey({
       name,
       scopes,
       kind: ofAgent ? PrincipalKind.AGENT : PrincipalKind.SERVICE,
@@ -53,8 +53,8 @@ export async function makeThrowaway(api: GateClient): Promise<Throwaway> {
       end: { case: 'lifetime', value: durationFromMs(lifetimeMs) },
       projectId,
     });
-    made.push({ id: present(key).id, secret });
-    return { id: present(key).id, secret };
+    made.push({ id: present(answer.key).id, secret: answer.secret });
+    return { id: present(answer.key).id, secret: secretOf(answer) };
   };
   const remove = async () => {
     for (const { id } of made) await agents.revokeKey({ keyId: id, projectId });

@@ -10,7 +10,10 @@ export function openBrowser({ environment, stdout }: CliContext, url: string): v
   const opener = openers[process.platform];
   const isHere = environment['DISPLAY'] || environment['WAYLAND_DISPLAY'] || process.platform === 'darwin';
   if (stdout.isTTY !== true || !opener || !isHere || !/^https?:\/\//.test(url)) return;
-  const path = (environment['PATH'] ?? '').split(delimiter).map((folder) => join(folder, opener)).find(isExecutable);
+  const path = (environment['PATH'] ?? '')
+    .split(delimiter)
+    .map((folder) => join(folder, opener))
+    .find(isExecutable);
   if (path === undefined) return;
   spawn(path, [url], { stdio: 'ignore', detached: true })
     .once('error', () => undefined)

@@ -43,7 +43,8 @@ export async function sendForm<T>(
     if (parsed.success) return parsed.data;
   } else {
     const parsed = refusal.safeParse(json(text));
-    if (parsed.success) throw new Refused(parsed.data.error, visible(parsed.data.error_description ?? parsed.data.error));
+    if (parsed.success)
+      throw new Refused(parsed.data.error, visible(parsed.data.error_description ?? parsed.data.error));
   }
   throw new CliError(`${server} is no gate that people log in to (${path} answered ${status}).`, exitCodes.unreachable);
 }

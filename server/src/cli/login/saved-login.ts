@@ -37,8 +37,12 @@ export async function freshLogin(path: string, forMs: number): Promise<SavedLogi
   });
 }
 
-export function savedLoginOf(server: string, answer: { access_token: string; expires_in: number; refresh_token?: string | undefined }): SavedLogin {
-  if (answer.refresh_token === undefined) throw new CliError('The gate gave no credential to stay logged in with: update it.');
+export function savedLoginOf(
+  server: string,
+  answer: { access_token: string; expires_in: number; refresh_token?: string | undefined },
+): SavedLogin {
+  if (answer.refresh_token === undefined)
+    throw new CliError('The gate gave no credential to stay logged in with: update it.');
   return {
     server,
     key: answer.access_token,
@@ -52,7 +56,10 @@ async function refresh({ server, refresh_credential: credential }: SavedLogin): 
   // Asked again where the answer was lost: within ten seconds the gate gives the same.
   const ask = () => sendForm(server, '/oauth/token', form, tokenAnswer);
   try {
-    return savedLoginOf(server, await ask().catch((error: unknown) => (error instanceof Refused ? Promise.reject(error) : ask())));
+    return savedLoginOf(
+      server,
+      await ask().catch((error: unknown) => (error instanceof Refused ? Promise.reject(error) : ask())),
+    );
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.error !== 'invalid_grant') throw new CliError(error.message);

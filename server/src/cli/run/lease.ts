@@ -9,6 +9,7 @@ import { CliError } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';
 import type { GateClient } from '../gate-client.ts';
 import { present } from '../gate-command.ts';
+import { secretOf } from '../key-secret.ts';
 import { modelsOf } from '../local-models.ts';
 import { agentIdOf, projectOf } from '../references.ts';
 import type { Access } from './tools.ts';
@@ -52,7 +53,7 @@ export async function openLease(gate: GateClient, request: LeaseRequest): Promis
   };
   try {
     if (budget !== undefined) budgetIds.push(await limit(gate, run.id, budget, project));
-    const { secret } = await gate.of(AgentService).createKey({
+    const made = await gate.of(AgentService).createKey({
       name: `run of ${workflow}`.slice(0, 100),
       kind: PrincipalKind.AGENT,
       agentId,
@@ -61,6 +62,7 @@ export async function openLease(gate: GateClient, request: LeaseRequest): Promis
       end: { case: 'lifetime', value: durationFromMs(request.lifetimeMs) },
       ...project,
     });
+    const secret = secretOf(made);
     const models = await modelsOf(`${gate.url}/v1`, secret);
     return { run, project, access: { url: gate.url, key: secret, model, models: simulatedLast(models) }, end };
   } catch (error) {

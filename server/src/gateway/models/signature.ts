@@ -15,7 +15,7 @@ export async function requireSignature(
   principal: Principal,
   body: Buffer,
 ): Promise<void> {
-  const asked = { scope: 'models:invoke', projectId: principal.projectId } as const;
+  const asked = { scopes: ['models:invoke'], projectId: principal.projectId } as const;
   if (!signatures.concerns(principal, asked, request.headers['signature-input'] !== undefined)) return;
   requireScope(principal);
   const signed = signedRequestOf(request, clientAddress, () => digestOfBody(body));

@@ -59,8 +59,8 @@ export function confirmPage({ name, csrf, waiting, scopes, project, here }: Conf
       <section class="card" aria-labelledby="code">
         <h2 id="code">${userCode}</h2>
         <p>
-          <strong>Continue only if your own terminal shows this very code.</strong> If somebody sent you here, or you did
-          not just run <code>portcullis login</code> yourself, deny it: whoever asks would act in your name.
+          <strong>Continue only if your own terminal shows this very code.</strong> If somebody sent you here, or you
+          did not just run <code>portcullis login</code> yourself, deny it: whoever asks would act in your name.
         </p>
         <dl>
           ${row('What asks', clientName)}
@@ -88,8 +88,8 @@ export function decidedPage(name: string, isApproved: boolean, clientName: strin
           isApproved
             ? html`“${clientName}” is logged in: go back to your terminal. You can end the login on
                 <a href="/account">your account</a>.`
-            : html`“${clientName}” gets nothing. If you did not expect it, somebody may have tried to act in your name: tell
-              an administrator.`
+            : html`“${clientName}” gets nothing. If you did not expect it, somebody may have tried to act in your name:
+              tell an administrator.`
         }
       </p>
     </div>`,

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PortcullisError } from '../../base/errors.ts';
 import { userCodesPerAddressPerMinute, userCodesPerMinute } from '../../base/limits.ts';
 import { requirePerson, type WaitingRequest } from '../../identity/logins/device-service.ts';
-import { grantedScopes } from '../../identity/logins/rules.ts';
+import { grantedScopes } from '../../identity/logins/granted-scopes.ts';
 import { findProject } from '../../identity/project-store.ts';
 import { csrfToken } from '../../identity/sessions/token.ts';
 import { noteRefusal } from '../refusal.ts';

@@ -4,6 +4,7 @@ import { formBytesMax } from '../../base/limits.ts';
 import type { Logger } from '../../base/log.ts';
 import { refusalHeaders } from '../../base/refusal-headers.ts';
 import { isScope, type Scope } from '../../identity/scopes.ts';
+import { isUnavailable } from '../../pg/errors.ts';
 import { noteRefusal } from '../refusal.ts';
 
 /** An error of RFC 6749 section 5.2, or of one of the RFCs that extend it. */
@@ -98,6 +99,12 @@ function told(
 /** What Fastify itself refuses of a form: too large, or not what it says. */
 function readable(thrown: unknown): unknown {
   if (thrown instanceof PortcullisError || typeof thrown !== 'object' || thrown === null) return thrown;
+  if (isUnavailable(thrown)) {
+    return new PortcullisError('unavailable', 'The server cannot do this now: try again.', {
+      retryAfterS: 1,
+      cause: thrown,
+    });
+  }
   const status = 'statusCode' in thrown ? thrown.statusCode : undefined;
   if (status === 413) return new PortcullisError('payload_too_large', `A form has ${formBytesMax} bytes at most.`);
   if (typeof status !== 'number' || status < 400 || status >= 500) return thrown;

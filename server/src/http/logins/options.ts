@@ -33,7 +33,7 @@ export function takeTurn(
   what: string,
   perMinute: number,
 ): void {
-  takeOne({ limiter, metrics }, `${what}:${addressPrefix(clientAddress)}`, what, perMinute);
+  takeOne({ limiter, metrics }, `${what}:${addressPrefix(clientAddress)}`, what, perMinute, 'ip');
 }
 
 /** Takes one of the bucket `key`. @throws PortcullisError rate_limited */
@@ -42,10 +42,11 @@ export function takeOne(
   key: string,
   what: string,
   perMinute: number,
+  identifierType: 'ip' | 'sub' = 'sub',
 ): void {
   const verdict = limiter.take(key, { perMinute, burst: perMinute });
   if (verdict.allowed) return;
-  metrics.rateLimitExceeded.inc({ class: what, identifier_type: 'ip' });
+  metrics.rateLimitExceeded.inc({ class: what, identifier_type: identifierType });
   const seconds = Math.ceil(verdict.retryAfterS);
   throw new PortcullisError('rate_limited', `Too many requests of this kind: wait ${seconds} s.`, {
     retryAfterS: seconds,

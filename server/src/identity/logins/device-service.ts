@@ -21,7 +21,7 @@ import {
 } from './device-store.ts';
 import { endLogin, endOldestLogins, issueLoginKey, type LoginSecrets, scopesOfPerson } from './issue.ts';
 import { type DeviceRequest, type Granted, refuse } from './model.ts';
-import { grantedScopes } from './rules.ts';
+import { grantedScopes } from './granted-scopes.ts';
 import { insertLogin } from './store.ts';
 import { newUserCode, readUserCode } from './user-code.ts';
 

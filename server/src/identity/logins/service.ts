@@ -9,9 +9,10 @@ import { type Page, type PageRequest, readPage } from '../page.ts';
 import { permits } from '../permission.ts';
 import { grants, isScope, type Scope } from '../scopes.ts';
 import { isOfLogin, loginKey, type PresentedRefresh, readRefreshCredential, refreshCredential } from './credentials.ts';
+import { grantedScopes } from './granted-scopes.ts';
 import { type Ending, endLogin, issueLoginKey, type LoginSecrets, scopesOfPerson } from './issue.ts';
 import { type Granted, type LoginRecord, refuse, type StoredLogin } from './model.ts';
-import { grantedScopes, judgeRefresh } from './rules.ts';
+import { judgeRefresh } from './rules.ts';
 import { advanceLogin, findLogin, lockLogin, revokeLoginKeys, selectLogins } from './store.ts';
 
 const noLogin = refuse('invalid_grant', 'This refresh credential does not hold: log in again.');
@@ -41,16 +42,10 @@ export class LoginService {
       if (!login) return noLogin;
       const wanted = asked?.find((scope) => !grants(new Set(login.scopes), scope));
       if (wanted !== undefined) return wider;
-      switch (judgeRefresh(presented.generation, login)) {
-        case 'current':
-          return this.#advance(tx, version, login, asked, requestId);
-        case 'again':
-          return this.#repeat(tx, login, asked);
-        case 'reused':
-          return this.#end(tx, version, login, requestId, 'reused');
-        case 'unknown':
-          return noLogin;
-      }
+      const meaning = judgeRefresh(presented.generation, login);
+      if (meaning === 'current') return this.#advance(tx, version, login, asked, requestId);
+      if (meaning === 'again') return this.#repeat(tx, login, asked);
+      return meaning === 'reused' ? this.#end(tx, version, login, requestId, 'reused') : noLogin;
     });
     return result;
   }

@@ -76,7 +76,7 @@ async function isLetThrough({ method, target, authority, headers, body }: Sent):
     bodyDigest: () => digestOfBody(body),
   };
   const principal = { ...operatorOf('prj_any'), keyId, requiresSignature: true };
-  const asked = { scope: null, projectId: 'prj_any' };
+  const asked = { scopes: [], projectId: 'prj_any' };
   return signatures.require(principal, asked, request, newAccessRecord('req_test')).then(
     () => true,
     () => false,

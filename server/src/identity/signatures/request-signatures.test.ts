@@ -84,7 +84,7 @@ function callerOf(vector: Vector, more: Partial<Principal> = {}): Principal {
   return { ...operatorOf(projectId), keyId: presentedKey(vector.request), requiresSignature: true, ...more };
 }
 
-const asked = (scope: Scope | null = null) => ({ scope, projectId });
+const asked = (scope: Scope | null = null) => ({ scopes: scope === null ? [] : [scope], projectId });
 
 /** The reason in the log; null when the request is let through. @throws what is not the one refusal that a caller sees */
 async function whyNot(
@@ -196,9 +196,9 @@ describe('where a signature is needed', () => {
       onVerdict: () => undefined,
     });
     const principal = callerOf(vector, free);
-    expect(checked.isNeeded(principal, { scope: 'policy:write', projectId })).toBe(false);
-    expect(checked.isNeeded(principal, { scope: 'policy:write', projectId: 'prj_other' })).toBe(true);
-    expect(checked.isNeeded({ ...principal, projectId: 'prj_other' }, { scope: 'policy:write', projectId })).toBe(true);
+    expect(checked.isNeeded(principal, { scopes: ['policy:write'], projectId })).toBe(false);
+    expect(checked.isNeeded(principal, { scopes: ['policy:write'], projectId: 'prj_other' })).toBe(true);
+    expect(checked.isNeeded({ ...principal, projectId: 'prj_other' }, { scopes: ['policy:write'], projectId })).toBe(true);
   });
 
   it('exempts from the scopes of the policy who is bound to a certificate, and ADMIN_API_KEY; a key that must sign, never', () => {
@@ -284,6 +284,26 @@ describe('a nonce', () => {
     await db.pool.query("DELETE FROM signature_nonces WHERE signing_key_id = 'sgk_full'");
     await nonces.purge();
     expect(await nonces.take('sgk_full', 'there is room', nowMs + 60_000)).toBe(true);
+  });
+
+  it('that comes again and again takes no room', async () => {
+    await db.pool.query('DELETE FROM signature_nonces');
+    const nonces = new Nonces({ pool: db.pool, now: () => nowMs, max: 3 });
+    await nonces.take('sgk_again', 'one', nowMs + 60_000);
+    for (let i = 0; i < 5; i++) expect(await nonces.take('sgk_again', 'one', nowMs + 60_000)).toBe(false);
+    expect(await nonces.take('sgk_again', 'two', nowMs + 60_000)).toBe(true);
+  });
+
+  it('of one key too many is refused, and those of other keys are not, also after a purge', async () => {
+    await db.pool.query('DELETE FROM signature_nonces');
+    const nonces = new Nonces({ pool: db.pool, now: () => nowMs, max: 9, maxPerKey: 2 });
+    const take = (key: string, nonce: string) => nonces.take(key, nonce, nowMs + 60_000);
+    for (const nonce of ['one', 'two']) expect(await take('sgk_busy', nonce)).toBe(true);
+    await expect(take('sgk_busy', 'three')).rejects.toMatchObject({ code: 'rate_limited', members: { retryAfterS: 60 } });
+    expect(await take('sgk_quiet', 'one')).toBe(true);
+    await nonces.purge();
+    await expect(take('sgk_busy', 'three')).rejects.toMatchObject({ code: 'rate_limited' });
+    expect(await take('sgk_quiet', 'two')).toBe(true);
   });
 });
 

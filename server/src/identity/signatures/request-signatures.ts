@@ -30,9 +30,9 @@ export interface RequestSignaturesOptions {
   readonly onVerdict: (verdict: 'valid' | SignatureReason) => void;
 }
 
-/** What a request asks for: the scope that its door declares, and the project that it is about. */
+/** What a request asks for: the scopes that a policy could demand a signature for, and the project that it is about. */
 export interface Asked {
-  readonly scope: Scope | null;
+  readonly scopes: readonly Scope[];
   /** The caller's own unless it names another. */
   readonly projectId: string;
 }
@@ -64,13 +64,15 @@ export class RequestSignatures {
   /**
    * Whether the request must be signed: each of a key that says so, and each that asks for a scope which the policy of
    * the caller's project, or of the one that it is about, names. Of the latter are exempt: who proves by TLS to hold a
-   * private key (nobody can repeat what such a connection carries), a session (its writes carry a CSRF token and our own
-   * Origin, and a browser has no key to sign with), and ADMIN_API_KEY, which must work when nothing else does.
+   * private key (nobody can repeat what such a connection carries), a person who signed in through the identity provider
+   * (the session's writes carry a CSRF token and our own Origin, and a browser has no key to sign with), and
+   * ADMIN_API_KEY, which must work when nothing else does.
    */
-  isNeeded(principal: Principal, { scope, projectId }: Asked): boolean {
+  isNeeded(principal: Principal, { scopes, projectId }: Asked): boolean {
     if (principal.requiresSignature) return true;
-    if (scope === null || isExempt(principal)) return false;
-    return this.signedScopes(principal.projectId).has(scope) || this.signedScopes(projectId).has(scope);
+    if (scopes.length === 0 || isExempt(principal)) return false;
+    const demanded = [this.signedScopes(principal.projectId), this.signedScopes(projectId)];
+    return scopes.some((scope) => demanded.some((signed) => signed.has(scope)));
   }
 
   /**
@@ -120,8 +122,10 @@ export class RequestSignatures {
   }
 }
 
-function isExempt({ method, scopes, binding }: Principal): boolean {
-  if (method === 'certificate' || method === 'session' || binding !== null) return true;
+function isExempt({ method, scopes, binding, keyId }: Principal): boolean {
+  if (method === 'certificate' || binding !== null) return true;
+  // One that a key opened is as good as the key: whoever stole that could sign in with it.
+  if (method === 'session') return keyId === null;
   return method === 'static_key' && scopes.has('admin');
 }
 

@@ -65,6 +65,18 @@ describe('what is covered', () => {
     expect(covers(all, 'GET', 'content-digest', 'sha-256=:AA==:')).toBe(false);
   });
 
+  it.each([
+    ...['content-encoding', 'content-type', 'grpc-encoding', 'idempotency-key'],
+    ...['x-portcullis-run', 'portcullis-cache', 'x-claude-code-session-id'],
+    ...['anthropic-version', 'anthropic-beta', 'openai-beta'],
+    ...['authorization', 'x-api-key', 'x-portcullis-key'],
+    ...['chatgpt-account-id', 'openai-organization', 'openai-project'],
+  ])('has %s where the request has it', (name) => {
+    expect(covers(all, 'GET', name, 'a')).toBe(false);
+    expect(covers([...all, name], 'GET', name, 'a')).toBe(true);
+    expect(covers([...all, name], 'GET')).toBe(false);
+  });
+
   it('is bounded', () => {
     const raw = Array.from({ length: 40 }, (_, i) => [`x-${i}`, '1']).flat();
     const names = Array.from({ length: 28 }, (_, i) => `x-${i}`);

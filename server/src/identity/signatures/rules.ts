@@ -31,17 +31,30 @@ function withoutBlanks(value: string): string {
 }
 
 /**
- * Each must be covered where the request has it. Whichever of the last three carried the credential, the others may be a
- * credential for somebody else, which is part of the request all the same.
+ * Each must be covered where the request has it: what a door reads and what changes what is done, at this gate or at a
+ * provider. Not deadlines, whose change does no more than a cut connection, and not what proxies write.
  */
 export const fieldsToCover = [
   'content-digest',
   'content-encoding',
   'content-type',
+  'grpc-encoding',
   'idempotency-key',
+  'x-portcullis-run',
+  'portcullis-cache',
+  // What rules of a policy can read of a call.
+  'x-claude-code-session-id',
+  'anthropic-version',
+  'anthropic-beta',
+  'openai-beta',
+  // Whichever of these carried the credential, the others may be one for somebody else.
   'authorization',
   'x-api-key',
   'x-portcullis-key',
+  // Who is billed at a provider that is called with the caller's own credential.
+  'chatgpt-account-id',
+  'openai-organization',
+  'openai-project',
 ];
 const derivedToCover = ['@method', '@authority', '@path', '@query'];
 const fieldName = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;

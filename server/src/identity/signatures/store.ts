@@ -123,7 +123,10 @@ export async function deleteExpiredNonces(db: Queryable, before: Date, limit: nu
   return rowCount ?? 0;
 }
 
-export async function countNonces(db: Queryable): Promise<bigint> {
-  const { rows } = await db.query<{ count: bigint }>('SELECT count(*) AS count FROM signature_nonces');
-  return rows[0]?.count ?? 0n;
+/** How many there are of each signing key that has any. */
+export async function countNonces(db: Queryable): Promise<Map<string, bigint>> {
+  const { rows } = await db.query<{ signing_key_id: string; count: bigint }>(
+    'SELECT signing_key_id, count(*) AS count FROM signature_nonces GROUP BY signing_key_id',
+  );
+  return new Map(rows.map((row) => [row.signing_key_id, row.count]));
 }

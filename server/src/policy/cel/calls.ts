@@ -1,26 +1,14 @@
-import { constant, ns, scalar, sum, times } from './cost.ts';
-import { compilePattern, type Pattern, PatternRefused, type PatternSteps } from './pattern.ts';
+import type { Call, Refuse } from './call.ts';
+import { sum } from './cost.ts';
 import type { FunctionSpec } from './function-spec.ts';
 import { functions } from './functions.ts';
 import { loopNames } from './loops.ts';
-import { literalNode, type Node, type Run } from './node.ts';
+import type { Node, Run } from './node.ts';
 import { operators } from './operators.ts';
-import type { ProblemCode } from './problem.ts';
+import { prepared } from './prepared.ts';
 import { nearest } from './suggestion.ts';
-import { calendar, millisecondsOf, readDuration, readTimestamp, readZone, utc } from './time.ts';
-import { agree, bool, describe, duration, int, string, timestamp } from './types.ts';
-import { Failure, Time, type Value } from './values.ts';
-
-/** Refuses the expression under examination. */
-export type Refuse = (code: ProblemCode, message: string) => never;
-
-/** A call as it is written: a method has its receiver as its first argument. */
-export interface Call {
-  readonly name: string;
-  readonly isMethod: boolean;
-  readonly args: readonly Node[];
-  readonly patternSteps: PatternSteps;
-}
+import { describe } from './types.ts';
+import { Failure } from './values.ts';
 
 const nothing: Run = () => null;
 
@@ -29,19 +17,12 @@ const specs: ReadonlyMap<string, FunctionSpec> = new Map(
   [...operators, ...functions].map((spec) => [`${spec.name}/${spec.arity}`, spec]),
 );
 
-/** Those whose argument must be written out, since they are made ready when the condition is saved. */
-const prepared: Readonly<Record<string, (call: Call, refuse: Refuse) => Node>> = {
-  matches: matchesNode,
-  timestamp: (call, refuse) => momentNode(call, refuse, 'timestamp'),
-  duration: (call, refuse) => momentNode(call, refuse, 'duration'),
-  ...Object.fromEntries(Object.keys(calendar).map((name) => [name, calendarNode])),
-};
-
 /** The functions that a condition can call, without operators. */
 export const functionNames: readonly string[] = [
   ...new Set([...functions.map(({ name }) => name), ...Object.keys(prepared), ...loopNames, 'has']),
 ].sort();
 
+/** A call of an operator or function, other than those that need not evaluate all that they are given (logic.ts). */
 export function callNode(call: Call, refuse: Refuse): Node {
   const prepare = Object.hasOwn(prepared, call.name) ? prepared[call.name] : undefined;
   if (prepare !== undefined) return prepare(call, refuse);
@@ -101,67 +82,5 @@ function runOf({ written, apply }: FunctionSpec, [one, two, three]: readonly Nod
     if (third instanceof Failure) return third;
     const value = apply(first, second, third);
     return value === undefined ? failure : value;
-  };
-}
-
-function matchesNode({ args, patternSteps }: Call, refuse: Refuse): Node {
-  const [text, source] = args;
-  if (text === undefined || source === undefined || args.length !== 2 || !agree(text.type, string))
-    return refuse('wrong_type', 'matches() takes a pattern, on a text.');
-  if (typeof source.literal !== 'string')
-    return refuse('not_constant', 'The pattern of matches() must be written out: "…" or \'…\'.');
-  const failure = new Failure('matches() is not defined for what is no text');
-  const matches = patternOf(source.literal, patternSteps, refuse);
-  return {
-    type: bool,
-    extent: scalar,
-    costNs: sum(constant(ns.call), text.costNs, times(text.extent.text, ns.matchText)),
-    run: (scope) => {
-      const value = text.run(scope);
-      if (typeof value === 'string') return matches(value);
-      return value instanceof Failure ? value : failure;
-    },
-  };
-}
-
-function patternOf(source: string, steps: PatternSteps, refuse: Refuse): Pattern {
-  try {
-    return compilePattern(source, steps);
-  } catch (error) {
-    if (error instanceof PatternRefused) return refuse('bad_pattern', `The pattern ${error.message}.`);
-    throw error;
-  }
-}
-
-const readMoment = { timestamp: readTimestamp, duration: readDuration };
-const examples = { timestamp: '"2026-01-31T00:00:00Z"', duration: '"90m" or "1h30m"' };
-
-function momentNode({ args }: Call, refuse: Refuse, kind: Time['kind']): Node {
-  const [source] = args;
-  if (args.length !== 1 || typeof source?.literal !== 'string')
-    return refuse('not_constant', `${kind}() takes a text that is written out, such as ${examples[kind]}.`);
-  const moment = readMoment[kind](source.literal);
-  if (moment === undefined) return refuse('bad_constant', `This is no ${kind}; one is ${examples[kind]}.`);
-  return literalNode(moment, kind === 'timestamp' ? timestamp : duration);
-}
-
-function calendarNode({ name, isMethod, args }: Call, refuse: Refuse): Node {
-  const [moment, zoneName] = args;
-  const read = calendar[name];
-  if (read === undefined || moment === undefined || !isMethod || args.length > 2 || !agree(moment.type, timestamp))
-    return refuse('wrong_type', `${name}() takes nothing or a time zone, on a timestamp, as in time.${name}("UTC").`);
-  const zone = zoneName === undefined ? utc : readZone(typeof zoneName.literal === 'string' ? zoneName.literal : '');
-  if (zone === undefined)
-    return refuse('bad_constant', 'A time zone is written out, such as "Europe/Berlin" or "+02:00".');
-  const failure = new Failure(`${name}() is not defined for what is no timestamp`);
-  return {
-    type: int,
-    extent: scalar,
-    costNs: sum(constant(zoneName === undefined ? ns.calendar : ns.zone), moment.costNs),
-    run: (scope): Value => {
-      const value = moment.run(scope);
-      if (value instanceof Time && value.kind === 'timestamp') return BigInt(read(zone(millisecondsOf(value))));
-      return value instanceof Failure ? value : failure;
-    },
   };
 }

@@ -1,6 +1,7 @@
 import type { Expr, SourceInfo } from '@bufbuild/cel-spec/cel/expr/syntax_pb.js';
 import { conditionDepthMax, patternStepsMax } from '../../base/limits.ts';
-import { callNode, type Refuse } from './calls.ts';
+import type { Refuse } from './call.ts';
+import { callNode } from './calls.ts';
 import { constant, ns } from './cost.ts';
 import { namesIn, records, variables } from './environment.ts';
 import { collectionNode, constantNode, typeOfAll } from './literals.ts';

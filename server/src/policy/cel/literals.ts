@@ -1,5 +1,5 @@
 import type { Expr } from '@bufbuild/cel-spec/cel/expr/syntax_pb.js';
-import type { Refuse } from './calls.ts';
+import type { Refuse } from './call.ts';
 import { constant, type Extent, largerExtent, ns, scalar, sum, textOf, valueSize } from './cost.ts';
 import { literalNode, type Node } from './node.ts';
 import { bool, double, dyn, int, join, nil, string, type Type } from './types.ts';
