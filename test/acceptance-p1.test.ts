@@ -78,7 +78,7 @@ describe('P1-01', () => {
     expect(Math.max(...seen)).toBeLessThanOrEqual(poolMax + direct);
     expect((await burst).map(({ code }) => code)).toEqual(Array(50).fill(status.OK));
     // What nobody needs is given back.
-    await expect.poll(connections, soon).toBeLessThan(poolMax + direct);
+    await expect.poll(() => connections(), soon).toBeLessThan(poolMax + direct);
     at.close();
   });
 

@@ -291,7 +291,7 @@ describe('a key whose answer was lost on the way, with its secret,', () => {
   };
 
   test.each([[[]], [['--json']]])('is no success of the command line %j: it says what to do', async (more) => {
-    const name = `lost ${more.join('')}`;
+    const name = `lost${more.join('')}`;
     const made = await lose('CreateKey', ['create', '--name', name, ...more]);
     const [row] = await queryAsOwner<{ id: string }>(gate.database, 'SELECT id FROM api_keys WHERE name = $1', [name]);
     expect(made).toMatchObject({ code: 1, stdout: '' });

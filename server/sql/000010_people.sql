@@ -53,6 +53,6 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_list ON sessions (project_id, id DESC) WHERE ended_at IS NULL;
 CREATE INDEX sessions_by_principal ON sessions (principal_id, id DESC) WHERE ended_at IS NULL;
 CREATE INDEX sessions_by_person ON sessions (person_id) WHERE ended_at IS NULL;
-CREATE INDEX sessions_purge ON sessions (expires_at);
+CREATE INDEX sessions_purge ON sessions (least(ended_at, expires_at));
 
 ALTER TABLE budgets ADD COLUMN team_id text REFERENCES teams;

@@ -13,7 +13,8 @@ export const auditActions = {
   'team.renamed': 'A team got another name.',
   'team.deleted': 'A team was ended; nobody belongs to it any more.',
   'session.started': 'Somebody signed in. The payload has how, from where, and the key that was used.',
-  'session.ended': 'A session was ended: by signing out, by signing in anew, or by an operator.',
+  'session.ended':
+    'A session was ended: by signing out, by signing in anew or too often, by an operator, or with the person or their roles. The payload has how.',
   'login.approved':
     'A person confirmed a login of a command line. The payload has what asked, from where, and the scopes.',
   'login.denied':

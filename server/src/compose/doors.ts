@@ -12,14 +12,16 @@ import type { Ledger } from '../budget/ledger.ts';
 import type { ModelGate } from '../gateway/models/gate.ts';
 import type { RoutingInForce } from '../gateway/models/routing-in-force.ts';
 import { mountHandlers, registerApi } from '../http/api-routes.ts';
-import type { GuardOptions, RateClass } from '../http/guard.ts';
+import type { GuardOptions } from '../http/guard.ts';
 import { ReadinessCheck, registerHealth } from '../http/health.ts';
 import { registerMetrics } from '../http/metrics-routes.ts';
 import { registerDevicePage } from '../http/logins/device-routes.ts';
 import { registerOAuth } from '../http/logins/oauth-routes.ts';
 import type { LoginOptions } from '../http/logins/options.ts';
 import { registerModels } from '../http/models-routes.ts';
+import { type RateClass, takeRate } from '../http/rates.ts';
 import { readinessChecks } from '../http/readiness.ts';
+import type { PageCallers } from '../http/sign-in/browser.ts';
 import { registerSignIn, type SignInOptions } from '../http/sign-in/routes.ts';
 import { ThroughputMeter } from '../http/throughput.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
@@ -44,8 +46,8 @@ interface Parts extends Control, Pick<ModelGate, 'idempotency' | 'cache' | 'poli
   readonly certificates: ClientCertificates;
   readonly signatures: RequestSignatures;
   readonly routing: RoutingInForce;
-  readonly signIn: SignInOptions;
-  readonly logins: LoginOptions;
+  readonly signIn: Omit<SignInOptions, 'takeRate'>;
+  readonly logins: Omit<LoginOptions, 'takeRate'>;
 }
 
 /** Puts routes on a listener. */
@@ -97,16 +99,20 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
     exempt: ({ id }) => id === metricsKeyId,
   };
   const controlRate: RateClass = { name: 'api', perMinute: options.RATE_LIMIT_API_PER_MINUTE };
+  const pageRate: Pick<PageCallers, 'takeRate'> = {
+    takeRate: (principal, reply) => takeRate(guard, controlRate, principal, reply),
+  };
   return {
     health: (app) => registerHealth(app, readiness, draining),
     metrics: (app) => registerMetrics(app, { ...browserGuard, refusals, signatures, throughput, rate: metricsRate }),
     models: (app) => registerModels(app, models, throughput),
     control: (app) => registerApi(app, guard, controlRate, handlers, log),
     browserControl: (app) => registerApi(app, browserGuard, controlRate, handlers, log),
-    signIn: (app) => registerSignIn(app, parts.signIn),
+    signIn: (app) => registerSignIn(app, { ...parts.signIn, ...pageRate }),
     logins: async (app) => {
-      await registerOAuth(app, parts.logins);
-      await registerDevicePage(app, parts.logins);
+      const logins = { ...parts.logins, ...pageRate };
+      await registerOAuth(app, logins);
+      await registerDevicePage(app, logins);
     },
     grpcHealth: (app) => mountHandlers(app, healthHandlers({ isServing, draining }), log),
     reflection: (app) => mountHandlers(app, reflectionHandlers(), log),

@@ -18,7 +18,7 @@ export function startLogins(
   { pool, keys }: Store,
   { feed }: Pick<Control, 'feed'>,
   authenticator: Authenticator,
-): LoginOptions {
+): Omit<LoginOptions, 'takeRate'> {
   const secrets = { pepper: keys.keyPepper, key: keys.logins };
   const devices = new DeviceLogins(pool, secrets);
   const purge = { name: 'purge device codes', everyMs: purgeEveryMs, run: () => devices.purge() };

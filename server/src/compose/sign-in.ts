@@ -23,7 +23,7 @@ export function startSignIn(
   { feed, identity }: Pick<Control, 'feed' | 'identity'>,
   authenticator: Authenticator,
   logins: LoginService,
-): SignInOptions {
+): Omit<SignInOptions, 'takeRate'> {
   const sessions = new SessionService(pool, keys.sessions);
   const purge = { name: 'purge sessions', everyMs: purgeEveryMs, run: () => sessions.purge() };
   stops.add('sessions', startJobs([purge], log));

@@ -69,6 +69,13 @@ function isAddressRange(text: string): boolean {
   const width = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
   return width > 0 && more.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= width));
 }
+const publicUrl = z
+  .url({ protocol: /^https?$/, error: 'write an http or https URL', abort: true })
+  .refine((value) => new URL(value).href === `${new URL(value).origin}/`, {
+    error: 'write it without a path, like https://gate.example.com: pages and cookies are those of a whole host',
+  })
+  .transform((value) => new URL(value).origin)
+  .nullable();
 const url = z.url({ protocol: /^https?$/, error: 'write an http or https URL' }).nullable();
 const postgresUrl = z
   .string()
@@ -135,9 +142,9 @@ export const options = {
   ),
   PUBLIC_URL: option(
     listeners,
-    url,
+    publicUrl,
     null,
-    'The URL under which clients reach this server. Its host is allowed in the Host header.',
+    'The URL under which clients reach this server, without a path. Its host is allowed in the Host header.',
   ),
   ALLOWED_HOSTS: option(
     listeners,

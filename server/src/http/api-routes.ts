@@ -9,7 +9,8 @@ import type { Logger } from '../base/log.ts';
 import type { BodyDigest } from '../identity/signatures/model.ts';
 import { signedRequestOf } from '../identity/signatures/node-request.ts';
 import { holdDeadline } from './deadline-headers.ts';
-import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
+import { type GuardOptions, admitCaller } from './guard.ts';
+import type { RateClass } from './rates.ts';
 import { discardBody } from './refusal.ts';
 
 /**

@@ -4,6 +4,7 @@ import type { RateLimiter } from '../base/gcra.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Authenticator } from '../identity/authenticator.ts';
 import type { Principal } from '../identity/model.ts';
+import { type RateClass, takeRate } from './rates.ts';
 import { readCookie } from './sign-in/cookies.ts';
 import { placeOf, requireOwnPage } from './sign-in/place.ts';
 
@@ -15,14 +16,6 @@ export interface GuardOptions {
   readonly assertFresh: () => void;
   /** Where people sign in, and may come with their session's cookie; absent on other listeners. */
   readonly browsers?: { readonly publicUrl: string | null };
-}
-
-/** A class of routes that share a rate per principal. */
-export interface RateClass {
-  readonly name: 'api' | 'admin';
-  readonly perMinute: number;
-  /** Principals that it does not count. */
-  readonly exempt?: (principal: Principal) => boolean;
 }
 
 /**
@@ -76,24 +69,4 @@ async function identify(
     if (status === 401 || status === 429) metrics.adminAuthFailures.inc();
     throw thrown;
   }
-}
-
-function takeRate(
-  { limiter, metrics }: GuardOptions,
-  { name, perMinute, exempt }: RateClass,
-  principal: Principal,
-  reply: FastifyReply,
-): void {
-  if (exempt?.(principal)) return;
-  const verdict = limiter.take(`${name}:${principal.keyId ?? principal.id}`, { perMinute, burst: perMinute });
-  // draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
-  reply.header('ratelimit-policy', `"${name}";q=${perMinute};w=60`);
-  reply.header('ratelimit', `"${name}";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);
-  if (verdict.allowed) return;
-  metrics.rateLimitExceeded.inc({ class: name, identifier_type: principal.keyId === null ? 'sub' : 'key' });
-  throw new PortcullisError(
-    'rate_limited',
-    `This credential may make ${perMinute} such calls a minute; wait ${Math.ceil(verdict.retryAfterS)} s.`,
-    { retryAfterS: verdict.retryAfterS, rule: name },
-  );
 }

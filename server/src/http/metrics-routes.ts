@@ -5,7 +5,8 @@ import { requireScope } from '../identity/permission.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { emptyDigest, signedRequestOf } from '../identity/signatures/node-request.ts';
 import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
-import { type GuardOptions, type RateClass, admitCaller } from './guard.ts';
+import { type GuardOptions, admitCaller } from './guard.ts';
+import type { RateClass } from './rates.ts';
 import { noteRefusal } from './refusal.ts';
 import type { ThroughputMeter } from './throughput.ts';
 

@@ -57,7 +57,7 @@ export class AgentService {
     const certificateScopes = checkScopes('certificate_scopes', request.certificateScopes ?? [], 'agent');
     if (certificateScopes.length > 0) {
       requireMayGrant(by, certificateScopes);
-      requireUnlimited(by);
+      requireUnlimited(by, 'agent');
     }
     try {
       return await controlWrite(this.#pool, async (tx, version) => {

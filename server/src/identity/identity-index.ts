@@ -6,6 +6,7 @@ import { agentsSince } from './agent-store.ts';
 import { digestsEqual } from './api-key.ts';
 import { keysSince, type StoredKey } from './key-store.ts';
 import type { Principal, RefusalReason } from './model.ts';
+import { scopesNotForAgents } from './permission.ts';
 import { peopleSince } from './person-store.ts';
 import { projectsSince } from './project-store.ts';
 import type { AgentRecord, Durability, PersonRecord, ProjectRecord } from './records.ts';
@@ -201,14 +202,20 @@ export class IdentityIndex implements ControlPart {
   }
 }
 
-/** What an operator's key may do: no more than the roles of its person give, where they have been said. */
+/**
+ * What a key may do where the roles of its person have been said: an operator's no more than these give, and a service's no
+ * more of what no agent may hold. Else somebody who loses a role would keep it in a program's key.
+ */
 function boundScopes(
   { kind }: StoredKey,
   scopes: ReadonlySet<Scope>,
   person: PersonRecord | undefined,
 ): ReadonlySet<Scope> {
   const roles = person?.roles ?? null;
-  return kind === 'operator' && roles !== null ? commonScopes(scopes, scopesOfRoles(roles)) : scopes;
+  if (kind === 'agent' || roles === null) return scopes;
+  const given = scopesOfRoles(roles);
+  if (kind === 'operator') return commonScopes(scopes, given);
+  return scopes.difference(scopesNotForAgents).union(commonScopes(scopes.intersection(scopesNotForAgents), given));
 }
 
 function indexed(stored: StoredKey): IndexedKey {

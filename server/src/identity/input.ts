@@ -21,12 +21,12 @@ export function checkName(text: string): string {
 }
 
 /**
- * An e-mail address in lower case, as one person has one. Only mail that arrives proves an address, so its form is
+ * An e-mail address with A to Z in lower case, as one person has one; other letters stay, since some become ASCII. Only mail that arrives proves an address, so its form is
  * looked at no further than to catch a name in the wrong field.
  * @throws PortcullisError invalid_argument
  */
 export function checkEmail(text: string): string {
-  const email = text.trim().toLowerCase();
+  const email = text.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase());
   if (email.length > emailCharsMax || !/^[^\s@\p{C}]+@[^\s@\p{C}]+$/u.test(email)) {
     throw invalid('email', `email must be an address like name@example.com of at most ${emailCharsMax} characters.`);
   }

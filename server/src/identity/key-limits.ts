@@ -49,16 +49,18 @@ export function lifetimeWithin(
 }
 
 /**
- * For what has no end and no address by which it could be limited as its maker is.
+ * For what cannot be limited as whoever gives it is: what an agent may do by its certificate, and what a person may do, by
+ * their roles or by being enabled.
+ * @param to whom it is given
  * @throws PortcullisError policy_denied
  */
-export function requireUnlimited(by: Principal): void {
-  if (endOf(by, 'agent') !== null) {
-    throw limited('for a time only: what an agent may do by its certificate would have no end');
-  }
-  if (by.cidrs !== null) {
-    throw limited('from some addresses only: what an agent may do by its certificate would hold from anywhere');
-  }
+export function requireUnlimited(by: Principal, to: 'agent' | 'operator'): void {
+  const given = to === 'agent' ? 'what an agent may do by its certificate' : 'what it lets a person do';
+  if (endOf(by, to) !== null) throw limited(`for a time only: ${given} would have no end`);
+  if (by.cidrs !== null) throw limited(`from some addresses only: ${given} would hold from anywhere`);
+  if (by.requiresSignature) throw limited(`only for signed requests: ${given} would hold without signatures`);
+  // An agent's takes a certificate in any case.
+  if (to === 'operator' && by.binding !== null) throw limited(`only with its certificate: ${given} would hold without it`);
 }
 
 /**

@@ -12,7 +12,7 @@ import { lifetimeWithin, requireWithinLimits } from './key-limits.ts';
 import { findKey, selectKeys, setKeyRevoked, setKeySuccessor } from './key-store.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
-import { requireMayGrant, requireScope } from './permission.ts';
+import { permits, requireMayGrant, requireScope } from './permission.ts';
 import type { KeyRecord } from './records.ts';
 
 /** A key and the one that takes its place. */
@@ -35,7 +35,7 @@ export class KeyService {
 
   /**
    * Makes a key. A caller can pass on no scope that it lacks, and no key that is not limited as its own is. For what is
-   * no agent's key and names nobody, the person who makes it answers.
+   * no agent's key and names nobody, the person who makes it answers; naming somebody else takes `admin`.
    * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found, conflict
    */
   async create(by: Principal, requestId: string, request: NewKey): Promise<{ result: IssuedKey; version: bigint }> {
@@ -120,6 +120,7 @@ export class KeyService {
   #allowed(by: Principal, key: CheckedKey, lifetimeIsAsked: boolean): CheckedKey {
     requireMayGrant(by, key.scopes);
     requireWithinLimits(by, key);
+    if (key.personId !== null && key.personId !== by.personId && !permits(by, 'admin')) throw anotherPerson();
     return {
       ...key,
       personId: key.kind === 'agent' ? null : (key.personId ?? by.personId),
@@ -137,6 +138,12 @@ export class KeyService {
     }
     return key;
   }
+}
+
+function anotherPerson(): PortcullisError {
+  return new PortcullisError('insufficient_scope', 'A key of another person, or for which one answers, takes the scope admin to make.', {
+    rule: 'scope:admin',
+  });
 }
 
 function lifetimeOf({ createdAt, expiresAt }: KeyRecord): number | null {

@@ -114,6 +114,34 @@ export async function findKey(db: Queryable, projectId: string, id: string): Pro
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
+/**
+ * Whether it is an operator's key that the person made themselves, and so the keys with which it was made: what somebody else
+ * made for them may be in other hands, and so may what a service's key made.
+ */
+export async function isOwnKey(db: Queryable, keyId: string, personId: string): Promise<boolean> {
+  const { rows } = await db.query<{ own: boolean | null }>(
+    `WITH RECURSIVE chain AS (
+       SELECT kind, person_id, created_by, made_with_key_id FROM api_keys WHERE id = $1
+       UNION ALL
+       SELECT made.kind, made.person_id, made.created_by, made.made_with_key_id
+       FROM chain JOIN api_keys made ON made.id = chain.made_with_key_id
+     )
+     SELECT bool_and(kind = 'operator' AND coalesce(person_id = $2, false) AND created_by = $2) AS own FROM chain`,
+    [keyId, personId],
+  );
+  return rows[0]?.own === true;
+}
+
+/** What the keys of a person that still hold were made with, those of services that they answer for included. */
+export async function scopesOfKeysOf(db: Queryable, personId: string): Promise<string[]> {
+  const { rows } = await db.query<{ scope: string }>(
+    `SELECT DISTINCT unnest(scopes) AS scope FROM api_keys
+     WHERE person_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`,
+    [personId],
+  );
+  return rows.map((row) => row.scope);
+}
+
 /** Names the successor and lets the key end after `overlapS` seconds, if it does not end sooner. */
 export async function setKeySuccessor(
   tx: Tx,

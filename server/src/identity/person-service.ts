@@ -6,8 +6,10 @@ import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { teamsPerPersonMax } from '../base/limits.ts';
 import { violates } from '../pg/errors.ts';
-import { controlWrite, type Queryable } from '../pg/tx.ts';
+import { controlWrite, type Queryable, type Tx } from '../pg/tx.ts';
 import { checkEmail, checkName, invalid } from './input.ts';
+import { requireUnlimited } from './key-limits.ts';
+import { scopesOfKeysOf } from './key-store.ts';
 import { endLoginsOfPerson } from './logins/issue.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
@@ -16,7 +18,8 @@ import { findPerson, insertPerson, selectPeople, updatePerson } from './person-s
 import { requireProject } from './references.ts';
 import type { PersonRecord, State } from './records.ts';
 import { type Role, roles, scopesOfRoles } from './roles.ts';
-import { endSessionsOfPerson } from './sessions/store.ts';
+import { isScope, type Scope } from './scopes.ts';
+import { type Ending, endSessionsOf } from './sessions/ending.ts';
 import { findTeams } from './team-store.ts';
 
 export interface PersonChange {
@@ -71,7 +74,8 @@ export class PersonService {
 
   /**
    * Changes a person; roles and teams decide from the next call of theirs on. Nobody gives a role with a scope that they
-   * lack. The same change again changes nothing and leaves no entry.
+   * lack, nor gives keys back such a scope by unsetting roles, nor does either with a credential that is limited. The same
+   * change again changes nothing and leaves no entry.
    * @throws PortcullisError invalid_argument, insufficient_scope, policy_denied, not_found (person, team)
    */
   async update(
@@ -89,8 +93,9 @@ export class PersonService {
     }
     return controlWrite(this.#pool, async (tx, version) => {
       const before = await requirePerson(tx, projectId, id);
-      const added = given?.filter((role) => before.roles?.includes(role) !== true) ?? [];
-      requireMayGrant(by, [...scopesOfRoles(added)], 'a person');
+      const granted = await scopesGranted(tx, before, given);
+      requireMayGrant(by, granted ?? [], 'a person');
+      if (granted) requireUnlimited(by, 'operator');
       if (teams) await requireTeams(tx, projectId, teams);
       const after: PersonRecord = {
         ...before,
@@ -127,13 +132,14 @@ export class PersonService {
 
   /**
    * Lets a disabled person act again, with the keys and agents that they had; sessions and logins stay ended.
-   * @throws PortcullisError not_found
+   * @throws PortcullisError not_found, policy_denied (by a credential that is limited)
    */
-  enable(
+  async enable(
     by: Principal,
     requestId: string,
     named: { readonly projectId: string; readonly id: string },
   ): Promise<{ result: PersonRecord; version: bigint }> {
+    requireUnlimited(by, 'operator');
     return this.#setState(by, requestId, named, 'active');
   }
 
@@ -152,10 +158,8 @@ export class PersonService {
       if (before.subject === null) return before;
       const after = { ...before, issuer: null, subject: null };
       await updatePerson(tx, version, after);
-      const ended = {
-        sessions_ended: await endSessionsOfPerson(tx, id),
-        logins_ended: await endLoginsOfPerson(tx, version, id),
-      };
+      const ending = { actor: { kind: by.kind, id: by.id }, requestId, how: 'unlinked' } as const;
+      const ended = await endAllOf(tx, version, id, ending);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
         action: 'person.updated',
@@ -184,13 +188,8 @@ export class PersonService {
       if (before.state === state) return before;
       const after = { ...before, state };
       await updatePerson(tx, version, after);
-      const ended =
-        state === 'disabled'
-          ? {
-              sessions_ended: await endSessionsOfPerson(tx, id),
-              logins_ended: await endLoginsOfPerson(tx, version, id),
-            }
-          : {};
+      const ending = { actor: { kind: by.kind, id: by.id }, requestId, how: 'person_disabled' } as const;
+      const ended = state === 'disabled' ? await endAllOf(tx, version, id, ending) : {};
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
         action: state === 'disabled' ? 'person.disabled' : 'person.enabled',
@@ -208,6 +207,27 @@ export class PersonService {
 export function changeable(person: PersonRecord): { readonly [name: string]: JsonValue } {
   const { email, name, issuer, subject } = person;
   return { email, name, issuer, subject, roles: person.roles, teams: person.teams };
+}
+
+/** What a change of roles lets the person do that they may not do now; null where it lets them do nothing more. */
+async function scopesGranted(
+  db: Queryable,
+  { id, roles: held }: PersonRecord,
+  given: readonly Role[] | null | undefined,
+): Promise<Scope[] | null> {
+  if (given === undefined || (given === null && held === null)) return null;
+  // Unset, roles bound the person's keys no longer.
+  if (given === null) return (await scopesOfKeysOf(db, id)).filter(isScope);
+  const added = given.filter((role) => held?.includes(role) !== true);
+  return added.length === 0 ? null : [...scopesOfRoles(added)];
+}
+
+/** Ends sessions and logins of a person. @returns how many, for the audit log */
+async function endAllOf(tx: Tx, version: bigint, id: string, ending: Ending): Promise<{ [name: string]: number }> {
+  return {
+    sessions_ended: await endSessionsOf(tx, id, 0, ending),
+    logins_ended: await endLoginsOfPerson(tx, version, id),
+  };
 }
 
 async function requirePerson(db: Queryable, projectId: string, id: string): Promise<PersonRecord> {

@@ -52,6 +52,12 @@ export async function findPerson(db: Queryable, projectId: string, id: string): 
   return findOne(db, 'id = $1 AND project_id = $2', [id, projectId]);
 }
 
+/** The person, who does not change until the transaction ends. */
+export async function lockPerson(tx: Tx, id: string): Promise<PersonRecord | null> {
+  const { rows } = await tx.query<Row>(`SELECT ${columns} FROM people WHERE id = $1 FOR SHARE`, [id]);
+  return rows[0] ? fromRow(rows[0]) : null;
+}
+
 export async function findPersonByEmail(db: Queryable, projectId: string, email: string): Promise<PersonRecord | null> {
   return findOne(db, 'project_id = $1 AND email = $2', [projectId, email]);
 }

@@ -7,8 +7,12 @@ declare module 'pg' {
     readonly host: string;
     readonly port: number;
     readonly ssl: boolean;
+    readonly sslNegotiation: 'postgres' | 'direct';
     readonly processID: number | null;
     readonly secretKey: number | null;
+  }
+  interface ConnectionConfig {
+    sslNegotiation?: 'postgres' | 'direct';
   }
   interface Connection {
     connect(port: number, host: string): void;
@@ -23,15 +27,16 @@ declare module 'pg' {
  * another one, encrypted where the first one is. The server never says what came of it, and a request that meets no
  * statement cancels nothing: whoever needs the end of a statement asks until it has ended.
  */
-export function requestCancel({ host, port, ssl, processID, secretKey }: ClientBase): void {
+export function requestCancel({ host, port, ssl, sslNegotiation, processID, secretKey }: ClientBase): void {
   if (processID === null || secretKey === null) return;
-  const connection = new Connection({ ssl });
+  const connection = new Connection({ ssl, sslNegotiation });
   const giveUp = setTimeout(() => connection.stream.destroy(), cancelMsMax);
   connection.on('error', () => undefined);
   connection.once('end', () => clearTimeout(giveUp));
   const cancel = () => connection.cancel(processID, secretKey);
   connection.once('sslconnect', cancel);
-  connection.once('connect', ssl ? () => connection.requestSsl() : cancel);
+  if (!ssl) connection.once('connect', cancel);
+  else if (sslNegotiation !== 'direct') connection.once('connect', () => connection.requestSsl());
   if (host.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`);
   else connection.connect(port, host);
 }

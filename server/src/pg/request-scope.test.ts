@@ -92,6 +92,73 @@ describe('in the transaction of its request', () => {
     expect(await read(db.pool)).toEqual(['a', 'a inner', 'c', 'c inner', 'd', 'd inner']);
   });
 
+  test('a statement beside a part takes its turn behind it, and is not undone with it', async () => {
+    await asOne(async () => {
+      const begun = Promise.withResolvers<void>();
+      const part = inTransaction(pool, async (tx) => {
+        await insert(tx, 'part');
+        begun.resolve();
+        await tx.query('SELECT pg_sleep(0.05)');
+        throw new Error('undone');
+      });
+      await begun.promise;
+      await Promise.all([part.catch(() => undefined), insert(pool, 'beside')]);
+    });
+    expect(await read(db.pool)).toEqual(['beside']);
+  });
+
+  describe('what is still open when', () => {
+    const settled = async (work: Promise<unknown>) => work.catch((error: Error) => error.message);
+
+    test('the transaction ends undoes all of it', async () => {
+      let part: Promise<unknown> = Promise.resolve();
+      const ended = asOne(async () => {
+        await insert(pool, 'one');
+        part = settled(
+          inTransaction(pool, async (tx) => {
+            await insert(tx, 'two');
+            await tx.query('SELECT pg_sleep(0.05)');
+          }),
+        );
+      });
+      await expect(ended).rejects.toThrow('a part of it was still open');
+      await part;
+      expect(await read(db.pool)).toEqual([]);
+    });
+
+    test('a sibling fails is never committed, whoever catches that', async () => {
+      const ended = asOne(async () => {
+        const parts = inTransaction(pool, () =>
+          Promise.all([
+            inTransaction(pool, async (tx) => {
+              await insert(tx, 'one');
+              throw new Error('no');
+            }),
+            inTransaction(pool, (tx) => insert(tx, 'two')),
+            insert(pool, 'three'),
+          ]),
+        );
+        await parts.catch(() => undefined);
+        await insert(pool, 'after');
+        await pool.query('SELECT pg_sleep(0.05)');
+      });
+      await expect(ended).rejects.toThrow('a part of it was still open');
+      expect(await read(db.pool)).toEqual([]);
+    });
+
+    test('its part ends is never committed, whoever catches that', async () => {
+      const ended = asOne(async () => {
+        const part = inTransaction(pool, async (tx) => {
+          await insert(tx, 'one');
+          settled(inTransaction(pool, (inner) => insert(inner, 'two')));
+        });
+        await part.catch(() => undefined);
+      });
+      await expect(ended).rejects.toThrow('a part of it was still open');
+      expect(await read(db.pool)).toEqual([]);
+    });
+  });
+
   test('control versions are noted with the parts that stay, the newest of them', async () => {
     const noting = (fails: boolean) =>
       inTransaction(pool, async () => {

@@ -57,7 +57,7 @@ export function seenAfterCommit(version: bigint): boolean {
 export function queryInRequest(pool: Pool, statement: Statement): Promise<QueryResult> | null {
   const scope = requestOn(pool);
   if (scope === null) return null;
-  return scope.transaction ? scope.transaction.tx.query(...statement) : queryWithin(scope.request, statement);
+  return scope.transaction ? scope.transaction.query(statement) : queryWithin(scope.request, statement);
 }
 
 async function queryWithin({ pool, signal }: Request, statement: Statement): Promise<QueryResult> {
@@ -81,18 +81,33 @@ export class SharedTransaction {
   /** The newest control version that was written in it and is not undone; null for none. */
   version: bigint | null = null;
   #last: Promise<unknown> = Promise.resolve();
+  /** What was asked for and has not ended. */
+  #turns = 0;
+  /** Whether it ended, or a part of it, before what was asked for in it: nobody can tell what that did then. */
+  #isTorn = false;
 
   constructor(tx: Tx) {
     this.tx = tx;
   }
 
-  /** Runs `work`, with all its statements in this transaction. */
+  /**
+   * Runs `work`, with all its statements in this transaction.
+   * @throws what `work` throws, and Error where it ended, or caught the end of a part, with something in it still to come
+   */
   async run<T>(request: Request, work: (tx: Tx) => Promise<T>): Promise<T> {
     try {
-      return await scopes.run({ request, transaction: this }, () => work(this.tx));
+      const result = await scopes.run({ request, transaction: this }, () => work(this.tx));
+      if (this.#isTorn || this.#turns > 0) throw new Error('A transaction ended when a part of it was still open.');
+      return result;
     } finally {
       this.isOpen = false;
+      if (this.#turns > 0) this.#isTorn = true;
     }
+  }
+
+  /** Runs a statement of its own behind the parts that were begun before: it must not be undone with one of them. */
+  query(statement: Statement): Promise<QueryResult> {
+    return this.#take(() => this.tx.query(...statement));
   }
 
   /**
@@ -100,7 +115,12 @@ export class SharedTransaction {
    * other take turns, since savepoints nest.
    */
   join<T>(request: Request, work: (tx: Tx) => Promise<T>): Promise<T> {
-    const turn = this.#last.then(() => this.#runPart(request, work));
+    return this.#take(() => this.#runPart(request, work));
+  }
+
+  #take<T>(work: () => Promise<T>): Promise<T> {
+    this.#turns++;
+    const turn = this.#last.then(work).finally(() => this.#turns--);
     this.#last = turn.catch(() => undefined);
     return turn;
   }
@@ -121,6 +141,8 @@ export class SharedTransaction {
       // Where this fails the transaction can only be undone as a whole, and it will be.
       await this.tx.query('ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part').catch(() => undefined);
       throw error;
+    } finally {
+      this.#isTorn ||= part.#isTorn;
     }
   }
 }

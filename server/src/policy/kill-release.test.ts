@@ -151,7 +151,7 @@ describe('a release by two people', () => {
     await finish(id);
   });
 
-  test('takes a key that its person made, and none that was made for them or with such a key, nor a service's', async () => {
+  test("takes a key that its person made, and none that was made for them or with such a key, nor a service's", async () => {
     const id = await engage();
     await release(id, ada);
     const issued = await keyOf('psn_bo', 'psn_ada');

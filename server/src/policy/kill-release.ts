@@ -1,11 +1,12 @@
 import { appendAudit } from '../audit/append.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { killReleaseAskedMs } from '../base/limits.ts';
-import type { AuthMethod, Principal } from '../identity/model.ts';
+import { personWhoCalls } from '../identity/in-person.ts';
+import type { Principal } from '../identity/model.ts';
 import { requireScope } from '../identity/permission.ts';
 import type { Tx } from '../pg/tx.ts';
 import { findKillSwitch, releaseKillSwitch, type StoredKillSwitch } from './kill-store.ts';
-import { askRelease, isOwnKey, mayConfirm } from './release-store.ts';
+import { askRelease, mayConfirm } from './release-store.ts';
 
 /** Who wants a switch released, in a control write. */
 export interface ReleaseRequest {
@@ -92,12 +93,10 @@ async function end(
   return released;
 }
 
-const personalMethods: ReadonlySet<AuthMethod> = new Set<AuthMethod>(['session', 'jwt', 'api_key']);
-
 /** The one person who calls. @throws PortcullisError policy_denied where the credential may be in other hands */
-async function requirePerson(tx: Tx, { kind, method, agentId, personId, keyId }: Principal): Promise<string> {
-  const isPersonal = kind === 'operator' && agentId === null && personalMethods.has(method);
-  if (isPersonal && personId !== null && (keyId === null || (await isOwnKey(tx, keyId, personId)))) return personId;
+async function requirePerson(tx: Tx, by: Principal): Promise<string> {
+  const personId = await personWhoCalls(tx, by);
+  if (personId !== null) return personId;
   throw new PortcullisError(
     'policy_denied',
     'Two people release everything, each for themselves: sign in, or use a key that you made yourself. A shared or issued key will not do.',

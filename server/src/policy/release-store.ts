@@ -3,24 +3,6 @@ import type { Queryable, Tx } from '../pg/tx.ts';
 /** The statements of a release by two people (decision 0021). Times are those of the database's clock at the statement, not at the beginning of its transaction. */
 
 /**
- * Whether the person made this key themselves, and the keys with which it was made: what somebody else made for them may be
- * in other hands.
- */
-export async function isOwnKey(db: Queryable, keyId: string, personId: string): Promise<boolean> {
-  const { rows } = await db.query<{ own: boolean | null }>(
-    `WITH RECURSIVE chain AS (
-       SELECT person_id, created_by, made_with_key_id FROM api_keys WHERE id = $1
-       UNION ALL
-       SELECT made.person_id, made.created_by, made.made_with_key_id
-       FROM chain JOIN api_keys made ON made.id = chain.made_with_key_id
-     )
-     SELECT bool_and(coalesce(person_id = $2, false) AND created_by = $2) AS own FROM chain`,
-    [keyId, personId],
-  );
-  return rows[0]?.own === true;
-}
-
-/**
  * Asks, unless another person's ask still stands.
  * @returns whether this person's ask stands now, for `askedMs` from now on
  */

@@ -6,6 +6,7 @@ import { PrincipalKind } from '../../gen/portcullis/v1/system_pb.ts';
 import type { Scope } from '../../identity/scopes.ts';
 import type { GateClient } from '../gate-client.ts';
 import { present } from '../gate-command.ts';
+import { secretOf } from '../key-secret.ts';
 import { findListed } from '../paging.ts';
 
 /** An agent and keys for one visit of the doctor, in a project of their own: nothing here touches anybody's work. */

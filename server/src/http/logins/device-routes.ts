@@ -17,7 +17,7 @@ import { devicePath, type LoginOptions, takeOne, takeTurn } from './options.ts';
 export async function registerDevicePage(app: FastifyInstance, options: LoginOptions): Promise<void> {
   await registerPages(app, options.log, (scope) => {
     scope.get<{ Querystring: { user_code?: unknown } }>(devicePath, async (request, reply) => {
-      const caller = await pageCaller(options, request);
+      const caller = await pageCaller(options, request, reply);
       if (!caller) return askToSignIn(request, reply);
       requirePerson(caller.principal);
       const { user_code: typed } = request.query;
@@ -25,7 +25,7 @@ export async function registerDevicePage(app: FastifyInstance, options: LoginOpt
       return showRequest(options, caller, typed, request, reply);
     });
     scope.post(devicePath, async (request, reply) => {
-      const caller = await pageCaller(options, request);
+      const caller = await pageCaller(options, request, reply);
       if (!caller) return askToSignIn(request, reply);
       requireOwnPage(request, caller.place, caller.token, formField(request, 'csrf'));
       requirePerson(caller.principal);

@@ -21,28 +21,35 @@ export interface PageCallers {
   readonly publicUrl: string | null;
   /** Throws `unavailable` when control state is older than its limit. */
   readonly assertFresh: () => void;
+  /** Counts at the rate of the control API, and throws `rate_limited`: a page asks the database as much as a call. */
+  readonly takeRate: (principal: Principal, reply: FastifyReply) => void;
 }
 
 /**
  * Who asks for a page, by their session alone; null where nobody is signed in.
- * @throws PortcullisError unavailable when it cannot be told now
+ * @throws PortcullisError unavailable when it cannot be told now, rate_limited
  */
-export async function pageCaller(callers: PageCallers, request: FastifyRequest): Promise<PageCaller | null> {
+export async function pageCaller(
+  callers: PageCallers,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<PageCaller | null> {
   const place = placeOf(request, callers.publicUrl);
   const token = readCookie(request, 'session', place);
-  if (token === null) return null;
+  const principal = token === null ? null : await identify(callers, request, token);
+  if (token === null || principal === null) return null;
+  if (principal.method !== 'static_key') callers.assertFresh();
+  callers.takeRate(principal, reply);
+  return { principal, token, place };
+}
+
+async function identify(
+  { authenticator }: PageCallers,
+  { clientAddress, certificate, access }: FastifyRequest,
+  session: string,
+): Promise<Principal | null> {
   try {
-    const { clientAddress, certificate, access } = request;
-    const principal = await callers.authenticator.identify({
-      headers: {},
-      url: '/',
-      clientAddress,
-      certificate,
-      access,
-      session: token,
-    });
-    if (principal.method !== 'static_key') callers.assertFresh();
-    return { principal, token, place };
+    return await authenticator.identify({ headers: {}, url: '/', clientAddress, certificate, access, session });
   } catch (thrown) {
     const { status } = PortcullisError.from(thrown);
     // A session that ended; or many of them, from one address.

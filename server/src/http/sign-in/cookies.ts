@@ -19,7 +19,7 @@ export function readCookie({ headers }: Pick<FastifyRequest, 'headers'>, cookie:
   const name = nameOf(cookie, place);
   for (const pair of headers.cookie?.split(';') ?? []) {
     const at = pair.indexOf('=');
-    if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim() || null;
+    if (at !== -1 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim() || null;
   }
   return null;
 }

@@ -16,10 +16,15 @@ const loopback = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
  * was checked before.
  */
 export function placeOf({ headers }: Pick<FastifyRequest, 'headers'>, publicUrl: string | null): Place {
-  const host = (headers.host ?? '').toLowerCase();
-  const known = publicUrl === null ? null : new URL(publicUrl);
-  const origin = known?.host === host ? known.origin : `http://${host}`;
+  const host = headers.host ?? '';
+  const named = publicUrl === null ? null : originOf(new URL(publicUrl).protocol, host);
+  const origin = named !== null && named === publicUrl ? named : (originOf('http:', host) ?? '');
   return { origin, secure: origin.startsWith('https:') };
+}
+
+/** In lower case, and without a port that is the usual one. */
+function originOf(protocol: string, host: string): string | null {
+  return URL.parse(`${protocol}//${host}`)?.origin ?? null;
 }
 
 /** Secrets and sessions do not cross a network in the clear. @throws PortcullisError origin_denied */

@@ -49,15 +49,16 @@ export async function registerSignIn(app: FastifyInstance, options: SignInOption
     );
     scope.get<{ Querystring: { return_to?: unknown } }>('/sign-in', async (request, reply) => {
       const returnTo = safeReturnPath(request.query.return_to);
-      if (await pageCaller(options, request)) return goTo(reply, returnTo);
+      if (await pageCaller(options, request, reply)) return goTo(reply, returnTo);
       return sendSignIn(options, reply, 200, returnTo, null);
     });
     scope.post('/sign-in', (request, reply) => signInByKey(options, request, reply));
     scope.post('/sign-in/start', (request, reply) => goToProvider(options, request, reply));
-    scope.get(callbackPath, (request, reply) => comeBack(options, request, reply));
+    // A code is used once: what only looks whether there is a page must not use it.
+    scope.get(callbackPath, { exposeHeadRoute: false }, (request, reply) => comeBack(options, request, reply));
     scope.post('/sign-out', (request, reply) => signOut(options, request, reply));
     scope.get(accountPath, async (request, reply) => {
-      const caller = await pageCaller(options, request);
+      const caller = await pageCaller(options, request, reply);
       return caller ? showAccount(options, caller, reply) : askToSignIn(request, reply);
     });
     scope.post('/account/sessions/end', (request, reply) => endSession(options, request, reply));
@@ -74,14 +75,12 @@ async function signInByKey(
   const returnTo = safeReturnPath(formField(request, 'return_to'));
   const { clientAddress, certificate, access } = request;
   try {
-    const signedIn = await counted(options, 'key', () =>
-      signInWithKey(options.authenticator, options.sessionKey, formField(request, 'key'), {
-        clientAddress,
-        certificate,
-        access,
-      }),
-    );
-    await begin(options, request, reply, place, signedIn);
+    await counted(options, 'key', async () => {
+      const from = { clientAddress, certificate, access };
+      const key = formField(request, 'key');
+      const signedIn = await signInWithKey(options.authenticator, options.sessionKey, key, from);
+      await begin(options, request, reply, place, signedIn);
+    });
     return goTo(reply, returnTo);
   } catch (thrown) {
     const error = PortcullisError.from(thrown);
@@ -112,14 +111,18 @@ async function comeBack(options: SignInOptions, request: FastifyRequest, reply: 
   const place = placeOf(request, options.publicUrl);
   requireSafePlace(place);
   const { signIn } = requireProvider(options);
-  takeTurn(options, request);
   const ticket = readCookie(request, 'ticket', place);
   // Whatever comes of it, it was used.
   clearCookie(reply, 'ticket', place);
   const answer = new URL(redirectUri(options, place));
   answer.search = request.url.slice(callbackPath.length);
-  const { signedIn, returnTo } = await counted(options, 'oidc', () => signIn.finish(answer, ticket, request.id));
-  await begin(options, request, reply, place, signedIn);
+  const { returnTo } = await counted(options, 'oidc', async () => {
+    // First, so that who began nothing takes no turn of others at their address.
+    const begun = signIn.open(ticket);
+    takeTurn(options, request);
+    await begin(options, request, reply, place, await signIn.finish(answer, begun, request.id));
+    return begun;
+  });
   return goTo(reply, returnTo);
 }
 
@@ -153,7 +156,7 @@ async function showAccount(
 }
 
 async function endSession(options: SignInOptions, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const caller = await pageCaller(options, request);
+  const caller = await pageCaller(options, request, reply);
   if (!caller) return askToSignIn(request, reply);
   const { principal, token, place } = caller;
   requireOwnPage(request, place, token, formField(request, 'csrf'));
@@ -163,7 +166,7 @@ async function endSession(options: SignInOptions, request: FastifyRequest, reply
 }
 
 async function endLogin(options: SignInOptions, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const caller = await pageCaller(options, request);
+  const caller = await pageCaller(options, request, reply);
   if (!caller) return askToSignIn(request, reply);
   const { principal, token, place } = caller;
   requireOwnPage(request, place, token, formField(request, 'csrf'));
@@ -174,12 +177,13 @@ async function endLogin(options: SignInOptions, request: FastifyRequest, reply: 
 
 /** The browser has a session from now on, and none that it had before. */
 async function begin(
-  { sessions }: SignInOptions,
+  { sessions, takeRate }: SignInOptions,
   request: FastifyRequest,
   reply: FastifyReply,
   place: Place,
   signedIn: SignedIn,
 ): Promise<void> {
+  takeRate(signedIn.principal, reply);
   const token = await sessions.start(signedIn, {
     requestId: request.id,
     clientAddress: request.clientAddress,
@@ -209,7 +213,7 @@ function ownPlace({ publicUrl }: SignInOptions, request: FastifyRequest): Place 
 
 /** Exactly as it is registered at the provider. */
 function redirectUri({ publicUrl }: SignInOptions, { origin }: Place): string {
-  return `${(publicUrl ?? origin).replace(/\/$/, '')}${callbackPath}`;
+  return (publicUrl ?? origin) + callbackPath;
 }
 
 function requireProvider({ provider }: SignInOptions): NonNullable<SignInOptions['provider']> {

@@ -17,7 +17,7 @@ import {
 import type { Clock } from '../../base/clock.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import { providerFreshMs, signInFetchS } from '../../base/limits.ts';
-import { type Claims, refusal } from './claims.ts';
+import { type Claims, joinClaims, refusal } from './claims.ts';
 import type { OidcOptions } from './model.ts';
 import type { Ticket } from './ticket.ts';
 
@@ -67,10 +67,11 @@ export class OidcClient {
       });
       const claims = tokens.claims();
       if (!claims) throw refusal('answer', notHeld);
+      // The library looks at it only where there are several audiences (OpenID Connect Core 1.0, section 3.1.3.7, step 5).
+      if (claims.azp !== undefined && claims.azp !== this.#options.clientId) throw refusal('answer', notHeld);
       const { userinfo_endpoint: endpoint } = configuration.serverMetadata();
       if (endpoint === undefined) return claims;
-      // What both say, the ID token says first: it is signed.
-      return { ...(await fetchUserInfo(configuration, tokens.access_token, claims.sub)), ...claims };
+      return joinClaims(claims, await fetchUserInfo(configuration, tokens.access_token, claims.sub));
     });
   }
 
@@ -123,6 +124,8 @@ const codesOfBadAnswers = new Set([
   'OAUTH_JWT_CLAIM_COMPARISON_FAILED',
   'OAUTH_JWT_TIMESTAMP_CHECK_FAILED',
   'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED',
+  // An ID token that is not signed, or with a shared secret.
+  'OAUTH_UNSUPPORTED_OPERATION',
 ]);
 
 function isRefusal(thrown: unknown): boolean {

@@ -4,12 +4,13 @@ import { appendAudit } from '../../audit/append.ts';
 import type { AuditAction } from '../../audit/actions.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
+import { teamsPerPersonMax } from '../../base/limits.ts';
 import { controlWrite, type Queryable, type Tx } from '../../pg/tx.ts';
 import { endLoginsOfPerson } from '../logins/issue.ts';
 import { changeable } from '../person-service.ts';
 import { findPersonByEmail, findPersonBySubject, insertPerson, recordSignIn, updatePerson } from '../person-store.ts';
 import type { PersonRecord } from '../records.ts';
-import { endSessionsOfPerson } from '../sessions/store.ts';
+import { endSessionsOf } from '../sessions/ending.ts';
 import { createTeam } from '../team-service.ts';
 import { findTeamsByName } from '../team-store.ts';
 import { refusal } from './claims.ts';
@@ -56,7 +57,7 @@ export async function admitPerson(
       await recordSignIn(tx, person.id);
       return { personId: person.id };
     }
-    await endSessionsOfPerson(tx, person.id);
+    await endSessionsOf(tx, person.id, 0, { actor: { kind: 'operator', id: person.id }, requestId, how: 'no_role' });
     await endLoginsOfPerson(tx, version, person.id);
     // Returned, not thrown: what they had has ended.
     return { refused: refusal('role', noRole) };
@@ -95,7 +96,7 @@ async function freeEmail(db: Queryable, person: PersonRecord, email: string): Pr
   return { email };
 }
 
-/** Teams that the rules name follow them, and are made when they are missing; what somebody gave by hand besides stays. */
+/** Teams that the rules name follow them, and are made when they are missing; what somebody gave by hand besides stays, as far as there is room. */
 async function teamsOf(
   tx: Tx,
   { id, projectId, teams }: PersonRecord,
@@ -110,7 +111,7 @@ async function teamsOf(
     if (given.some((team) => team.name === name)) continue;
     given.push(await createTeam(tx, { kind: 'operator', id }, requestId, { projectId, name }));
   }
-  return [...new Set([...kept, ...given.map((team) => team.id)])].toSorted();
+  return [...new Set([...given.map((team) => team.id), ...kept])].slice(0, teamsPerPersonMax).toSorted();
 }
 
 function disabled() {

@@ -8,7 +8,7 @@ import { readNewcomer, refusal } from './claims.ts';
 import { OidcClient } from './client.ts';
 import type { OidcOptions } from './model.ts';
 import { admitPerson } from './person.ts';
-import { newTicket, openTicket } from './ticket.ts';
+import { newTicket, openTicket, type Ticket } from './ticket.ts';
 
 export interface OidcSignInParts {
   readonly pool: Pool;
@@ -38,33 +38,15 @@ export class OidcSignIn {
   async begin(redirectUri: string, returnTo: string): Promise<{ url: string; ticket: string }> {
     const { key, clock } = this.#parts;
     const ticket = newTicket(key, returnTo, clock.now());
-    return { url: await this.#client.authorizationUrl(this.#openTicket(ticket), redirectUri), ticket };
+    return { url: await this.#client.authorizationUrl(this.open(ticket), redirectUri), ticket };
   }
 
   /**
-   * @param answer the redirect URI, with the query with which the browser came
-   * @param ticket what the browser kept; null where it has none
-   * @throws PortcullisError policy_denied, in words for the person; cannot_verify, unavailable
+   * The sign-in that the browser began.
+   * @param text what it kept; null where it has nothing
+   * @throws PortcullisError policy_denied, in words for the person
    */
-  async finish(
-    answer: URL,
-    ticket: string | null,
-    requestId: string,
-  ): Promise<{ signedIn: SignedIn; returnTo: string }> {
-    const { pool, index, reach } = this.#parts;
-    const { issuer, projectId, rules } = this.#options;
-    const begun = this.#openTicket(ticket);
-    const newcomer = readNewcomer(await this.#client.claims(answer, begun), issuer, rules);
-    const { result, version } = await admitPerson(pool, newcomer, rules, { projectId, requestId });
-    await reach(version, controlReachMs);
-    if ('refused' in result) throw result.refused;
-    const principal = index.personInSession(result.personId);
-    // In the moment between, an operator disabled them.
-    if (typeof principal === 'string') throw refusal('disabled', 'Your account here is disabled.');
-    return { signedIn: { method: 'oidc', principal }, returnTo: begun.returnTo };
-  }
-
-  #openTicket(text: string | null) {
+  open(text: string | null): Ticket {
     const { key, clock } = this.#parts;
     const ticket = text === null ? null : openTicket(key, text, clock.now());
     if (ticket) return ticket;
@@ -72,5 +54,23 @@ export class OidcSignIn {
       'ticket',
       'This sign-in was not begun in this browser, or more than ten minutes ago: sign in again from here.',
     );
+  }
+
+  /**
+   * @param answer the redirect URI, with the query with which the browser came
+   * @throws PortcullisError policy_denied, in words for the person; cannot_verify, unavailable
+   */
+  async finish(answer: URL, begun: Ticket, requestId: string): Promise<SignedIn> {
+    const { pool, index, reach } = this.#parts;
+    const { projectId, rules } = this.#options;
+    const newcomer = readNewcomer(await this.#client.claims(answer, begun), rules);
+    const { result, version } = await admitPerson(pool, newcomer, rules, { projectId, requestId });
+    await reach(version, controlReachMs);
+    if ('refused' in result) throw result.refused;
+    const principal = index.personInSession(result.personId);
+    // In the moment between, an operator disabled them.
+    if (typeof principal === 'string') throw refusal('disabled', 'Your account here is disabled.');
+    const { issuer, subject } = newcomer;
+    return { method: 'oidc', principal, issuer, subject };
   }
 }

@@ -1,5 +1,5 @@
 import { createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import { signInMs } from '../../base/limits.ts';
+import { clockSkewS, signInMs } from '../../base/limits.ts';
 
 /** A sign-in that a browser began. */
 export interface Ticket {
@@ -25,14 +25,14 @@ export function newTicket(key: KeyObject, returnTo: string, nowMs: number): stri
   return `${body}.${keyed(key, `ticket ${body}`)}`;
 }
 
-/** Null for a ticket that is not ours, or is too old. */
+/** Null for a ticket that is not ours, is too old, or is of a time to come. */
 export function openTicket(key: KeyObject, text: string, nowMs: number): Ticket | null {
   const [random = '', begun = '', returnTo = '', tag = '', ...more] = text.split('.');
   const expected = Buffer.from(keyed(key, `ticket ${random}.${begun}.${returnTo}`));
   const presented = Buffer.from(tag);
   if (more.length > 0 || presented.length !== expected.length || !timingSafeEqual(presented, expected)) return null;
   const ageMs = nowMs - parseInt(begun, 36);
-  if (ageMs > signInMs) return null;
+  if (ageMs > signInMs || ageMs < -clockSkewS * 1000) return null;
   return {
     state: keyed(key, `state ${random}`),
     nonce: keyed(key, `nonce ${random}`),

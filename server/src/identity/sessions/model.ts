@@ -22,6 +22,7 @@ export interface SessionRecord {
 
 /** What a session can stand on. */
 export type SignedIn =
-  | { readonly method: 'oidc'; readonly principal: Principal }
+  /** The account at the identity provider, which the person must still be. */
+  | { readonly method: 'oidc'; readonly principal: Principal; readonly issuer: string; readonly subject: string }
   /** `tag` is of a key that stands in the configuration; null for one that is a row. */
   | { readonly method: 'key'; readonly principal: Principal; readonly tag: Buffer | null };

@@ -5,19 +5,14 @@ import { PortcullisError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import { purgeBatchMax, sessionsPerPrincipalMax, userAgentCharsMax } from '../../base/limits.ts';
 import { inTransaction, type Tx } from '../../pg/tx.ts';
+import { personWhoCalls } from '../in-person.ts';
 import type { Principal } from '../model.ts';
 import { type Page, type PageRequest, readPage } from '../page.ts';
 import { permits } from '../permission.ts';
+import { lockPerson } from '../person-store.ts';
+import { auditSessionEnd, type Ending, endSessionsOf } from './ending.ts';
 import type { SessionRecord, SignedIn } from './model.ts';
-import {
-  endOldestSessions,
-  endSession,
-  findLiveSession,
-  findSession,
-  insertSession,
-  purgeSessions,
-  selectSessions,
-} from './store.ts';
+import { endSession, findLiveSession, findSession, insertSession, purgeSessions, selectSessions } from './store.ts';
 import { newSessionToken, sessionDigest } from './token.ts';
 
 /** From where somebody signs in. */
@@ -43,15 +38,21 @@ export class SessionService {
   /**
    * Begins a session under a new token, whatever the browser had before: one that was planted there is worth nothing.
    * @returns the token, which is stored nowhere
+   * @throws PortcullisError policy_denied where the person was disabled or unlinked since they were asked about
    */
   async start(signedIn: SignedIn, visit: Visit): Promise<string> {
     const { principal, method } = signedIn;
+    // By itself: whoever waits for the sessions of one principal holds none of another's.
+    if (visit.token !== null) await this.#endByToken(visit.token, visit.requestId, 'replaced');
     const token = newSessionToken(this.#key);
-    const id = newId('ses');
     const address = visit.clientAddress;
     const userAgent = visit.userAgent.replace(/\p{C}/gu, '').slice(0, userAgentCharsMax);
+    const actor = { kind: principal.kind, id: principal.id };
     await inTransaction(this.#pool, async (tx) => {
-      if (visit.token !== null) await this.#endByToken(tx, visit.token, visit.requestId, 'replaced');
+      await requireStill(tx, signedIn);
+      const ending = { actor, requestId: visit.requestId, how: 'too_many' } as const;
+      await endSessionsOf(tx, principal.id, sessionsPerPrincipalMax - 1, ending);
+      const id = newId('ses');
       await insertSession(tx, {
         id,
         digest: digestOf(this.#key, token),
@@ -64,9 +65,8 @@ export class SessionService {
         address,
         userAgent,
       });
-      await endOldestSessions(tx, principal.id, sessionsPerPrincipalMax);
       await appendAudit(tx, {
-        actor: { kind: principal.kind, id: principal.id },
+        actor,
         action: 'session.started',
         target: id,
         projectId: principal.projectId,
@@ -79,11 +79,12 @@ export class SessionService {
 
   /** Signs out: the session that the browser's cookie names ends, if there is one. */
   async signOut(token: string, requestId: string): Promise<void> {
-    await inTransaction(this.#pool, (tx) => this.#endByToken(tx, token, requestId, 'signed_out'));
+    await this.#endByToken(token, requestId, 'signed_out');
   }
 
   /**
-   * Ends a session on every replica, now. Everybody may end their own; others' take `admin`, and are else not there.
+   * Ends a session on every replica, now. People may end their own, and a key those that stand on it; others' take `admin`,
+   * and are else not there.
    * @throws PortcullisError not_found (an ended one too)
    */
   async end(
@@ -93,52 +94,63 @@ export class SessionService {
   ): Promise<SessionRecord> {
     return inTransaction(this.#pool, async (tx) => {
       const session = await findSession(tx, projectId, id);
-      if (!session || (session.principalId !== by.id && !permits(by, 'admin'))) {
+      if (!session || !(permits(by, 'admin') || (await isOwn(tx, by, session)))) {
         throw new PortcullisError('not_found', `There is no session ${id.slice(0, 100)} in this project that lasts.`);
       }
-      await this.#end(tx, session, { kind: by.kind, id: by.id }, requestId, 'ended');
+      await end(tx, session, { actor: { kind: by.kind, id: by.id }, requestId, how: 'ended' });
       return session;
     });
   }
 
   /**
-   * Sessions that last, newest first: the caller's own, or with `admin:read` everybody's.
-   * @param ownOnly the caller's own in any case
+   * Sessions that last, newest first: with `admin:read` everybody's, else the person's who calls themselves, or those on the
+   * very key that calls.
+   * @param ownOnly no others in any case
    * @throws PortcullisError invalid_argument
    */
-  list(by: Principal, projectId: string, ownOnly: boolean, page: PageRequest): Promise<Page<SessionRecord>> {
-    const principalId = ownOnly || !permits(by, 'admin:read') ? by.id : null;
-    return readPage(page, (beforeId, limit) => selectSessions(this.#pool, { projectId, principalId }, beforeId, limit));
+  async list(by: Principal, projectId: string, ownOnly: boolean, page: PageRequest): Promise<Page<SessionRecord>> {
+    const { id: principalId, keyId } = by;
+    const whose =
+      ownOnly || !permits(by, 'admin:read')
+        ? { principalId, keyId, isPerson: (await personWhoCalls(this.#pool, by)) !== null }
+        : null;
+    return readPage(page, (beforeId, limit) => selectSessions(this.#pool, { projectId, whose }, beforeId, limit));
   }
 
-  /** Deletes what ended long ago. */
+  /** Deletes what has been over for a while. */
   async purge(): Promise<void> {
     while ((await purgeSessions(this.#pool, purgeBatchMax)) === purgeBatchMax);
   }
 
-  async #endByToken(tx: Tx, token: string, requestId: string, how: 'replaced' | 'signed_out'): Promise<void> {
+  async #endByToken(token: string, requestId: string, how: 'replaced' | 'signed_out'): Promise<void> {
     const digest = sessionDigest(this.#key, token);
-    const session = digest && (await findLiveSession(tx, digest));
-    if (session) await this.#end(tx, session, { kind: 'operator', id: session.principalId }, requestId, how);
-  }
-
-  async #end(
-    tx: Tx,
-    { id, projectId, principalId }: SessionRecord,
-    actor: Pick<Principal, 'kind' | 'id'>,
-    requestId: string,
-    how: 'replaced' | 'signed_out' | 'ended',
-  ): Promise<void> {
-    if (!(await endSession(tx, id))) return;
-    await appendAudit(tx, {
-      actor,
-      action: 'session.ended',
-      target: id,
-      projectId,
-      requestId,
-      payload: { how, of: principalId },
+    if (!digest) return;
+    await inTransaction(this.#pool, async (tx) => {
+      const session = await findLiveSession(tx, digest);
+      if (session) await end(tx, session, { actor: { kind: 'operator', id: session.principalId }, requestId, how });
     });
   }
+}
+
+/** What was found out of a person may have changed since. @throws PortcullisError policy_denied */
+async function requireStill(tx: Tx, signedIn: SignedIn): Promise<void> {
+  const { personId } = signedIn.principal;
+  if (personId === null) return;
+  const person = await lockPerson(tx, personId);
+  const isSame =
+    signedIn.method === 'key' || (person?.issuer === signedIn.issuer && person.subject === signedIn.subject);
+  if (person?.state === 'active' && isSame) return;
+  throw new PortcullisError('policy_denied', 'Your account here was disabled or unlinked just now: sign in again.', {
+    rule: 'sign_in.person',
+  });
+}
+
+async function isOwn(tx: Tx, by: Principal, { principalId, keyId }: SessionRecord): Promise<boolean> {
+  return principalId === by.id && (keyId === by.keyId || (await personWhoCalls(tx, by)) !== null);
+}
+
+async function end(tx: Tx, session: SessionRecord, ending: Ending): Promise<void> {
+  if (await endSession(tx, session.id)) await auditSessionEnd(tx, session, ending);
 }
 
 function digestOf(key: KeyObject, token: string): Buffer {

@@ -101,44 +101,55 @@ export async function endSession(tx: Tx, id: string): Promise<boolean> {
   return rowCount === 1;
 }
 
-/** @returns how many were live */
-export async function endSessionsOfPerson(tx: Tx, personId: string): Promise<number> {
-  const { rowCount } = await tx.query(`UPDATE sessions SET ended_at = now() WHERE person_id = $1 AND ${live}`, [
-    personId,
-  ]);
-  return rowCount ?? 0;
+/**
+ * Waits for others who begin or end several sessions of the principal, so that no two of them lock rows in different orders,
+ * and what is counted stays so. Whoever locks the person's row too does that first.
+ */
+export async function lockSessionsOf(tx: Tx, principalId: string): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`sessions ${principalId}`]);
 }
 
-/** Ends the oldest sessions of a principal beyond `kept`. */
-export async function endOldestSessions(tx: Tx, principalId: string, kept: number): Promise<void> {
-  await tx.query(
+/** Ends the live sessions of a principal beyond the newest `kept`; {@link lockSessionsOf} was called before. @returns those */
+export async function endOldestSessions(tx: Tx, principalId: string, kept: number): Promise<SessionRecord[]> {
+  const { rows } = await tx.query<Row>(
     `UPDATE sessions SET ended_at = now()
-     WHERE id IN (SELECT id FROM sessions WHERE principal_id = $1 AND ended_at IS NULL ORDER BY id DESC OFFSET $2)`,
+     WHERE id IN (SELECT id FROM sessions WHERE principal_id = $1 AND ${live} ORDER BY id DESC OFFSET $2)
+     RETURNING ${columns}`,
     [principalId, kept],
   );
+  return rows.map(fromRow);
 }
 
-/** Live sessions, newest first, from below `beforeId` (null: from the newest); of one principal, or of all. */
+/** Whose sessions a list has: all that a person has, or those that stand on the very key that asks. */
+export interface Whose {
+  readonly principalId: string;
+  readonly keyId: string | null;
+  readonly isPerson: boolean;
+}
+
+/** Live sessions, newest first, from below `beforeId` (null: from the newest). @param whose null: everybody's */
 export async function selectSessions(
   db: Queryable,
-  { projectId, principalId }: { readonly projectId: string; readonly principalId: string | null },
+  { projectId, whose }: { readonly projectId: string; readonly whose: Whose | null },
   beforeId: string | null,
   limit: number,
 ): Promise<SessionRecord[]> {
   const { rows } = await db.query<Row>(
     `SELECT ${columns} FROM sessions
-     WHERE project_id = $1 AND ($2::text IS NULL OR principal_id = $2) AND ($3::text IS NULL OR id < $3) AND ${live}
+     WHERE project_id = $1 AND ($3::text IS NULL OR id < $3) AND ${live}
+       AND ($2::text IS NULL OR (principal_id = $2 AND ($5 OR key_id IS NOT DISTINCT FROM $6)))
      ORDER BY id DESC LIMIT $4`,
-    [projectId, principalId, beforeId, limit],
+    [projectId, whose?.principalId ?? null, beforeId, limit, whose?.isPerson ?? false, whose?.keyId ?? null],
   );
   return rows.map(fromRow);
 }
 
-/** Deletes sessions that were over a good while ago. */
+/** Deletes sessions that have been over for a while. */
 export async function purgeSessions(db: Queryable, rowsMax: number): Promise<number> {
   const { rowCount } = await db.query(
     `DELETE FROM sessions WHERE id IN
-       (SELECT id FROM sessions WHERE expires_at < now() - make_interval(secs => $1) LIMIT $2)`,
+       (SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - make_interval(secs => $1)
+        LIMIT $2 FOR UPDATE SKIP LOCKED)`,
     [sessionKeptMs / 1000, rowsMax],
   );
   return rowCount ?? 0;

@@ -1,0 +1,34 @@
+import type { FastifyReply } from 'fastify';
+import { PortcullisError } from '../base/errors.ts';
+import type { RateLimiter } from '../base/gcra.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Principal } from '../identity/model.ts';
+
+/** A class of routes that share a rate per principal. */
+export interface RateClass {
+  readonly name: 'api' | 'admin';
+  readonly perMinute: number;
+  /** Principals that it does not count. */
+  readonly exempt?: (principal: Principal) => boolean;
+}
+
+/** Takes one of the calls that a principal may make. @throws PortcullisError rate_limited */
+export function takeRate(
+  { limiter, metrics }: { readonly limiter: RateLimiter; readonly metrics: Metrics },
+  { name, perMinute, exempt }: RateClass,
+  principal: Principal,
+  reply: FastifyReply,
+): void {
+  if (exempt?.(principal)) return;
+  const verdict = limiter.take(`${name}:${principal.keyId ?? principal.id}`, { perMinute, burst: perMinute });
+  // draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
+  reply.header('ratelimit-policy', `"${name}";q=${perMinute};w=60`);
+  reply.header('ratelimit', `"${name}";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);
+  if (verdict.allowed) return;
+  metrics.rateLimitExceeded.inc({ class: name, identifier_type: principal.keyId === null ? 'sub' : 'key' });
+  throw new PortcullisError(
+    'rate_limited',
+    `This credential may make ${perMinute} such calls a minute; wait ${Math.ceil(verdict.retryAfterS)} s.`,
+    { retryAfterS: verdict.retryAfterS, rule: name },
+  );
+}
