@@ -286,7 +286,9 @@ it('P0-08: a burst over the limit is RESOURCE_EXHAUSTED with when to come back, 
     const system = createClient(SystemService, createGrpcTransport({ baseUrl: own.grpcUrl }));
     const self = (key: string) => system.getSelf({}, { headers: bearer(key) });
     const burst = await Promise.allSettled(Array.from({ length: 30 }, () => self(one.secret)));
-    const refusals = burst.flatMap((result) => (result.status === 'rejected' ? [ConnectError.from(result.reason)] : []));
+    const refusals = burst.flatMap((result) =>
+      result.status === 'rejected' ? [ConnectError.from(result.reason)] : [],
+    );
     expect(refusals.length).toBeGreaterThan(0);
     expect(burst.length - refusals.length).toBeGreaterThanOrEqual(10);
     for (const refused of refusals) {
@@ -303,7 +305,7 @@ it('P0-08: failed logins are limited by address, while another address and valid
   const { secret } = await gate.agent('neighbour');
   const attempt = (from: Record<string, string>) =>
     client.call('SystemService/GetSelf', {}, { ...from, ...bearer(formatApiKey(generateApiKey())) });
-  const codes: number[] = [];
+  const codes: status[] = [];
   for (let n = 0; n < 30; n++) codes.push((await attempt(here)).code);
   expect(codes.slice(0, 5)).toEqual(Array(5).fill(status.UNAUTHENTICATED));
   expect(codes.filter((code) => code === status.RESOURCE_EXHAUSTED).length).toBeGreaterThan(15);

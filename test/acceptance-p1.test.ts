@@ -69,7 +69,9 @@ describe('P1-01', () => {
     let burst: Promise<{ code: status }[]> = Promise.resolve([]);
     const seen: number[] = [];
     await whileLocked(async () => {
-      burst = Promise.all(Array.from({ length: 50 }, () => at.call('AgentService/ListAgents', {}, bearer(own.adminKey))));
+      burst = Promise.all(
+        Array.from({ length: 50 }, () => at.call('AgentService/ListAgents', {}, bearer(own.adminKey))),
+      );
       await expect.poll(waiting, soon).toBe(poolMax);
       for (let looks = 0; looks < 10; looks++) seen.push(await connections());
       expect(await waiting()).toBe(poolMax);
@@ -91,7 +93,10 @@ describe('P1-01', () => {
     try {
       await whileLocked(async () => {
         const cut = await at.call('AgentService/ListAgents', {}, bearer(own.adminKey));
-        expect(cut).toMatchObject({ code: status.UNAVAILABLE, sentence: expect.stringContaining('does not answer in time') });
+        expect(cut).toMatchObject({
+          code: status.UNAVAILABLE,
+          sentence: expect.stringContaining('does not answer in time'),
+        });
         await expect.poll(waiting, soon).toBe(0);
       });
       expect(await at.call('AgentService/ListAgents', {}, bearer(own.adminKey))).toMatchObject({ code: status.OK });

@@ -134,7 +134,7 @@ async function overTls(host: string, headers: Readonly<Record<string, string>>) 
   }
 }
 
-describe.skipIf(missing)('the shipped Caddyfile', () => {
+describe.skipIf(missing)('P0-09: the shipped Caddyfile passes gRPC alone on its name, by TLS 1.2 or 1.3', () => {
   test('passes a real gRPC call, a read and a write, to the gate and its errors back', async () => {
     const client = grpcClient(grpcHost);
     const { agent } = await client.createAgent({ name: 'behind a proxy' });

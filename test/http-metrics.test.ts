@@ -13,8 +13,9 @@ import {
   metrics,
   send,
 } from './support/doors.ts';
-import { startGate, type TestGate } from './support/gate.ts';
+import type { TestGate } from './support/gate.ts';
 import { type SigningKey, sign, signingKey, TestIssuer } from './support/issuer.ts';
+import { type MtlsGate, serverAuthority, startMtlsGate, whoIs } from './support/mtls.ts';
 
 const scraperKey = 'scraper-1a2b3c4d5e6f7g8h9i0j1k2l3m4n5';
 const audience = 'https://portcullis.example';
@@ -22,10 +23,11 @@ const audience = 'https://portcullis.example';
 let key: SigningKey;
 let issuer: TestIssuer;
 let gate: TestGate;
+let tls: MtlsGate;
 beforeAll(async () => {
   key = await signingKey('k1', 'ES256');
   issuer = await new TestIssuer([key]).listen();
-  gate = await startGate({
+  tls = await startMtlsGate({
     yaml: `
 providers:
   priced: { kind: sim, price: { input: 3, output: 15 } }
@@ -43,9 +45,10 @@ models:
       TRUSTED_PROXIES: '127.0.0.1',
     },
   });
+  ({ gate } = tls);
 });
 afterAll(async () => {
-  await gate?.stop();
+  await tls?.stop();
   await issuer?.close();
 });
 
@@ -95,6 +98,13 @@ it('every metric of the reference moves, or can be read, when everything happens
     headers: { ...fromNewAddress(), origin: gate.url },
     body: new URLSearchParams({ key: 'wrong' }),
   });
+  await fetch(`${gate.url}/oauth/token`, {
+    method: 'POST',
+    headers: fromNewAddress(),
+    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'none' }),
+  });
+  tls.files.putServer(serverAuthority.server());
+  await whoIs(tls.url, {});
   const unsigned = { 'signature-input': 'sig=();tag="portcullis"' };
   expect((await knock(gate.url, control, { ...fromNewAddress(), ...bearer(secret), ...unsigned })).status).toBe(401);
 
@@ -155,6 +165,7 @@ it('every metric of the reference moves, or can be read, when everything happens
   const after = await eventually(async () => {
     const { totals } = await scrape();
     expect(totals.get('budget_thresholds_reached_total')).toBeGreaterThan(0);
+    expect(totals.get('tls_reloads_total')).toBeGreaterThan(0);
     return totals;
   });
   const still = names.filter((name) => ![before, during, after].some((totals) => (totals.get(name) ?? 0) > 0));

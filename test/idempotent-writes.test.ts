@@ -158,7 +158,28 @@ test('less of a right under the same principal gets no answer that more of it go
   });
 });
 
-test('a refusal for good is given again, also when the reason is gone; another key is another try', async () => {
+test('another limit of a key under the same principal gets no answer either, and its successor does', async () => {
+  const limited = await gate.agent('limited');
+  const make = (more: object) =>
+    gate.api<{ key: { id: string }; secret: string }>('AgentService/CreateKey', {
+      ...newKey('limited'),
+      agentId: limited.agentId,
+      scopes: ['runs:write'],
+      ...more,
+    });
+  const { key: old, secret: fromHere } = await make({ cidrs: ['127.0.0.1/32', '::1/128'] });
+  const { secret: anywhere } = await make({});
+  const run = { workflow: 'tests' };
+  const first = await send(gate, 'RunService/StartRun', run, { bearer: fromHere });
+  expect(first).toMatchObject({ status: 200, isReplay: false });
+  expect(await send(gate, 'RunService/StartRun', run, { bearer: anywhere })).toMatchObject({
+    code: 'idempotency_mismatch',
+  });
+  const { secret: successor } = await gate.api<{ secret: string }>('AgentService/RotateKey', { keyId: old.id });
+  expect(await send(replica, 'RunService/StartRun', run, { bearer: successor })).toEqual({ ...first, isReplay: true });
+});
+
+test('a refusal of the request is given again for ten minutes, also when the reason is gone; another key is another try', async () => {
   const budget = { name: 'taken', selector: {}, unit: 'USD', limit: 1n } as const;
   const taken = await gate.budget(budget);
   const again = {
@@ -174,6 +195,8 @@ test('a refusal for good is given again, also when the reason is gone; another k
   const replayed = await send(replica, 'BudgetService/CreateBudget', again);
   expect(replayed).toMatchObject({ status: 409, code: 'conflict', isReplay: true });
   expect(await send(replica, 'BudgetService/CreateBudget', again, { key: 'new' })).toMatchObject({ status: 200 });
+  const kept = `SELECT extract(epoch FROM expires_at - finished_at)::int AS s FROM idempotency_keys ORDER BY finished_at DESC LIMIT 2`;
+  expect(await queryAsOwner(gate.database, kept)).toEqual([{ s: 86_400 }, { s: 600 }]);
 });
 
 test('a refusal of the moment leaves the key free', async () => {
@@ -188,7 +211,7 @@ test('a refusal of the moment leaves the key free', async () => {
   expect(await send(gate, 'RunService/StartRun', run)).toMatchObject({ status: 200, isReplay: false });
 });
 
-test.each(['', 'x'.repeat(201), 'schlüssel'.normalize('NFC'), 'tab\tbed'])(
+test.each(['', 'x'.repeat(256), 'schlüssel'.normalize('NFC'), 'tab\tbed'])(
   'the key %j is refused by name',
   async (bad) => {
     const answer = await createKey(gate, 'no such key', { key: bad });
@@ -197,8 +220,8 @@ test.each(['', 'x'.repeat(201), 'schlüssel'.normalize('NFC'), 'tab\tbed'])(
   },
 );
 
-test('a key of 200 printable characters holds, blanks included', async () => {
-  const long = `${'x'.repeat(100)} ${'~'.repeat(99)}`;
+test('a key of 255 printable characters holds, blanks included', async () => {
+  const long = `${'x'.repeat(100)} ${'~'.repeat(154)}`;
   expect(await createKey(gate, 'long key', { key: long })).toMatchObject({ status: 200, isReplay: false });
   expect(await createKey(gate, 'long key', { key: long })).toMatchObject({ status: 200, isReplay: true });
 });

@@ -90,5 +90,5 @@ test('an answer that is kept is not given to who is stopped', async () => {
   expect((await send(made.secret, 'claude-2', key)).status).toBe(503);
   await release();
   expect((await send(made.secret, 'kept')).headers['portcullis-cache']).toMatch(/^hit/);
-  expect((await send(made.secret, 'claude-2', key)).headers['idempotent-replayed']).toBe('true');
+  expect((await send(made.secret, 'claude-2', key)).headers['idempotency-replayed']).toBe('true');
 });

@@ -304,10 +304,10 @@ test('a hit under an Idempotency-Key is replayed as what it was', async () => {
   const first = await send(body);
   const headers = { 'idempotency-key': 'of-a-hit' };
   const hit = await send(body, { headers });
-  expect([verdict(hit), hit.headers['idempotent-replayed'], hit.body]).toEqual(['hit; age=N', undefined, first.body]);
+  expect([verdict(hit), hit.headers['idempotency-replayed'], hit.body]).toEqual(['hit; age=N', undefined, first.body]);
   await queryAsOwner(gate.database, 'DELETE FROM cache_entries');
   const again = await send(body, { headers });
-  expect([again.headers['idempotent-replayed'], again.body]).toEqual(['true', first.body]);
+  expect([again.headers['idempotency-replayed'], again.body]).toEqual(['true', first.body]);
   expect(await upstreamCalls()).toBe(1);
 });
 

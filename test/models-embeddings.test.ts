@@ -287,7 +287,7 @@ describe('the guards of every call', () => {
     const headers = { 'idempotency-key': randomUUID() };
     const first = await send({ model: 'embed-1', input: 'once' }, headers);
     const again = await send({ model: 'embed-1', input: 'once' }, headers);
-    expect([again.headers['idempotent-replayed'], again.body]).toEqual(['true', first.body]);
+    expect([again.headers['idempotency-replayed'], again.body]).toEqual(['true', first.body]);
     const stored = await send({ model: 'embed-cached', input: 'kept' });
     const hit = await send({ model: 'embed-cached', input: 'kept' });
     expect([stored.headers['portcullis-cache'], hit.headers['portcullis-cache'], hit.body]).toEqual([

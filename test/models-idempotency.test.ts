@@ -39,7 +39,7 @@ const call = (secret: string, key: string, body = ask('claude-1'), more = {}, th
   post(through, doors.anthropic.path, body, headersOf(secret, key, more));
 
 const upstreamCalls = async () => (await mock.requests()).length;
-const replayed = ({ headers }: RawAnswer) => headers['idempotent-replayed'];
+const replayed = ({ headers }: RawAnswer) => headers['idempotency-replayed'];
 const codeOf = ({ body }: RawAnswer) =>
   (JSON.parse(body.toString()) as { error: { details: { error_code: string } } }).error.details.error_code;
 

@@ -235,7 +235,7 @@ describe('a repeated call under one Idempotency-Key', () => {
     const first = await repeated(model, `key-of-${model}`, own);
     expect(first.status).toBe(200);
     const again = await repeated(model, `key-of-${model}`, own);
-    expect([again.headers['idempotent-replayed'], again.body]).toEqual(['true', first.body]);
+    expect([again.headers['idempotency-replayed'], again.body]).toEqual(['true', first.body]);
     const other = await repeated(model, `key-of-${model}`, `${own}-of-another-account`);
     expect(other.status).toBe(422);
     expect(await mock.requests()).toHaveLength(1);
@@ -244,7 +244,7 @@ describe('a repeated call under one Idempotency-Key', () => {
   test('of a model that no caller pays for himself does not depend on it', async () => {
     expect((await repeated('claude-1', 'key-of-claude', own)).status).toBe(200);
     const again = await repeated('claude-1', 'key-of-claude', 'another');
-    expect([again.status, again.headers['idempotent-replayed']]).toEqual([200, 'true']);
+    expect([again.status, again.headers['idempotency-replayed']]).toEqual([200, 'true']);
   });
 });
 

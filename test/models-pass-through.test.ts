@@ -298,6 +298,7 @@ test.each([false, true])('what the gate tells of a call is not the provider’s 
     ratelimit: '"theirs";r=0;t=9',
     'ratelimit-policy': '"theirs";q=1;w=60',
     'idempotent-replayed': 'true',
+    'idempotency-replayed': 'true',
     'portcullis-attempts': '9',
     'portcullis-cache': 'hit; age=9',
     'portcullis-dropped': 'all',

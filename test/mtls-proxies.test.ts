@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Authority, clientCertHeader, type Issued, thumbprint } from './support/certificates.ts';
+import { Authority, clientCertHeader, der, extension, type Issued, thumbprint } from './support/certificates.ts';
 import { bearer } from './support/doors.ts';
 import { startGate, type TestGate } from './support/gate.ts';
 import type { MockUpstream } from './support/mock-upstream/client.ts';
@@ -16,6 +16,8 @@ const files = new MtlsFiles();
 const authority = new Authority('Agents');
 const between = new Authority('Between', authority);
 const proxy = '127.9.9.9';
+const nameConstraints = extension('551d1e', der(0x30, der(0xa0, der(0x30, der(0x82, Buffer.from('example.org'))))));
+const strange = { more: [extension('2b060104018f650101', Buffer.from([5, 0]), true)] };
 let gate: TestGate;
 let mock: MockUpstream;
 let stop: () => Promise<void>;
@@ -103,6 +105,11 @@ describe('a proxy that is trusted', () => {
     ['that has ended', () => tells(authority.agent('builder', { fromS: -100, toS: -10 })), 'certificate_untrusted'],
     ['that has not begun', () => tells(authority.agent('builder', { fromS: 60 })), 'certificate_untrusted'],
     ['for servers', () => tells(authority.agent('builder', { usages: ['2b06010505070301'] })), 'certificate_not_leaf'],
+    [
+      'with a critical extension that nobody knows',
+      () => tells(authority.agent('builder', strange)),
+      'certificate_unknown_extension',
+    ],
     ['that is no certificate', () => ({ 'client-cert': `:${btoa('no certificate')}:` }), 'certificate_malformed'],
     [
       'in PEM',
@@ -153,6 +160,16 @@ describe('a proxy that is trusted', () => {
     await taken(() => files.putBundle(authority));
     await ended;
     expect(await whoIs({ headers: tells(leaving.agent('builder')) })).toBe('401');
+  });
+
+  it('is not believed a certificate whose authority has ended meanwhile, though it was verified before', async () => {
+    const ending = new Authority('Ending', undefined, { toS: 10 });
+    await taken(() => files.putBundle(authority, ending));
+    const headers = tells(ending.agent('builder'));
+    expect(await whoIs({ headers })).toBe('builder');
+    await expect.poll(() => whoIs({ headers }), { timeout: 30_000, interval: 500 }).toBe('401');
+    expect(await lastReason()).toBe('certificate_expired');
+    await taken(() => files.putBundle(authority));
   });
 
   async function taken(put: () => void): Promise<void> {
@@ -231,6 +248,36 @@ it('needs no listener of its own: a bundle and a trust domain will do', async ()
     await proxied.stop();
   }
 });
+
+it.each<[string, Authority, string]>([
+  [
+    'for some names only',
+    new Authority('Some names', undefined, { more: [nameConstraints] }),
+    'vouch for some names only',
+  ],
+  [
+    'for servers only',
+    new Authority('Servers', undefined, { usages: ['2b06010505070301'] }),
+    'may not vouch for clients',
+  ],
+  [
+    'with unknown conditions',
+    new Authority('Strange', undefined, strange),
+    'critical extensions that are unknown here',
+  ],
+])(
+  'an authority %s is refused where proxies tell of certificates, and not elsewhere',
+  async (_title, restricted, message) => {
+    const own = new MtlsFiles();
+    own.putServer(serverAuthority.server());
+    own.putBundle(authority, restricted);
+    const proxied = { TRUSTED_PROXIES: proxy, CLIENT_CERT_FROM_PROXIES: 'true' };
+    await expect(startGate({ env: { ...own.env, ...proxied } })).rejects.toThrow(message);
+    const direct = await startGate({ env: own.env });
+    await direct.stop();
+    own.remove();
+  },
+);
 
 it.each<[string, Record<string, string>]>([
   ['MTLS_CERT_FILE', { ...files.env, MTLS_CERT_FILE: '' }],

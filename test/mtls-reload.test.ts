@@ -111,7 +111,9 @@ describe('a trust bundle that changes', () => {
 
   it('that does not hold changes nothing, and log, metric and readiness say so', async () => {
     const agent = mtls.authority.agent('builder');
-    for (const content of ['', 'garbage', mtls.authority.agent('builder').cert]) {
+    const ended = new Authority('Ended', undefined, { toS: -10 });
+    const cutOff = mtls.authority.cert + renewed.cert.slice(0, -50);
+    for (const content of ['', 'garbage', mtls.authority.agent('builder').cert, ended.cert, cutOff]) {
       await taken('refused', () => mtls.files.put(mtls.files.bundle, content));
       expect(await who(agent)).toBe('builder');
     }
@@ -191,6 +193,7 @@ describe('a server certificate that changes', () => {
       'MTLS_KEY_FILE does not hold',
     ],
     ['has ended', () => serverAuthority.server({ fromS: -100, toS: -10 }), 'MTLS_CERT_FILE does not hold'],
+    ['has not begun', () => serverAuthority.server({ fromS: 600, toS: 1200 }), 'MTLS_CERT_FILE does not hold'],
     ['is none', () => ({ cert: 'none', key: mtls.authority.key }), 'MTLS_CERT_FILE does not hold'],
     ['has a key that is none', () => ({ ...serverAuthority.server(), key: 'none' }), 'MTLS_KEY_FILE does not hold'],
   ])('and %s is not taken', async (_title, made, message) => {

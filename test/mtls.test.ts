@@ -2,11 +2,12 @@ import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { credentials, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, type Issued, type Leaf, publicKeyOf, thumbprint } from './support/certificates.ts';
-import { bearer } from './support/doors.ts';
+import { bearer, send } from './support/doors.ts';
 import { StockClient } from './support/grpc.ts';
 import { call, freshAddress, type MtlsGate, serverAuthority, startMtlsGate, whoIs } from './support/mtls.ts';
 
@@ -14,7 +15,7 @@ let mtls: MtlsGate;
 let builder: { id: string };
 
 beforeAll(async () => {
-  mtls = await startMtlsGate();
+  mtls = await startMtlsGate({ env: { RATE_LIMIT_ADMIN_PER_MINUTE: '100000' } });
   builder = await agent('builder', ['models:invoke', 'runs:write']);
 });
 afterAll(() => mtls?.stop());
@@ -45,6 +46,12 @@ async function lastReason(): Promise<unknown> {
   return lines.findLast(({ auth_reason: reason }) => reason !== undefined)?.auth_reason;
 }
 
+async function metric(name: string): Promise<number> {
+  const { text } = await send(mtls.gate.url, { path: '/metrics', headers: bearer(mtls.gate.adminKey) });
+  const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+
 describe('a connection', () => {
   it('is made with a certificate of the bundle, and speaks TLS 1.3 alone', async () => {
     const good = mtls.authority.agent('builder');
@@ -71,6 +78,39 @@ describe('a connection', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const thief = { cert, key: privateKey.export({ type: 'pkcs8', format: 'pem' }) };
     expect(await who(thief)).not.toBe('builder');
+  });
+
+  it.each<[string, () => Partial<Issued>]>([
+    ['certificate_missing', () => ({})],
+    ['certificate_untrusted', () => new Authority('Others').agent('builder')],
+  ])('that is not made is counted as %s, and the log says so', async (reason, client) => {
+    const name = `tls_handshakes_refused_total{reason="${reason}"}`;
+    const before = await metric(name);
+    const logged = async () => (await mtls.gate.settledLog()).split(`"reason":"${reason}"`).length;
+    const linesBefore = await logged();
+    await who(client());
+    expect(await metric(name)).toBe(before + 1);
+    // Lines are a second apart at least, so that nobody fills the log.
+    await expect
+      .poll(async () => [await who(client()), await logged()].at(-1), { timeout: 30_000, interval: 500 })
+      .toBeGreaterThan(linesBefore);
+  });
+
+  it('that a client gives up is counted too', async () => {
+    const before = await metric('tls_handshakes_refused_total{reason="closed"}');
+    const { hostname, port } = new URL(mtls.url);
+    const socket = connect(Number(port), hostname);
+    await once(socket, 'connect');
+    socket.resetAndDestroy();
+    const now = () => metric('tls_handshakes_refused_total{reason="closed"}');
+    await expect.poll(now, { timeout: 20_000 }).toBeGreaterThan(before);
+  });
+
+  it("is a browser's from our own https origin, and no other", async () => {
+    const from = (origin: string) =>
+      call(mtls.url, mtls.authority.agent('builder'), '/v1/models', { headers: { origin } });
+    expect((await from(mtls.url)).status).toBe(200);
+    expect((await from(mtls.url.replace('https:', 'http:'))).status).toBe(403);
   });
 
   it('is made anew each time: no session is taken up again', async () => {

@@ -15,9 +15,18 @@ let stop: () => Promise<void>;
 
 beforeAll(async () => {
   ({ gate, mock, stop } = await startGateWithMock({
+    extend: (yaml) => {
+      const { providers, ...configuration } = JSON.parse(yaml) as { providers: { gpt: object } };
+      const { gpt } = providers;
+      return JSON.stringify({
+        ...configuration,
+        providers: { ...providers, 'gpt-2': gpt, 'gpt-3': gpt, 'gpt-4': gpt },
+      });
+    },
     env: { METRICS_API_KEY: scraperKey },
     models: {
       'both-1': { targets: [{ provider: 'claude' }, { provider: 'gpt' }] },
+      'many-1': { targets: ['gpt', 'gpt-2', 'gpt-3', 'gpt-4'].map((provider) => ({ provider })) },
       'first-fails-1': { targets: [{ provider: 'claude' }, { provider: 'gpt', weight: 0 }], attempts_max: 3 },
     },
   }));
@@ -105,6 +114,18 @@ describe('a call that a rule denies', () => {
     expect((await call(secret)).status).toBe(200);
     const other = ask('claude-1', { fallbacks: [{ model: 'claude-dear' }] });
     expect((await call(secret, other)).body.toString()).toContain('no dear one');
+  });
+
+  test('is refused where it names too many models for its providers, whatever the policy says', async () => {
+    const named = (count: number) =>
+      JSON.stringify({
+        model: 'many-1',
+        messages: [{ role: 'user', content: 'hi' }],
+        models: Array.from({ length: count }, (_, at) => `gpt-${at}`),
+      });
+    expect((await call(secret, named(15), '/v1/chat/completions')).status).toBe(200);
+    const { status, body } = await call(secret, named(16), '/v1/chat/completions');
+    expect([status, body.toString()]).toEqual([400, expect.stringContaining('Name fewer fallbacks')]);
   });
 
   test('is told whose approval it would need, and that this door cannot wait', async () => {
@@ -286,7 +307,7 @@ test('a rollback of the policy releases no kill switch', async () => {
     value: 'claude-*',
     reason: 'to be looked at',
   });
-  for (const version of [undefined, undefined, 1]) {
+  for (const version of [undefined, 2, 1]) {
     await gate.api('PolicyService/RollbackPolicy', { version, etag: await etag() });
     const { status, body } = await call(secret);
     expect([status, body.toString()]).toEqual([503, expect.stringContaining('to be looked at')]);

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { startGate, type TestGate } from './support/gate.ts';
 import { post } from './support/models.ts';
@@ -130,6 +131,19 @@ interface Simulation {
   readonly totals: { readonly calls: string; readonly newlyBlocked: string };
   readonly calls?: readonly { readonly requestId: string; readonly verdict: string; readonly rule?: string }[];
 }
+
+test('a simulation whose costs take too long says so, and all else', { timeout: 120_000 }, async () => {
+  const holder = new Client({ connectionString: gate.database.ownerUrl });
+  await holder.connect();
+  await holder.query('BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
+  try {
+    const document = { rules: [{ name: 'none', actions: ['models.invoke'], effect: 'RULE_EFFECT_DENY' }] };
+    const simulation = await gate.api<object>('PolicyService/SimulatePolicy', { document });
+    expect(simulation).toMatchObject({ costsUnknown: true, totals: { newlyBlocked: String(corpus.length) } });
+  } finally {
+    await holder.end();
+  }
+});
 
 test('a policy enforced gives what its simulation over recorded calls said', { timeout: 280_000 }, async () => {
   let compared = 0;

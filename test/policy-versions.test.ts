@@ -170,6 +170,22 @@ describe('a cap', () => {
     expect(await activeCaps()).toEqual([]);
     expect((await versions.get(projectId, null)).state.lastVersion).toBe(0);
   });
+
+  test('that is in force keeps nobody from changing a rule when what it names is gone', async () => {
+    const teamId = newId('team');
+    await db.pool.query(`INSERT INTO teams (id, project_id, name, created_by) VALUES ($1, $2, $1, 'test')`, [
+      teamId,
+      projectId,
+    ]);
+    const ofTeam = cap('team', { selector: { ...everybody, teamId } });
+    await set({ caps: [ofTeam] });
+    await db.pool.query('UPDATE teams SET deleted_at = now() WHERE id = $1', [teamId]);
+    await expect(set({ rules: [denyAll], caps: [ofTeam] })).resolves.toBe(2);
+    await versions.rollback({ ...change(), etag: await etag(), version: null, note: '' });
+    expect(await activeCaps()).toHaveLength(1);
+    const other = cap('other', { selector: { ...everybody, teamId } });
+    await expect(set({ caps: [ofTeam, other] })).rejects.toMatchObject({ code: 'not_found' });
+  });
 });
 
 test(
@@ -293,6 +309,41 @@ describe('a version', () => {
     expect(await set({ rules: [denyAll] })).toBe(1);
     expect(await set({ rules: [{ ...denyAll, mode: 'shadow' }] })).toBe(2);
     await expect(db.pool.query("UPDATE policy_versions SET note = 'x'")).rejects.toThrow('permission denied');
+  });
+
+  test('that was a rollback is left by name alone', async () => {
+    const back = async (version: number | null) =>
+      (await versions.rollback({ ...change(), etag: await etag(), version, note: '' })).result.version;
+    await set({ rules: [denyAll] });
+    expect(await back(null)).toMatchObject({ version: 2, restoredVersion: 0, ruleCount: 0 });
+    await expect(back(null)).rejects.toMatchObject({
+      code: 'conflict',
+      message:
+        'Version 2, which is in force, is a rollback to what was before version 1 already: name the version to go to now.',
+    });
+    expect(await back(1)).toMatchObject({ version: 3, restoredVersion: 1, ruleCount: 1 });
+    await expect(back(null)).rejects.toMatchObject({ message: expect.stringContaining('is a rollback to version 1') });
+    await set({ caps: [cap('new')] });
+    expect(await back(null)).toMatchObject({ version: 5, restoredVersion: 3 });
+  });
+
+  test('of the same document is not made again, and no more than 200 wait to be put in force', async () => {
+    const draft = (at: number) => set({ rules: [{ ...denyAll, name: `r${at}` }] }, 'draft');
+    expect(await draft(0)).toBe(1);
+    expect(await draft(0)).toBe(1);
+    expect(await set({ rules: [{ ...denyAll, name: 'r0' }] }, 'shadow')).toBe(1);
+    for (let at = 1; at < 200; at++) await draft(at);
+    await expect(draft(200)).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('200') });
+    expect(await draft(199)).toBe(200);
+    await versions.promote({ ...change(), etag: await etag(), version: 7, stage: 'enforced' });
+    expect(await draft(200)).toBe(201);
+  });
+
+  test('moved to the stage where it is changes nothing, the etag neither', async () => {
+    const draft = await set({ rules: [denyAll] }, 'draft');
+    const before = await etag();
+    await versions.promote({ ...change(), etag: before, version: draft, stage: 'draft' });
+    expect(await etag()).toBe(before);
   });
 
   test('older than the one in force can be rolled back to and not promoted', async () => {

@@ -143,6 +143,11 @@ it('one credential may sign in and open pages no more often than it may call, at
     expect(alertOf(page)).toContain('wait');
     const rows = await queryAsOwner(gate.database, 'SELECT FROM sessions WHERE key_id = $1', [key.id]);
     expect(rows).toHaveLength((accepted?.length ?? 0) + 1);
+    // What is counted as accepted has begun.
+    const answer = await fetch(`${slow.url}/metrics`, { headers: { authorization: `Bearer ${slow.adminKey}` } });
+    const metrics = await answer.text();
+    expect(metrics).toContain(`sign_ins_total{method="key",result="accepted"} ${rows.length}\n`);
+    expect(metrics).toContain(`sign_ins_total{method="key",result="limited"} ${limited?.length}\n`);
   } finally {
     await slow.stop();
   }

@@ -180,6 +180,15 @@ describe('a person and their account at the identity provider', () => {
     expect(await personOf(who)).toMatchObject({ id: made.id, name: who.name });
   });
 
+  it('do not come together for who has no role: nobody without one changes anything of the person', async () => {
+    const who = account({ groups: ['unknown'] });
+    const made = await byHand(who.email ?? '');
+    expect((await signIn(who)).visit.status).toBe(403);
+    expect(await personOf(who)).toBeUndefined();
+    const { people } = await gate.api<{ people: Person[] }>('ProjectService/ListPeople', { pageSize: 500 });
+    expect(people.find(({ id }) => id === made.id)).toEqual(made);
+  });
+
   it('stay together: another account with the address is refused, until somebody unlinks them', async () => {
     const who = account();
     const { visitor } = await signIn(who);

@@ -98,8 +98,8 @@ function measureOf(pair: Pair, caller: Caller, name: string): (() => Promise<Sam
   if (ending !== undefined) return async () => ({ stop: await measureEnding(pair, ending) });
   if (scope === undefined) return null;
   return async () => {
-    const { engageMs, acknowledgedMs, releaseMs } = await measureSwitch(pair, caller, scope);
-    return { stop: engageMs, acknowledged: acknowledgedMs, release: releaseMs };
+    const { engageMs, releaseMs } = await measureSwitch(pair, caller, scope);
+    return { stop: engageMs, release: releaseMs };
   };
 }
 

@@ -13,7 +13,7 @@ CREATE TABLE policy_versions (
   author_id text NOT NULL,
   author_name text NOT NULL,
   note text NOT NULL DEFAULT '',
-  -- Where a rollback made it: the version whose document this is.
+  -- Where a rollback made it: the version whose document this is; 0 where there was none before.
   restored_version int,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (project_id, version)

@@ -54,9 +54,9 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const control = await startControl(base, store);
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
+  const policy = startPolicy(base, store, control.policies);
   const { ledger, instance } = await startLedger(base, store, control);
   acknowledgeKills(base, store, control, instance.id);
-  const policy = startPolicy(base, store, control.policies);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
@@ -64,7 +64,15 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const signIn = startSignIn(base, store, control, authenticator, logins.logins);
   const signatures = await startSignatures(base, { ...control, pool, authenticator });
   const routing = await watchRoutes(base, context, pool, firstRouting);
-  const kept = keepAnswers({ pool, key: store.keys.keptAnswers, now: () => instance.databaseNow() }, base);
+  const kept = keepAnswers(
+    {
+      pool,
+      key: store.keys.keptAnswers,
+      now: () => instance.databaseNow(),
+      waitMs: config.options.DATABASE_LOCK_MS,
+    },
+    base,
+  );
   stops.add('purge', startJobs(kept.purges, log));
   await auditLife(base, pool, instance.id);
 

@@ -145,8 +145,10 @@ function extensionsOf({ uris = [], dns = [], emails = [], ips = [], ca = false, 
   return [...list, ...more];
 }
 
-function extension(id: string, value: Buffer): Buffer {
-  return sequence(der(0x06, Buffer.from(id, 'hex')), der(0x04, value));
+/** @param id in hexadecimal */
+export function extension(id: string, value: Buffer, critical = false): Buffer {
+  const isCritical = critical ? [der(0x01, Buffer.from([0xff]))] : [];
+  return sequence(der(0x06, Buffer.from(id, 'hex')), ...isCritical, der(0x04, value));
 }
 
 function sequence(...parts: readonly Buffer[]): Buffer {

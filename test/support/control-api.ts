@@ -130,7 +130,7 @@ export async function startControlApi(
     routedProviders: () => new Set(['claude']),
     provisional: new ProvisionalService(pool, systemClock),
     serverVersion: '0.0.0-test',
-    idempotency: new Idempotency({ pool, key: createSecretKey(randomBytes(32)), now: () => Date.now() }),
+    idempotency: new Idempotency({ pool, key: createSecretKey(randomBytes(32)), now: () => Date.now(), waitMs: 5_000 }),
     onReplay: () => undefined,
     ledgerDaysKept: 90,
   });

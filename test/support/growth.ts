@@ -54,10 +54,12 @@ const statements: readonly string[] = [
    FROM ${many}`,
   `INSERT INTO signing_keys (id, project_id, key_id, algorithm, public_key, created_by, revoked_at, control_version)
    SELECT ${id('sgk')}, :projectId::text, :keyId::text, 'ed25519', sha256(n::text::bytea), 'test', now(), 1 FROM ${many}`,
-  `INSERT INTO sessions (id, digest, project_id, principal_id, person_id, method, address, user_agent, expires_at)
+  // A principal has few.
+  `INSERT INTO sessions (id, digest, project_id, principal_id, person_id, method, key_id, address, user_agent, expires_at)
    SELECT ${id('ses')}, sha256((:era::text || n)::bytea), :projectId::text,
-          CASE WHEN n % 2 = 0 THEN :principalId::text ELSE ${id('psn')} END, ${id('psn')}, 'oidc', '192.0.2.1', 'test',
-          now() + interval '1 hour'
+          CASE WHEN n <= 15 THEN :principalId::text ELSE ${id('psn')} END,
+          CASE WHEN n > 15 THEN ${id('psn')} END, CASE WHEN n <= 15 THEN 'key' ELSE 'oidc' END,
+          CASE WHEN n <= 15 THEN :keyId::text END, '192.0.2.1', 'test', now() + interval '1 hour'
    FROM ${many}`,
   `INSERT INTO logins (id, project_id, person_id, scopes, client_name, address, seed, expires_at)
    SELECT ${id('lgn')}, :projectId::text, ${id('psn')}, '{runs:write}', 'test', '192.0.2.1', sha256(n::text::bytea),

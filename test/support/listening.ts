@@ -37,7 +37,7 @@ export function isPortTaken(port: number): boolean {
 /** `0100007F:1F90` is 127.0.0.1:8080: words of four bytes, each as a little-endian machine holds it. */
 function readAddress(text: string): string {
   const [address = '', port = ''] = text.split(':');
-  const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => [...Buffer.from(word, 'hex').reverse()]);
+  const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => [...Buffer.from(word, 'hex')].toReversed());
   const number = Number.parseInt(port, 16);
   if (bytes.length === 4) return `${bytes.join('.')}:${number}`;
   const groups = Array.from({ length: 8 }, (_, n) => ((bytes[2 * n] ?? 0) << 8) | (bytes[2 * n + 1] ?? 0));

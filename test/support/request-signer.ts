@@ -31,8 +31,16 @@ interface Unsigned {
 }
 
 const covered = [
-  ...['content-digest', 'content-type', 'idempotency-key', 'authorization', 'x-api-key', 'x-portcullis-key'],
-  ...['x-portcullis-run', 'portcullis-cache', 'anthropic-version', 'anthropic-beta'],
+  'content-digest',
+  'content-type',
+  'idempotency-key',
+  'authorization',
+  'x-api-key',
+  'x-portcullis-key',
+  'x-portcullis-run',
+  'portcullis-cache',
+  'anthropic-version',
+  'anthropic-beta',
 ];
 
 /** The headers of a request with those of its signature; names in lower case. */

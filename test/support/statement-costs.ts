@@ -52,7 +52,7 @@ export function costOf(statements: readonly Statement[]): Cost {
 
 /** From the next connections on. */
 async function explainEverything(database: TestDatabase): Promise<void> {
-  const [{ name = '' } = {}] = await queryAsOwner<{ name: string }>(database, 'SELECT current_database() AS name');
+  const [current] = await queryAsOwner<{ name: string }>(database, 'SELECT current_database() AS name');
   const settings: Readonly<Record<string, string>> = {
     session_preload_libraries: 'auto_explain',
     'auto_explain.log_min_duration': '0',
@@ -65,12 +65,15 @@ async function explainEverything(database: TestDatabase): Promise<void> {
   };
   // Its settings are known to a session that has loaded it.
   const alter = (setting: string, value: string) =>
-    `ALTER DATABASE ${escapeIdentifier(name)} SET ${setting} = '${value}'`;
+    `ALTER DATABASE ${escapeIdentifier(current?.name ?? '')} SET ${setting} = '${value}'`;
   const statements = Object.entries(settings).map(([setting, value]) => alter(setting, value));
   await queryAsOwner(database, ["LOAD 'auto_explain'", ...statements].join('; '));
 }
 
-async function openLink(serverUrl: string, told: (statement: Statement) => void): Promise<Pick<CostReader, 'url' | 'close'>> {
+async function openLink(
+  serverUrl: string,
+  told: (statement: Statement) => void,
+): Promise<Pick<CostReader, 'url' | 'close'>> {
   const { hostname, port } = new URL(serverUrl);
   const host = decodeURIComponent(hostname);
   // PostgreSQL names its socket so.

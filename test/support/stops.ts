@@ -40,8 +40,6 @@ const waitMs = 30_000;
 
 export interface SwitchTimes {
   readonly engageMs: number;
-  /** The same as the slower replica says it, by the database's clock. */
-  readonly acknowledgedMs: number;
   /** Until the first call that passed was sent. */
   readonly releaseMs: number;
 }
@@ -58,13 +56,12 @@ export async function measureSwitch(pair: Pair, caller: Caller, scope: Scope): P
   const engageMs = (await stream.ended) - engagedAt;
   stream.requireError('killed');
   const { id } = (await engaged).killSwitch;
-  const acknowledgedMs = await slowestAcknowledgement(pair, id);
   if ((await call(pair, caller)) !== 503) throw new Error(`a call passed the switch for ${scope}`);
   const releasedAt = performance.now();
   const released = control(pair, 'PolicyService/ReleaseKillSwitch', { killSwitchId: id });
   const passedAt = await firstPassing(pair, caller);
   await released;
-  return { engageMs, acknowledgedMs, releaseMs: passedAt - releasedAt };
+  return { engageMs, releaseMs: passedAt - releasedAt };
 }
 
 /** When the first call was sent that passed: what it takes by itself is not counted. */
@@ -74,29 +71,6 @@ async function firstPassing(pair: Pair, caller: Caller): Promise<number> {
     const sentAt = performance.now();
     if ((await call(pair, caller)) === 200) return sentAt;
     if (performance.now() > until) throw new Error('a release did not arrive');
-  }
-}
-
-async function slowestAcknowledgement(pair: Pair, killSwitchId: string): Promise<number> {
-  const until = performance.now() + waitMs;
-  for (;;) {
-    const { acknowledgements } = await control<{ acknowledgements: { applyTime?: string }[] }>(
-      pair,
-      'PolicyService/ListKillAcknowledgements',
-      { killSwitchId },
-    );
-    const times = acknowledgements.flatMap(({ applyTime }) => (applyTime === undefined ? [] : [Date.parse(applyTime)]));
-    if (times.length === acknowledgements.length) {
-      const { killSwitch } = await control<{ killSwitch: { engageTime: string } }>(
-        pair,
-        'PolicyService/GetKillSwitch',
-        {
-          killSwitchId,
-        },
-      );
-      return Math.max(...times) - Date.parse(killSwitch.engageTime);
-    }
-    if (performance.now() > until) throw new Error(`a replica did not acknowledge ${killSwitchId}`);
   }
 }
 

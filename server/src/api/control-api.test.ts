@@ -2,6 +2,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ControlApi, startControlApi } from '../../../test/support/control-api.ts';
+import { newId } from '../base/ids.ts';
 import { AgentService, AgentState, KeyState } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService, AttemptOutcome, UsageGroup } from '../gen/portcullis/v1/analytics_pb.ts';
 import { BudgetMode, BudgetService, BudgetUnit, BudgetWindow } from '../gen/portcullis/v1/budget_pb.ts';
@@ -272,13 +273,14 @@ test('runs are started and finished by their agent, and summed with usage', asyn
   const client = api.client(RunService, await agentKey(agent.id, ['runs:write']));
   const { run } = await client.startRun({ workflow: 'fix-bug' });
   expect(run).toMatchObject({ agentId: agent.id, workflow: 'fix-bug', state: RunState.RUNNING });
+  const attemptId = newId('att');
   await api.db.pool.query(
     `INSERT INTO attempts (id, request_id, project_id, agent_id, run_id, model_asked, dialect_in, streamed, tokens_input,
        tokens_output, tokens_cache_read, tokens_cache_write_5m, tokens_cache_write_1h, tokens_reasoning, cost_nanousd,
        provenance, outcome, started_at, queue_ms, total_ms, overrun)
-     VALUES ('att_1', 'req', $1, $2, $3, 'claude-x', 'anthropic', true, 10, 5, 1, 2, 3, 0, 700, 'measured', 'success',
+     VALUES ($4, 'req', $1, $2, $3, 'claude-x', 'anthropic', true, 10, 5, 1, 2, 3, 0, 700, 'measured', 'success',
        now(), 0.5, 12, false)`,
-    [ours, agent.id, run!.id],
+    [ours, agent.id, run!.id, attemptId],
   );
   const finished = await client.finishRun({ runId: run!.id, outcome: RunState.SUCCEEDED, summary: 'Done.' });
   expect(finished).toMatchObject({
@@ -299,7 +301,7 @@ test('runs are started and finished by their agent, and summed with usage', asyn
   expect(usage.startTime).toBeDefined();
   const { attempts } = await analytics.listAttempts({ filter: { runId: run!.id } });
   expect(attempts).toMatchObject([
-    { id: 'att_1', outcome: AttemptOutcome.SUCCESS, costNanousd: 700n, cacheWrite1hTokens: 3n, queueMs: 0.5 },
+    { id: attemptId, outcome: AttemptOutcome.SUCCESS, costNanousd: 700n, cacheWrite1hTokens: 3n, queueMs: 0.5 },
   ]);
   expect(await refusal(analytics.getUsage({}))).toMatchObject({ param: 'group_by' });
   expect(await refusal(analytics.getUsage({ groupBy: UsageGroup.DAY, limit: 501 }))).toMatchObject({ param: 'limit' });

@@ -2,15 +2,19 @@ import { type DescMethod, type DescService, type Message, create, fromBinary, to
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { digestOf } from '../base/digest.ts';
 import { PortcullisError } from '../base/errors.ts';
-import { controlDeadlineMsMax, controlReachMs, writeKeyCharsMax } from '../base/limits.ts';
+import { controlDeadlineMsMax, controlReachMs, idempotencyKeyCharsMax } from '../base/limits.ts';
+import type { Principal } from '../identity/model.ts';
 import { principalKey } from './context.ts';
 import { withinDeadline } from './deadline.ts';
 import type { ServiceDeps } from './deps.ts';
 import { methodRule } from './methods.ts';
 import { withoutSecrets } from './redaction.ts';
+import type { RequestsInFlight } from './requests-in-flight.ts';
 
 /** What writes with a key, and deadlines, are made with. */
-type Parts = Pick<ServiceDeps, 'pool' | 'feed' | 'idempotency' | 'onReplay'>;
+interface Parts extends Pick<ServiceDeps, 'pool' | 'feed' | 'idempotency' | 'onReplay'> {
+  readonly inFlight: RequestsInFlight;
+}
 
 type Handle = (request: Message, context: HandlerContext) => Promise<Message>;
 
@@ -38,8 +42,13 @@ function handlerOf(method: DescMethod, handlers: Readonly<Record<string, unknown
   }
   const handle = given as Handle;
   const whole = access === 'write' ? onceUnderKey(method, handle, parts) : handle;
-  return (request: Message, context: HandlerContext) =>
-    withinDeadline(parts.pool, context.signal, controlDeadlineMsMax, async () => whole(request, context));
+  return (request: Message, context: HandlerContext) => {
+    const run = () =>
+      withinDeadline(parts.pool, context.signal, controlDeadlineMsMax, async () => whole(request, context));
+    const principal = context.values.get(principalKey);
+    // What needs no credential has another limit: the rate of its address.
+    return principal ? parts.inFlight.run(callerOf(principal), run) : run();
+  };
 }
 
 function onceUnderKey(method: DescMethod, handle: Handle, { idempotency, feed, onReplay }: Parts): Handle {
@@ -70,22 +79,33 @@ function onceUnderKey(method: DescMethod, handle: Handle, { idempotency, feed, o
 function askedBy(method: DescMethod, request: Message, { values }: HandlerContext) {
   const principal = values.get(principalKey);
   if (!principal) throw new Error(`${method.name} was entered without a principal.`);
-  const { projectId, kind, id, scopes, runId } = principal;
-  const rights = [...scopes].toSorted().join(' ');
+  const operation = `${method.parent.typeName}/${method.name}`;
   return {
-    scope: { projectId, principal: `${kind} ${id}`, operation: `${method.parent.typeName}/${method.name}` },
-    request: digestOf([rights, runId, Buffer.from(toBinary(method.input, request))]),
+    scope: { projectId: principal.projectId, principal: callerOf(principal), operation },
+    request: digestOf([rightsOf(principal), Buffer.from(toBinary(method.input, request))]),
   };
+}
+
+function callerOf({ kind, id }: Principal): string {
+  return `${kind} ${id}`;
+}
+
+/** What a principal may do, and what limits its key: the same of a key and of the one that it is rotated to. */
+function rightsOf({ scopes, runId, models, cidrs, binding, requiresSignature, expiresAt }: Principal): string {
+  const sorted = (values: Iterable<string> | null) => values && [...values].toSorted();
+  const certificate = binding && [binding.by, binding.value];
+  const ends = expiresAt !== null;
+  return JSON.stringify([sorted(scopes), runId, sorted(models), sorted(cidrs), certificate, requiresSignature, ends]);
 }
 
 const printableAscii = /^[\x20-\x7e]+$/;
 
 function keyOf(headers: Headers): string | null {
   const key = headers.get('idempotency-key');
-  if (key === null || (key.length <= writeKeyCharsMax && printableAscii.test(key))) return key;
+  if (key === null || (key.length <= idempotencyKeyCharsMax && printableAscii.test(key))) return key;
   throw new PortcullisError(
     'invalid_argument',
-    `Idempotency-Key must have 1 to ${writeKeyCharsMax} printable ASCII characters.`,
+    `Idempotency-Key must have 1 to ${idempotencyKeyCharsMax} printable ASCII characters.`,
     { param: 'Idempotency-Key' },
   );
 }

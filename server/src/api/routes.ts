@@ -22,6 +22,7 @@ import { policyHandler } from './policy/handler.ts';
 import { methodRule, services } from './methods.ts';
 import { projectHandler } from './projects/handler.ts';
 import { reconciliationHandler } from './reconciliation/handler.ts';
+import { RequestsInFlight } from './requests-in-flight.ts';
 import { runHandler } from './runs/handler.ts';
 import { signatureInterceptor } from './signature.ts';
 import { systemHandler } from './system/handler.ts';
@@ -50,7 +51,8 @@ export function registerServices(router: ConnectRouter, deps: ServiceDeps): void
     signatureInterceptor(deps.signatures),
     validation.interceptor,
   ]);
-  const register: typeof registrar = (service, handler) => registrar(service, requestHandlers(service, handler, deps));
+  const parts = { ...deps, inFlight: new RequestsInFlight() };
+  const register: typeof registrar = (service, handler) => registrar(service, requestHandlers(service, handler, parts));
   register(AgentService, agentHandler(deps));
   register(ProjectService, projectHandler(deps));
   register(BudgetService, budgetHandler(deps));

@@ -23,8 +23,12 @@ export const requestTimeoutMs = 60_000;
 export const keepAliveIdleMs = 60_000;
 // How long the rest of a refused body is read and thrown away (gateway/models/client-writer.ts)
 export const unreadBodyMs = 2_000;
-// How long a client may take nothing of an answer that is written to its end
+// How long a client may take nothing of an answer that is written to its end; on a stream of HTTP/2, where it may take
+// the answer at no less than this rate besides
 export const unreadAnswerMs = 30_000;
+export const answerBytesPerSMin = 16 * 1024;
+// Of one listener
+export const connectionsMax = 10_000;
 export const readinessMs = 2_000;
 // HTTP/2 (http/transport.ts), per connection: streams at once, headers of one, settings of a frame, what may be wrong before it
 // ends, resets by the client (CVE-2023-44487), and memory
@@ -37,6 +41,7 @@ export const http2ResetsBurst = 300;
 export const http2ResetsPerS = 50;
 export const http2SessionMemoryMb = 10;
 export const tlsHandshakeMs = 5_000;
+export const handshakeLogEveryMs = 1_000;
 
 // Lists
 export const pageSizeMax = 500;
@@ -47,6 +52,8 @@ export const usageDefaultMs = 30 * 86_400_000;
 export const timerMsMax = 2 ** 31 - 1;
 // How long a request of the control API may take, whatever deadline its client sets (api/deadline.ts)
 export const controlDeadlineMsMax = 60_000;
+// Requests of it that one principal may have in flight in a process (api/requests-in-flight.ts)
+export const controlRequestsPerCallerMax = 100;
 // Cancelling a statement of it (pg/cancel.ts): one request to cancel, and the pause before the next
 export const cancelMsMax = 5_000;
 export const cancelEveryMs = 250;
@@ -73,6 +80,8 @@ export const controlRetryMsMax = 2_000;
 export const controlAgeMsMax = 10_000;
 export const controlReachMs = 5_000;
 export const killSwitchesPerProjectMax = 500;
+// Each `*` multiplies what a look at a model's name can cost.
+export const killWildcardsMax = 2;
 // The longest that a stop can be made to last; of a drill: how long replicas may answer it, and the longest
 export const killTtlMsMax = 10 * 366 * 86_400_000;
 export const killDrillMsDefault = 60_000;
@@ -101,12 +110,20 @@ export const factEntryCharsMax = 128;
 export const conditionCharsMax = 4_000;
 export const conditionDepthMax = 40;
 export const conditionCostNsMax = 500_000;
-/** All rules of a document together: 5 ms, and a factor of 2.5 for machines that are slower or busy. */
-export const policyCostNsMax = 2_000_000;
+/** All rules of a document together: 5 ms, less what a first evaluation, a slower machine and a busy one take. */
+export const policyCostNsMax = 1_500_000;
 export const patternCharsMax = 200;
+// The models of a call, fallbacks included, times the providers that may serve it
+export const judgedResourcesMax = 64;
 // A pattern is made into a table of states when it is saved: its entries, and the steps that making all of a condition's may take.
 export const patternTableMax = 20_000;
 export const patternStepsMax = 100_000;
+/** All patterns of a document together: some 30 ms at its save and at its load. */
+export const policyPatternStepsMax = 300_000;
+// Rules are compiled for so many milliseconds until calls have a turn.
+export const policyCompileTurnMs = 5;
+// Conditions that stay compiled, by the characters and pattern steps of all: the largest document that there can be
+export const conditionsKeptMax = 600_000;
 
 // Failed credentials (identity/failures.ts)
 export const failureAddressesMax = 10_000;
@@ -148,7 +165,8 @@ export const providerFreshMs = 3_600_000;
 export const returnPathCharsMax = 1_000;
 export const formBytesMax = 20 * 1024;
 export const teamsPerProjectMax = 1_000;
-export const teamsPerPersonMax = 100;
+// Conditions see all of them.
+export const teamsPerPersonMax = factEntriesMax;
 
 // Logins of the command line (identity/logins): a device code, those that wait at all and for one address, how often each may be
 // asked about, and how long one that is over is still answered
@@ -202,11 +220,13 @@ export const noncesPerKeyMax = 100_000;
 export const noncesKeptMoreMs = 60_000;
 
 // Client certificates (net/trust-bundle.ts, net/tls-files.ts, http/proxied-certificates.ts): authorities of a bundle, certificates
-// between a leaf and one of them, how often the files are looked at and how long a change of them may take
+// between a leaf and one of them, how often the files are looked at, how long a change of them may take,
+// and when one that does not hold is read again
 export const authoritiesMax = 1_000;
 export const chainLengthMax = 8;
 export const tlsFilesEveryMs = 1_000;
 export const tlsFilesSettleMs = 300;
+export const tlsFilesAgainMs = 60_000;
 // Certificates that proxies told of and that were verified, and the share of a certificate's life at which its end is warned of
 export const proxiedCertificatesMax = 1_000;
 export const certificateWarnShare = 0.2;
@@ -337,13 +357,14 @@ export const instanceDeadMs = 20_000;
 
 // Answers that are kept to be given again (idempotency/, response-cache/)
 export const idempotencyKeyCharsMax = 255;
-// The same of a write of the control API (api/idempotent-writes.ts)
-export const writeKeyCharsMax = 200;
 export const idempotencyKeptMs = 24 * 3_600_000;
-// A refusal cost nothing, and some that seem to be of the request are of the account: an unpaid one, say.
+// A refusal cost nothing, and some that seem to be of the request are of the account (an unpaid one, say) or of the moment (a name
+// that is taken).
 export const idempotentRefusalKeptMs = 10 * 60_000;
 // A claim outlives its call by this much: what is not ended by then has an unknown end.
 export const idempotencyLeaseGraceMs = 60_000;
+// Writes under a key whose callers wait for one another in memory (idempotency/write-turns.ts)
+export const writesUnderWayMax = 10_000;
 // Keys that could not be given back (idempotency/releases.ts)
 export const releasesWaitingMax = 10_000;
 export const releaseRetryMs = 1_000;
@@ -394,6 +415,8 @@ export const breakersMax = 5_000;
 
 // Policy: documents (policy/document.ts), by their canonical form
 export const policyRulesMax = 100;
+// Versions that are newer than the one in force
+export const policyDraftsMax = 200;
 export const policyCapsMax = 100;
 export const policyDocumentBytesMax = 256 * 1024;
 export const approversMax = 50;
@@ -407,6 +430,8 @@ export const policyRecordsWaitingMax = 10_000;
 export const policyRecordsWaitingBytesMax = 32 * 1024 * 1024;
 export const policyRecordsPerStatementMax = 500;
 export const policyRecordsEveryMs = 250;
+// How long the end of a process waits for them.
+export const policyRecordsStopMs = 2_000;
 // So many of a project are kept, whatever their age.
 export const policyRecordsPerProjectMax = 200_000;
 export const policyRecordDaysMax = 400;
@@ -415,6 +440,8 @@ export const simulatedCallsMax = 100_000;
 export const simulatedCallsPerPage = 1_000;
 export const simulationRowsMax = 500;
 export const simulationRowsDefault = 50;
+// So many are under way in a process, of as many projects.
+export const simulationsMax = 4;
 // It gives way to calls after so many milliseconds of judging.
 export const simulationTurnMs = 5;
 export const simulationMsMax = 20_000;

@@ -103,6 +103,12 @@ export function createMetrics() {
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05],
       registers,
     }),
+    tlsHandshakesRefused: new Counter({
+      name: 'tls_handshakes_refused_total',
+      help: 'Connections to the listener for client certificates that did not come to be, by why.',
+      labelNames: ['reason'],
+      registers,
+    }),
     tlsReloads: new Counter({
       name: 'tls_reloads_total',
       help: 'Changes of the TLS files that were read, by whether what they hold is in force now.',

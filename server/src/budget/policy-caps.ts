@@ -98,8 +98,13 @@ export function capFromJson(json: CapJson): PolicyCap {
  * @throws PortcullisError invalid_argument, not_found, conflict
  */
 export async function checkCaps(tx: Tx, projectId: string, caps: readonly CapJson[]): Promise<void> {
-  for (const cap of caps) {
-    const { name, selector } = capFromJson(cap);
+  const live = new Map((await selectPolicyBudgets(tx, projectId)).map((budget) => [budget.name, budget]));
+  for (const json of caps) {
+    const cap = capFromJson(json);
+    const { name, selector } = cap;
+    const budget = live.get(name);
+    // What it names may be gone since: that must not keep anybody from changing a rule, or from going back.
+    if (budget && countsTheSame(checkNewBudget({ ...cap, projectId }), budget)) continue;
     const missing = await findMissingReference(tx, projectId, selector);
     if (missing) {
       throw new PortcullisError(

@@ -97,13 +97,13 @@ describe('portcullis config check', () => {
   });
 
   test('lists the same as JSON', async () => {
-    const environment = { DRAIN_MS: 'soon', GRPC_ADDR: 'x:1' };
+    const environment = { DRAIN_MS: 'soon', DRAIN_SM: '1' };
     const { code, stdout } = await runCommand(['config', 'check', '--json'], { cwd, environment });
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       valid: false,
       problems: [expect.stringContaining('DRAIN_MS')],
-      notes: [expect.stringContaining('GRPC_ADDR')],
+      notes: [expect.stringContaining('DRAIN_SM')],
     });
   });
 });

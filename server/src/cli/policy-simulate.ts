@@ -56,6 +56,7 @@ export function simulateCommand(context: CliContext): Command {
         );
         if (totals.evaluationErrors > 0n)
           printNote(context, `Conditions failed ${totals.evaluationErrors} times: each counts as a denial.`);
+        if (answer.costsUnknown) printNote(context, 'What the calls cost took too long to find: name a shorter time.');
         if (answer.truncated) printNote(context, 'Older calls were left out: name a shorter time.');
         if (answer.calls.length > 0) printTable(context, columns, answer.calls.map(callRow), '');
         const changed = totals.newlyBlocked + totals.newlyAllowed;

@@ -253,7 +253,13 @@ function headOf({ version, stage, author, createTime, note, restoredVersion }: P
   const what = stage === PolicyStage.ENFORCED ? 'in force' : enumWord(PolicyStageSchema, stage);
   return [
     `Version ${version}, ${what}, by ${author}, ${localTime(createTime)}`,
-    ...(restoredVersion === undefined ? [] : [`It brought back version ${restoredVersion}.`]),
+    ...(restoredVersion === undefined
+      ? []
+      : [
+          restoredVersion === 0
+            ? 'It brought back what was before version 1.'
+            : `It brought back version ${restoredVersion}.`,
+        ]),
     ...(note === '' ? [] : [note]),
   ];
 }

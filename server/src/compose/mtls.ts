@@ -8,7 +8,8 @@ import { type Config, certificateProblems } from '../config/config.ts';
 import type { Readiness } from '../http/health.ts';
 import { CertificateHolders } from '../http/certificate-holders.ts';
 import { peerCertificate, watchPeerCertificates } from '../http/peer-certificates.ts';
-import { ProxiedCertificates, stripCertificateHeaders } from '../http/proxied-certificates.ts';
+import { ProxiedCertificates, requireUnrestricted, stripCertificateHeaders } from '../http/proxied-certificates.ts';
+import { RefusedHandshakes } from '../http/refused-handshakes.ts';
 import type { HttpOptions } from '../http/server.ts';
 import { createTlsTerminator } from '../http/transport.ts';
 import { isInRanges, parseAddressRange } from '../net/client-address.ts';
@@ -54,9 +55,10 @@ export function openClientCertificates(base: Base, cwd: string): ClientCertifica
       log.error({ err }, 'new TLS files do not hold: the old ones stay in force');
     },
   });
-  const terminator = files.server === null ? null : createTerminator(watched.current);
+  const refused = new RefusedHandshakes({ log, metrics, clock: systemClock });
+  const terminator = files.server === null ? null : createTerminator(watched.current, refused);
   const shared = { trustDomain, bundle: () => watched.current.bundle, holders, clock: systemClock };
-  if (terminator) watchPeerCertificates(terminator, shared);
+  if (terminator) watchPeerCertificates(terminator, { ...shared, refused });
   metrics.readings.tlsCertificateEndS = () => (watched.current.server?.validTo ?? 0) / 1000;
   stops.add('TLS files', watched.start());
   stops.add('TLS certificate', warnOfEnd(base, watched));
@@ -86,14 +88,16 @@ function configuredFiles({ options }: Config, cwd: string): TlsFiles | null {
   if (MTLS_TRUST_BUNDLE_FILE === null || (MTLS_ADDR === null && !CLIENT_CERT_FROM_PROXIES)) return null;
   const file = (option: string, path: string) => ({ option, path: resolve(cwd, path) });
   const bundle = file('MTLS_TRUST_BUNDLE_FILE', MTLS_TRUST_BUNDLE_FILE);
-  if (MTLS_ADDR === null || MTLS_CERT_FILE === null || MTLS_KEY_FILE === null) return { server: null, bundle };
+  const checkAuthority = CLIENT_CERT_FROM_PROXIES ? requireUnrestricted : () => undefined;
+  if (MTLS_ADDR === null || MTLS_CERT_FILE === null || MTLS_KEY_FILE === null)
+    return { server: null, bundle, checkAuthority };
   const certificate = file('MTLS_CERT_FILE', MTLS_CERT_FILE);
-  return { server: { certificate, key: file('MTLS_KEY_FILE', MTLS_KEY_FILE) }, bundle };
+  return { server: { certificate, key: file('MTLS_KEY_FILE', MTLS_KEY_FILE) }, bundle, checkAuthority };
 }
 
 /** Everybody shows a certificate, and the bundle alone decides whose is good. */
-function createTerminator(material: TlsMaterial): TlsServer {
-  return createTlsTerminator({ ...contextOptions(material), requestCert: true, rejectUnauthorized: true });
+function createTerminator(material: TlsMaterial, refused: RefusedHandshakes): TlsServer {
+  return createTlsTerminator({ ...contextOptions(material), requestCert: true, rejectUnauthorized: true }, refused);
 }
 
 function readerOfProxies(

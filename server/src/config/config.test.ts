@@ -86,6 +86,55 @@ describe('the environment', () => {
   });
 });
 
+describe('client certificates', () => {
+  const cwd = folder({ 'cert.pem': '', 'key.pem': '', 'bundle.pem': '' });
+  const listener = {
+    MTLS_ADDR: '127.0.0.1:8443',
+    MTLS_CERT_FILE: 'cert.pem',
+    MTLS_KEY_FILE: 'key.pem',
+    MTLS_TRUST_BUNDLE_FILE: 'bundle.pem',
+    MTLS_TRUST_DOMAIN: 'example.org',
+  };
+  const problems = (change: Record<string, string>) => loadConfig({ ...listener, ...change }, cwd).problems;
+
+  it('need files that can be read, and an address of their own', () => {
+    expect(problems({})).toEqual([]);
+    for (const name of ['MTLS_CERT_FILE', 'MTLS_KEY_FILE', 'MTLS_TRUST_BUNDLE_FILE'])
+      expect(problems({ [name]: 'nowhere.pem' })).toEqual([`${name}: the file cannot be read.`]);
+    for (const name of ['HTTP_ADDR', 'GRPC_ADDR'])
+      expect(problems({ [name]: '127.0.0.1:8443' })).toEqual([expect.stringContaining(`the address of ${name} too`)]);
+    expect(problems({ MTLS_ADDR: '127.0.0.1:0', HTTP_ADDR: '127.0.0.1:0' })).toEqual([]);
+  });
+
+  it.each([
+    ['10.0.0.0/8', false],
+    ['10.0.0.0/23', false],
+    ['10.0.0.0/24', true],
+    ['10.0.0.7', true],
+    ['2001:db8::/119', false],
+    ['2001:db8::/120', true],
+    ['::ffff:10.0.0.0/104', false],
+    ['2001:db8::7', true],
+  ])('are told of by proxies of %s: %s', (range, isNarrow) => {
+    const proxied = { CLIENT_CERT_FROM_PROXIES: 'true', TRUSTED_PROXIES: `127.0.0.1 ${range}` };
+    const wide = isNarrow ? [] : [range];
+    const told = (lines: readonly string[]) => lines.map((line) => /with (\S+) in TRUSTED_PROXIES/.exec(line)?.[1]);
+    const { problems: refused } = loadConfig({ ...safe, ...listener, ...proxied }, cwd);
+    expect(told(refused)).toEqual(wide);
+    const { problems, notes } = loadConfig({ ...listener, ...proxied }, cwd);
+    expect([problems, told(notes)]).toEqual([[], wide]);
+    expect(load({ ...safe, TRUSTED_PROXIES: range }).problems).toEqual([]);
+  });
+
+  it('say what a misspelt name was meant to be', () => {
+    const { notes } = load({ CLIENT_CERT_FROM_PROXY: 'true', MTLS_TRUST_DOMAINS: 'x', CLIENT_ID: 'somebody else' });
+    expect(notes).toEqual([
+      'CLIENT_CERT_FROM_PROXY is not an option. Did you mean CLIENT_CERT_FROM_PROXIES?',
+      'MTLS_TRUST_DOMAINS is not an option. Did you mean MTLS_TRUST_DOMAIN?',
+    ]);
+  });
+});
+
 describe('PUBLIC_URL', () => {
   it.each(['https://gate.example.com/portcullis', 'https://gate.example.com/?a', 'https://a:b@gate.example.com/'])(
     'refuses %s: cookies, forms and redirects know the root alone',
@@ -110,6 +159,13 @@ describe('production', () => {
   it('says that one person alone can release everything, unless two must', () => {
     expect(load(safe).notes.join()).toContain('KILL_RELEASE_TWO_PEOPLE is off');
     expect(load({ ...safe, KILL_RELEASE_TWO_PEOPLE: 'true' }).notes).toEqual([]);
+  });
+
+  it('says that gRPC off the loopback goes in the clear, unless a proxy stands before it', () => {
+    const open = { ...safe, KILL_RELEASE_TWO_PEOPLE: 'true', GRPC_ADDR: '0.0.0.0:50051' };
+    expect(load(open).notes).toEqual([expect.stringContaining('GRPC_ADDR is off the loopback')]);
+    for (const change of [{ TRUSTED_PROXIES: '10.0.0.7' }, { GRPC_ADDR: '127.0.0.1:1' }, { GRPC_ADDR: 'off' }])
+      expect(load({ ...open, ...change }).notes).toEqual([]);
   });
 
   it.each([

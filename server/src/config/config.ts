@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Findings, readOptions, withDotEnv } from './environment.ts';
 import { fileSchema } from './file-schema.ts';
 import { type ConfigFile, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
 import { readPriceFile } from './price-file.ts';
-import { isStrong, productionFileProblems, productionNotes, productionProblems } from './production.ts';
+import { isStrong, productionFileProblems, productionNotes, productionProblems, wideProxies } from './production.ts';
 
 /** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
 export interface Config {
@@ -37,7 +37,11 @@ export function loadConfig(processEnvironment: Environment, cwd: string): Config
   if (options.AUTH_TOKEN !== null && !options.ALLOW_LEGACY_AUTH_TOKEN) {
     findings.notes.push('AUTH_TOKEN is ignored: set ALLOW_LEGACY_AUTH_TOKEN=true to let it work.');
   }
-  findings.problems.push(...issuerProblems(options), ...certificateProblems(options));
+  findings.problems.push(
+    ...issuerProblems(options),
+    ...certificateProblems(options),
+    ...certificateFileProblems(options, cwd),
+  );
   const file = readFile(resolve(cwd, options.CONFIG_FILE), environment, findings) ?? fileSchema.parse({});
   if (production) findings.problems.push(...productionFileProblems(file));
   const config: Config = Object.freeze({
@@ -108,6 +112,29 @@ export function certificateProblems(options: OptionValues): string[] {
   return missing.map((name) => `Client certificates are only partly configured: ${name} is missing.`);
 }
 
+/** Files for client certificates that are named and cannot be read, and an address that another listener has. */
+function certificateFileProblems(options: OptionValues, cwd: string): string[] {
+  const names = ['MTLS_CERT_FILE', 'MTLS_KEY_FILE', 'MTLS_TRUST_BUNDLE_FILE'] as const;
+  const unread = names.filter((name) => options[name] !== null && !isReadable(resolve(cwd, options[name])));
+  const problems = unread.map((name) => `${name}: the file cannot be read.`);
+  const { MTLS_ADDR: own } = options;
+  for (const name of ['HTTP_ADDR', 'GRPC_ADDR'] as const) {
+    const other = options[name];
+    const isSame = own !== null && own.port !== 0 && own.port === other?.port && own.host === other.host;
+    if (isSame) problems.push(`MTLS_ADDR is the address of ${name} too: give it one of its own.`);
+  }
+  return problems;
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function developmentNotes(options: OptionValues): string[] {
   const notes: string[] = [];
   for (const name of ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY'] as const) {
@@ -120,5 +147,6 @@ function developmentNotes(options: OptionValues): string[] {
     );
   if (options.ENABLE_BASIC_AUTH_FALLBACK)
     notes.push('Basic Auth fallback is on; production would refuse to start on it.');
+  notes.push(...wideProxies(options).map((problem) => `${problem} Production would refuse to start on it.`));
   return notes;
 }

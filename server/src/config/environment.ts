@@ -86,7 +86,7 @@ function secretText(name: string, given: Environment, findings: Findings): strin
 }
 
 const ours =
-  /^(HTTP|GRPC|MTLS|DATABASE|AUTH|RATE_LIMIT|MODEL|CALLS|ALLOWED|TRUSTED|SECRETS|METRICS|BASIC|ENABLE|ALLOW|CONTROL|DRAIN|PORTCULLIS)_/;
+  /^(HTTP|GRPC|MTLS|DATABASE|AUTH|RATE_LIMIT|MODEL|CALLS|ALLOWED|TRUSTED|SECRETS|METRICS|BASIC|ENABLE|ALLOW|CONTROL|DRAIN|CLIENT_CERT|PORTCULLIS)_/;
 const ourClientNames = new Set(['PORTCULLIS_URL', 'PORTCULLIS_KEY', 'PORTCULLIS_KEY_FILE']);
 
 function noteUnknownNames(environment: Environment, findings: Findings): void {

@@ -138,7 +138,7 @@ export const options = {
     listeners,
     flag,
     'false',
-    'TRUSTED_PROXIES end TLS and tell of verified client certificates in Client-Cert (RFC 9440), of which they let none through from outside. It needs MTLS_TRUST_BUNDLE_FILE and MTLS_TRUST_DOMAIN.',
+    'TRUSTED_PROXIES end TLS and tell of verified client certificates in Client-Cert (RFC 9440), of which they let none through from outside; each must be in a range of /24 (IPv6: /120) or less. It needs MTLS_TRUST_BUNDLE_FILE and MTLS_TRUST_DOMAIN.',
   ),
   PUBLIC_URL: option(
     listeners,
@@ -265,7 +265,12 @@ export const options = {
     'gRPC reflection on GRPC_ADDR, without a credential. Refused in production.',
   ),
 
-  RATE_LIMIT_API_PER_MINUTE: option(limits, count(1, 10_000_000), '100', 'Control API calls per principal.'),
+  RATE_LIMIT_API_PER_MINUTE: option(
+    limits,
+    count(1, 10_000_000),
+    '100',
+    'Control API calls per principal; sign-ins and pages count, too.',
+  ),
   RATE_LIMIT_ADMIN_PER_MINUTE: option(limits, count(1, 10_000_000), '10', 'Metrics reads per principal.'),
   RATE_LIMIT_MODELS_PER_MINUTE: option(limits, count(1, 10_000_000), '1000', 'Model calls per API key.'),
   RATE_LIMIT_MODELS_TOKEN_PER_MINUTE: option(

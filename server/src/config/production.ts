@@ -55,7 +55,20 @@ export function productionProblems(values: OptionValues): string[] {
       'DATABASE_URL is missing: production does not use the embedded PostgreSQL unless ALLOW_EMBEDDED_IN_PRODUCTION=true.',
     );
   }
-  return problems;
+  return [...problems, ...wideProxies(values)];
+}
+
+/** Ranges of proxies so wide that others are likely to be in them, who would then be whomever they say they are. */
+export function wideProxies({ CLIENT_CERT_FROM_PROXIES, TRUSTED_PROXIES }: OptionValues): string[] {
+  if (!CLIENT_CERT_FROM_PROXIES) return [];
+  const wide = TRUSTED_PROXIES.filter((range) => {
+    const [network = '', bits] = range.split('/');
+    return bits !== undefined && Number(bits) < (network.includes(':') ? 120 : 24);
+  });
+  return wide.map(
+    (range) =>
+      `CLIENT_CERT_FROM_PROXIES with ${range} in TRUSTED_PROXIES: any host of that range could name any client; write the addresses of the proxies, or ranges of /24 (IPv6: /120) at most.`,
+  );
 }
 
 export function isLoopback(host: string): boolean {
@@ -63,11 +76,19 @@ export function isLoopback(host: string): boolean {
 }
 
 /** What production would do well to have, one line each. */
-export function productionNotes({ KILL_RELEASE_TWO_PEOPLE }: OptionValues): string[] {
-  if (KILL_RELEASE_TWO_PEOPLE) return [];
-  return [
-    'KILL_RELEASE_TWO_PEOPLE is off: one admin alone can release the kill switch for everything (docs/kill-switch.md).',
-  ];
+export function productionNotes({ KILL_RELEASE_TWO_PEOPLE, GRPC_ADDR, TRUSTED_PROXIES }: OptionValues): string[] {
+  const notes: string[] = [];
+  if (!KILL_RELEASE_TWO_PEOPLE) {
+    notes.push(
+      'KILL_RELEASE_TWO_PEOPLE is off: one admin alone can release the kill switch for everything (docs/kill-switch.md).',
+    );
+  }
+  if (GRPC_ADDR !== null && !isLoopback(GRPC_ADDR.host) && TRUSTED_PROXIES.length === 0) {
+    notes.push(
+      'GRPC_ADDR is off the loopback without TLS, and TRUSTED_PROXIES names no proxy that ends it: keys would cross a network in the clear (docs/grpc.md).',
+    );
+  }
+  return notes;
 }
 
 /** What of the configuration file production refuses: keys of issuers and of providers must not cross a network in the clear. */

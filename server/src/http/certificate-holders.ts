@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import type { TrustBundle } from '../net/trust-bundle.ts';
+import type { Anchor, TrustBundle } from '../net/trust-bundle.ts';
 
 /** A connection or request that was let in by a certificate. */
 export interface CertificateHolder {
@@ -7,7 +7,7 @@ export interface CertificateHolder {
   /** What its holder sent along. */
   readonly sent: readonly X509Certificate[];
   /** The authority of the bundle that vouched for it. */
-  readonly anchor: string;
+  readonly anchor: Anchor;
   readonly end: () => void;
 }
 

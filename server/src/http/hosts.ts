@@ -12,8 +12,12 @@ const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
 /**
  * A check of Host and Origin. DNS rebinding makes a victim's browser call us under the attacker's name, so an unknown
  * name is refused (421) before anything else happens; so is a foreign Origin (403).
+ * @param scheme by which browsers reach the listener itself
  */
-export function createHostCheck(rules: HostRules): (host: string | undefined, origin: string | undefined) => void {
+export function createHostCheck(
+  rules: HostRules,
+  scheme: 'http' | 'https',
+): (host: string | undefined, origin: string | undefined) => void {
   const hosts = new Set(rules.allowedHosts.map((host) => host.toLowerCase()));
   const origins = new Set(rules.allowedOrigins.map((origin) => origin.toLowerCase()));
   if (rules.publicUrl !== null) {
@@ -31,7 +35,7 @@ export function createHostCheck(rules: HostRules): (host: string | undefined, or
       );
     }
     const from = origin?.toLowerCase();
-    if (from !== undefined && !origins.has(from) && from !== `http://${name}`) {
+    if (from !== undefined && !origins.has(from) && from !== `${scheme}://${name}`) {
       throw new PortcullisError(
         'origin_denied',
         'This browser origin may not call the server: add it to ALLOWED_ORIGINS.',

@@ -7,6 +7,7 @@ import { chainLengthMax } from '../base/limits.ts';
 import { type Presented, type PresentedCertificate, readCertificate } from '../identity/certificates/presented.ts';
 import type { TrustBundle } from '../net/trust-bundle.ts';
 import type { CertificateHolders } from './certificate-holders.ts';
+import type { RefusedHandshakes } from './refused-handshakes.ts';
 import { stripCertificateHeaders } from './proxied-certificates.ts';
 
 export interface PeerCertificatesOptions {
@@ -14,6 +15,7 @@ export interface PeerCertificatesOptions {
   readonly bundle: () => TrustBundle;
   readonly holders: CertificateHolders;
   readonly clock: Clock;
+  readonly refused: RefusedHandshakes;
 }
 
 // A property, because requests of HTTP/2 see their connection through a proxy object.
@@ -33,17 +35,19 @@ export function peerCertificate(request: IncomingMessage): Presented {
   return connection[certificateKey] ?? 'certificate_malformed';
 }
 
-function noteConnection(socket: TLSSocket, { trustDomain, bundle, holders, clock }: PeerCertificatesOptions): void {
+function noteConnection(socket: TLSSocket, options: PeerCertificatesOptions): void {
+  const { trustDomain, bundle, holders, clock, refused } = options;
   const leaf = socket.getPeerX509Certificate();
   const sent = leaf ? chainAfter(leaf) : [];
   // The bundle may have changed while the handshake was under way.
   const anchor = leaf ? bundle().anchorOf(leaf, sent, clock.now()) : null;
   if (!leaf || anchor === null) {
+    refused.add(socket, null);
     socket.destroy();
     return;
   }
   const connection: Connection = socket;
-  connection[certificateKey] = readCertificate(leaf, trustDomain);
+  connection[certificateKey] = readCertificate(leaf, trustDomain, anchor.validTo);
   const forget = holders.add({ leaf, sent, anchor, end: () => socket.destroy() });
   socket.once('close', forget);
 }

@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseItem } from 'structured-headers';
 import type { Clock } from '../base/clock.ts';
 import { proxiedCertificatesMax } from '../base/limits.ts';
+import { type Extensions, readExtensions } from '../identity/certificates/extensions.ts';
 import { type Presented, type PresentedCertificate, readCertificate } from '../identity/certificates/presented.ts';
 import type { RefusalReason } from '../identity/model.ts';
-import type { TrustBundle } from '../net/trust-bundle.ts';
+import { type Anchor, type TrustBundle, subjectOf } from '../net/trust-bundle.ts';
 import type { CertificateHolders } from './certificate-holders.ts';
 
 export interface ProxiedCertificatesOptions {
@@ -19,7 +20,7 @@ export interface ProxiedCertificatesOptions {
 
 interface Verified {
   readonly leaf: X509Certificate;
-  readonly anchor: string;
+  readonly anchor: Anchor;
   readonly presented: PresentedCertificate;
 }
 
@@ -31,8 +32,9 @@ const clientUsages = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
 
 /**
  * Certificates that a proxy, which ended TLS, tells of in `Client-Cert` (RFC 9440). It is believed that its client has
- * the private key; that the certificate holds is verified here. `Client-Cert-Chain` is not read: the bundle must have
- * the authority that signed the leaf.
+ * the private key; that an authority of the bundle signed the certificate, that both are in force, and what it may be used
+ * for is verified here. `Client-Cert-Chain` is not read: the bundle must have the authority that signed the leaf, and none
+ * that {@link requireUnrestricted} refuses.
  */
 export class ProxiedCertificates {
   readonly #options: ProxiedCertificatesOptions;
@@ -65,13 +67,45 @@ export class ProxiedCertificates {
     if (known) return known;
     const leaf = certificateIn(value);
     if (!leaf) return 'certificate_malformed';
-    const usages = leaf.keyUsage as readonly string[] | undefined;
-    if (usages && !usages.some((usage) => clientUsages.includes(usage))) return 'certificate_not_leaf';
+    if (!isForClients(leaf)) return 'certificate_not_leaf';
+    const extensions = extensionsOf(leaf);
+    if (!extensions) return 'certificate_malformed';
+    if (extensions.unknownCritical) return 'certificate_unknown_extension';
     const anchor = bundle.anchorOf(leaf, [], clock.now());
     if (anchor === null) return 'certificate_untrusted';
-    const verified = { leaf, anchor, presented: readCertificate(leaf, trustDomain) };
+    const verified = { leaf, anchor, presented: readCertificate(leaf, trustDomain, anchor.validTo) };
     this.#verified.set(value, verified);
     return verified;
+  }
+}
+
+/**
+ * Refuses an authority that is restricted by more than is verified here, where no handshake of ours verifies it.
+ * @throws Error that says so
+ */
+export function requireUnrestricted(authority: X509Certificate): void {
+  const refuse = (what: string) =>
+    new Error(
+      `${subjectOf(authority)} ${what}, which is not verified for certificates that proxies tell of: unset CLIENT_CERT_FROM_PROXIES, or use another authority`,
+    );
+  const extensions = extensionsOf(authority);
+  if (!extensions) throw refuse('cannot be read');
+  if (extensions.constrainsNames) throw refuse('may vouch for some names only');
+  if (!isForClients(authority)) throw refuse('may not vouch for clients');
+  if (extensions.unknownCritical) throw refuse('has critical extensions that are unknown here');
+}
+
+function isForClients({ keyUsage }: X509Certificate): boolean {
+  // Node means the extended key usage.
+  const usages = keyUsage as readonly string[] | undefined;
+  return !usages || usages.some((usage) => clientUsages.includes(usage));
+}
+
+function extensionsOf({ raw }: X509Certificate): Extensions | null {
+  try {
+    return readExtensions(raw);
+  } catch {
+    return null;
   }
 }
 

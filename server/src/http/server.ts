@@ -5,10 +5,11 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { AccessRecord } from '../base/access-record.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { keepAliveIdleMs, requestTimeoutMs, urlBytesMax } from '../base/limits.ts';
+import { urlBytesMax } from '../base/limits.ts';
 import type { Presented } from '../identity/certificates/presented.ts';
 import type { Principal } from '../identity/model.ts';
 import { type HostRules, createHostCheck } from './hosts.ts';
+import { type ListenerBounds, listenerBounds } from './listener-bounds.ts';
 import { MalformedRequests } from './malformed.ts';
 import { type ObserveOptions, observe } from './observe.ts';
 import { sendRefusal } from './refusal.ts';
@@ -48,7 +49,11 @@ const probePaths = new Set(['/healthz', '/readyz', '/grpc.health.v1.Health/Check
  * A listener with what every request passes: request id, limits, Host and Origin check, security headers,
  * error shape, access log and metrics. Routes are added by the composition root; no body is read before they ask for it.
  */
-export async function createHttpServer(options: HttpOptions, transport: Transport): Promise<FastifyInstance> {
+export async function createHttpServer(
+  options: HttpOptions,
+  transport: Transport,
+  bounds: ListenerBounds = listenerBounds,
+): Promise<FastifyInstance> {
   const malformed = new MalformedRequests(options);
   const begin = (request: FastifyRequest, reply: FastifyReply) => {
     observe(request, reply, options);
@@ -59,13 +64,13 @@ export async function createHttpServer(options: HttpOptions, transport: Transpor
   };
   const app = Fastify<Server>({
     logger: false,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveIdleMs,
+    requestTimeout: bounds.requestMs,
+    keepAliveTimeout: bounds.idleMs,
     routerOptions: { maxParamLength: 200, caseSensitive: true, ignoreTrailingSlash: false },
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     http: http1Options,
-    ...(transport.kind !== 'http1' && { serverFactory: (handler) => new Http2Listener(transport, handler) }),
+    ...(transport.kind !== 'http1' && { serverFactory: (handler) => new Http2Listener(transport, handler, bounds) }),
     clientErrorHandler: (error, socket) => malformed.refuse(error, socket),
     // A path that cannot be decoded reaches neither hooks nor routes.
     frameworkErrors: (thrown, request, reply) => {
@@ -84,6 +89,7 @@ export async function createHttpServer(options: HttpOptions, transport: Transpor
   app.addHook('onListen', async () => {
     options.log.debug({ routes, address: app.server.address() }, 'what a listener serves');
   });
+  app.server.maxConnections = bounds.connectionsMax;
   app.server.on('connection', (socket) => {
     socket.setNoDelay(true);
     options.metrics.activeConnections.inc();
@@ -97,7 +103,7 @@ export async function createHttpServer(options: HttpOptions, transport: Transpor
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
 
-  const checkHost = createHostCheck(options);
+  const checkHost = createHostCheck(options, transport.kind === 'tls' ? 'https' : 'http');
   const security = securityHeaders(options.publicUrl);
   // Not an async hook: a promise for each request would be made to say nothing.
   app.addHook('onRequest', (request, reply, done) => {

@@ -1,6 +1,6 @@
 import { type RequestListener, Server, type ServerOptions } from 'node:http';
 import {
-  Http2ServerRequest,
+  type Http2ServerRequest,
   type ServerOptions as Http2ServerOptions,
   type ServerHttp2Session,
   constants,
@@ -19,12 +19,19 @@ import {
   http2SessionMemoryMb,
   http2SettingsMax,
   http2StreamsMax,
-  keepAliveIdleMs,
-  requestTimeoutMs,
   timeoutCheckMs,
-  tlsHandshakeMs,
-  unreadBodyMs,
 } from '../base/limits.ts';
+import {
+  Http2Request,
+  Http2Response,
+  type UntakenAnswers,
+  closeWhenIdle,
+  endStream,
+  endWhenSlow,
+  endWithPeer,
+} from './http2-streams.ts';
+import { type ListenerBounds, listenerBounds } from './listener-bounds.ts';
+import type { RefusedHandshakes } from './refused-handshakes.ts';
 
 /** What a listener speaks. */
 export type Transport =
@@ -37,14 +44,25 @@ export type Transport =
 /**
  * The TLS end of a listener. It never listens by itself: it is given connections. Who makes it keeps it, to put new
  * certificates into force (`setSecureContext`) and to watch connections (`secureConnection`).
+ * @param refused is told of handshakes that fail
  */
-export function createTlsTerminator(options: TlsOptions): TlsServer {
-  return createTlsServer({
+export function createTlsTerminator(
+  options: TlsOptions,
+  refused: Pick<RefusedHandshakes, 'add'>,
+  { handshakeMs }: ListenerBounds = listenerBounds,
+): TlsServer {
+  const terminator = createTlsServer({
     minVersion: 'TLSv1.3',
-    handshakeTimeout: tlsHandshakeMs,
+    handshakeTimeout: handshakeMs,
     ...options,
     ALPNProtocols: ['h2', 'http/1.1'],
   });
+  terminator.on('tlsClientError', (error, socket) => {
+    refused.add(socket, error);
+    // After a timeout Node leaves that to us.
+    socket.destroy();
+  });
+  return terminator;
 }
 
 /** How HTTP/1.1 is read, on whatever listener. */
@@ -56,21 +74,9 @@ export const http1Options: ServerOptions = {
   requireHostHeader: false,
 };
 
-/** A request of HTTP/2, with what `node:http` has and `node:http2` has not. */
-class Http2Request extends Http2ServerRequest {
-  /** Each header's values as they came. */
-  get headersDistinct(): NodeJS.Dict<string[]> {
-    const distinct = new Map<string, string[]>();
-    for (let i = 0; i < this.rawHeaders.length; i += 2) {
-      const [name = '', value = ''] = this.rawHeaders.slice(i, i + 2);
-      distinct.set(name, [...(distinct.get(name) ?? []), value]);
-    }
-    return Object.fromEntries(distinct);
-  }
-}
-
 const http2Options: Http2ServerOptions = {
   Http2ServerRequest: Http2Request,
+  Http2ServerResponse: Http2Response,
   maxHeaderListPairs: http2HeadersMax,
   maxSessionInvalidFrames: http2InvalidFramesMax,
   maxSessionMemory: http2SessionMemoryMb,
@@ -88,9 +94,18 @@ const http2Options: Http2ServerOptions = {
 export class Http2Listener extends Server {
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #untaken: UntakenAnswers = new Map();
+  readonly #bounds: ListenerBounds;
 
-  constructor(transport: Exclude<Transport, { kind: 'http1' }>, listener: RequestListener) {
-    super({ ...http1Options, requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveIdleMs }, listener);
+  constructor(
+    transport: Exclude<Transport, { kind: 'http1' }>,
+    listener: RequestListener,
+    bounds: ListenerBounds = listenerBounds,
+  ) {
+    const { requestMs: requestTimeout, idleMs: keepAliveTimeout } = bounds;
+    const headersTimeout = Math.min(headerTimeoutMs, requestTimeout);
+    super({ ...http1Options, headersTimeout, requestTimeout, keepAliveTimeout }, listener);
+    this.#bounds = bounds;
     const speakHttp1 = this.listeners('connection');
     this.removeAllListeners('connection');
     this.on('connection', (socket) => {
@@ -98,7 +113,7 @@ export class Http2Listener extends Server {
       socket.once('close', () => this.#sockets.delete(socket));
     });
     const speakHttp2 = (socket: Socket) => {
-      endWithPeer(socket);
+      endWithPeer(socket, bounds);
       http2.emit('connection', socket);
     };
     const http2 = createHttp2Server(http2Options);
@@ -109,7 +124,7 @@ export class Http2Listener extends Server {
         request.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
         return;
       }
-      endWhenSlow(request);
+      endWhenSlow(request, response, bounds, this.#untaken);
       this.emit('request', request, response);
     });
     if (transport.kind === 'h2c') {
@@ -124,10 +139,15 @@ export class Http2Listener extends Server {
     });
   }
 
-  /** Ends who is idle. Sessions of HTTP/2 take no new streams (GOAWAY) and end after those that are under way. */
+  /**
+   * Ends who is idle. Sessions of HTTP/2 take no new streams (GOAWAY) and end after those that are under way; whoever
+   * does not take an answer, and may be a stranger, does not keep us.
+   */
   override closeIdleConnections(): void {
     super.closeIdleConnections();
     for (const session of this.#sessions) session.close();
+    for (const [stream, lateFrom] of this.#untaken)
+      if (performance.now() > lateFrom) endStream(stream, constants.NGHTTP2_CANCEL);
   }
 
   override closeAllConnections(): void {
@@ -138,55 +158,10 @@ export class Http2Listener extends Server {
   #keep(session: ServerHttp2Session): void {
     this.#sessions.add(session);
     session.once('close', () => this.#sessions.delete(session));
-    closeWhenIdle(session);
+    closeWhenIdle(session, this.#bounds);
   }
 }
 
 function headerBytes({ rawHeaders }: Http2ServerRequest): number {
   return rawHeaders.reduce((sum, text) => sum + text.length, 0);
-}
-
-/** Ends a session on which nothing is under way. One that waits for a slow answer, or for a watch, is not idle. */
-function closeWhenIdle(session: ServerHttp2Session): void {
-  let streams = 0;
-  session.on('stream', (stream) => {
-    streams += 1;
-    stream.once('close', () => (streams -= 1));
-  });
-  session.setTimeout(keepAliveIdleMs, () => {
-    if (streams === 0) session.destroy();
-  });
-}
-
-/**
- * A client that ended its side of the connection has left, with all that was under way: it could confirm nothing any
- * more. Where we ended ours, it has a short time to end its own.
- */
-function endWithPeer(socket: Socket): void {
-  socket.once('end', () => socket.destroy());
-  socket.once('finish', () => {
-    const late = setTimeout(() => socket.destroy(), unreadBodyMs);
-    socket.once('close', () => clearTimeout(late));
-  });
-}
-
-/**
- * What `requestTimeout` is for HTTP/1.1: the whole request must be there in time. After its answer only a short time is
- * left for what still comes: an answered stream that the client never ends would be under way for ever.
- */
-function endWhenSlow({ stream }: Http2ServerRequest): void {
-  const end = (code: number) => {
-    stream.close(code);
-    // By itself it would wait for somebody to read what came.
-    stream.destroy();
-  };
-  let slow = setTimeout(end, requestTimeoutMs, constants.NGHTTP2_CANCEL);
-  stream.once('end', () => clearTimeout(slow));
-  stream.once('close', () => clearTimeout(slow));
-  stream.once('finish', () => {
-    clearTimeout(slow);
-    // RFC 9113, 8.1: the rest of the request is not needed.
-    slow = setTimeout(end, unreadBodyMs, constants.NGHTTP2_NO_ERROR);
-    stream.resume();
-  });
 }

@@ -15,7 +15,7 @@ let keys: Idempotency;
 const key = createSecretKey(randomBytes(32));
 
 const open = (options: Partial<IdempotencyOptions> = {}) =>
-  new Idempotency({ pool: db.pool, key, now: () => nowMs, ...options });
+  new Idempotency({ pool: db.pool, key, now: () => nowMs, waitMs: 5_000, ...options });
 
 beforeAll(async () => {
   db = await createTestDatabase();

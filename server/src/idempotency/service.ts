@@ -12,6 +12,7 @@ import {
 } from '../base/limits.ts';
 import { type WholeAnswer, sealAnswer } from '../base/sealed-answer.ts';
 import { isUnavailable } from '../pg/errors.ts';
+import { requestOn } from '../pg/request-scope.ts';
 import type { Queryable } from '../pg/tx.ts';
 import { idOf, keptAnswer, refusals } from './kept.ts';
 import type { Claim, KeyScope, KeyUse } from './model.ts';
@@ -28,6 +29,7 @@ import {
   projectsWithAnswers,
 } from './store.ts';
 import { type Written, writeOnce } from './write-once.ts';
+import { WriteTurns } from './write-turns.ts';
 
 export interface IdempotencyOptions {
   readonly pool: Pool;
@@ -35,6 +37,8 @@ export interface IdempotencyOptions {
   readonly key: KeyObject;
   /** Epoch milliseconds, by one clock for all replicas: the database's. */
   readonly now: () => number;
+  /** How long a write waits in this process for another one under its key; 0 is as long as its deadline lets it. */
+  readonly waitMs: number;
 }
 
 /** A key is ours to work under, or was used before and here is its answer. */
@@ -50,6 +54,7 @@ export class Idempotency {
   readonly #options: IdempotencyOptions;
   readonly #releases: Releases;
   readonly #secretsKey: KeyObject;
+  readonly #turns = new WriteTurns();
 
   constructor(options: IdempotencyOptions) {
     this.#options = options;
@@ -97,14 +102,30 @@ export class Idempotency {
 
   /**
    * Runs a write at most once under its key, in one transaction with the key, and gives what it came to. Runs in a request
-   * of the control API (pg/request-scope.ts).
+   * of the control API (pg/request-scope.ts). Others of this process that come under the same key meanwhile wait without a
+   * connection.
    * @param request what is asked; it may hold secrets
    * @param write gives the answer to keep
    * @throws PortcullisError idempotency_mismatch, in_progress, conflict (no answer to give); and what `write` throws, of which
    * nothing is kept then
    */
   once(scope: KeyScope, request: Buffer, write: () => Promise<Buffer>): Promise<Written> {
-    return writeOnce(this.#options, { scope, fingerprint: this.disguise(request) }, write);
+    const id = idOf(scope);
+    const use = { id, scope, fingerprint: this.disguise(request) };
+    return this.#turns.run(
+      id,
+      () => this.#patience(),
+      () => writeOnce(this.#options, use, write),
+    );
+  }
+
+  /** Aborts when the request ends, or has waited as long as it would for a lock in the database. */
+  #patience(): AbortSignal {
+    const { pool, waitMs } = this.#options;
+    const late = new AbortController();
+    if (waitMs > 0) setTimeout(() => late.abort(refusals.in_progress()), waitMs).unref();
+    const request = requestOn(pool)?.request;
+    return request ? AbortSignal.any([request.signal, late.signal]) : late.signal;
   }
 
   /** Tells one secret from another in a fingerprint; whoever reads the table cannot even try what it was. */

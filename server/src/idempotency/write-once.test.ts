@@ -4,7 +4,7 @@ import type { Pool } from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type TestDatabase, createTestDatabase, queryAsOwner, testBounds } from '../../../test/support/database.ts';
 import { type ErrorCode, PortcullisError } from '../base/errors.ts';
-import { idempotencyKeptMs } from '../base/limits.ts';
+import { idempotencyKeptMs, idempotentRefusalKeptMs } from '../base/limits.ts';
 import { createPool } from '../pg/pool.ts';
 import { inRequest } from '../pg/request-scope.ts';
 import { inTransaction } from '../pg/tx.ts';
@@ -23,7 +23,7 @@ beforeAll(async () => {
   await queryAsOwner(db, `GRANT ALL ON effects TO ${new URL(db.appUrl).username}`);
   replicas = [1, 2].map(() => {
     const pool = createPool({ ...testBounds, lockMs: 10_000, connectionString: db.appUrl });
-    return { pool, keys: new Idempotency({ pool, key, now: () => nowMs }) };
+    return { pool, keys: new Idempotency({ pool, key, now: () => nowMs, waitMs: 10_000 }) };
   });
 });
 afterAll(async () => {
@@ -134,7 +134,7 @@ const once = (name = 'one', end: End = 'commits', payload = 'a') => write({ repl
 test.each<[ErrorCode, boolean]>([
   ['invalid_argument', true],
   ['insufficient_scope', true],
-  ['policy_denied', true],
+  ['policy_denied', false],
   ['not_found', true],
   ['conflict', true],
   ['unavailable', false],
@@ -158,6 +158,32 @@ test.each<[ErrorCode, boolean]>([
   expect(first).toMatchObject({ refusal, isReplay: false });
   const second = kept ? { isReplay: true, refusal } : { isReplay: false, refusal: null };
   expect(await ask(async () => Buffer.from('made'))).toMatchObject(second);
+});
+
+test('whoever has waited for the first one in this process as long as for a lock is told to ask again', async () => {
+  const { pool } = replicas[0]!;
+  const keys = new Idempotency({ pool, key, now: () => nowMs, waitMs: 50 });
+  const scope = { projectId: 'prj_a', principal: 'operator a', operation: 'Make', key: 'slow' };
+  const first = Promise.withResolvers<Buffer>();
+  const ask = (effect: () => Promise<Buffer>) =>
+    inRequest(pool, new AbortController().signal, () => keys.once(scope, Buffer.from('a'), effect));
+  const slow = ask(() => first.promise);
+  const none = async () => Buffer.from('none');
+  await expect(ask(none)).rejects.toMatchObject({ code: 'in_progress' });
+  // Its client may leave before.
+  const left = inRequest(pool, AbortSignal.abort(new Error('left')), () => keys.once(scope, Buffer.from('a'), none));
+  await expect(left).rejects.toThrow('left');
+  first.resolve(Buffer.from('made'));
+  expect((await slow).answer?.toString()).toBe('made');
+  expect(await ask(none)).toMatchObject({ isReplay: true, answer: Buffer.from('made') });
+});
+
+test('a refusal is kept for ten minutes, since what was in its way may be gone', async () => {
+  expect(await once('one', 'refuses')).toBe('conflict');
+  nowMs += idempotentRefusalKeptMs - 1;
+  expect(await once('one', 'commits')).toBe('conflict');
+  nowMs += 1;
+  expect(await once('one', 'commits')).toBe('made one a');
 });
 
 test('a key is kept for a day and then deleted', async () => {

@@ -1,11 +1,11 @@
 import { type ErrorCode, type ErrorMembers, PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { idempotencyKeptMs } from '../base/limits.ts';
+import { idempotencyKeptMs, idempotentRefusalKeptMs } from '../base/limits.ts';
 import { type WholeAnswer, sealAnswer } from '../base/sealed-answer.ts';
 import { isLockTimeout } from '../pg/errors.ts';
 import { inRequestTransaction, inTransaction, type Tx } from '../pg/tx.ts';
-import { idOf, keptAnswer, refusals } from './kept.ts';
-import type { KeyUse } from './model.ts';
+import { keptAnswer, refusals } from './kept.ts';
+import type { Claim, KeyUse } from './model.ts';
 import type { IdempotencyOptions } from './service.ts';
 import { findKey, finishClaim, insertClaim } from './store.ts';
 
@@ -21,34 +21,29 @@ export type Written = Outcome & {
   readonly version: bigint | null;
 };
 
-/** Refusals of what the request says; all others are of the moment, and leave the key free. */
-const permanent: ReadonlySet<ErrorCode> = new Set([
-  'invalid_argument',
-  'insufficient_scope',
-  'policy_denied',
-  'not_found',
-  'conflict',
-]);
+/** Refusals of what the request says; all others are of the moment, or of a policy that may change, and leave the key free. */
+const permanent: ReadonlySet<ErrorCode> = new Set(['invalid_argument', 'insufficient_scope', 'not_found', 'conflict']);
 
 /** See {@link Idempotency.once}. */
 export async function writeOnce(
   options: IdempotencyOptions,
-  { scope, fingerprint }: Omit<KeyUse, 'leaseMs'>,
+  { id, scope, fingerprint }: Omit<KeyUse, 'leaseMs'> & Pick<Claim, 'id'>,
   write: () => Promise<Buffer>,
 ): Promise<Written> {
   const { pool, key, now } = options;
-  const id = idOf(scope);
   return inRequestTransaction(pool, async (tx, transaction) => {
     const at = now();
-    const expiresAt = new Date(at + idempotencyKeptMs);
+    const until = (outcome?: Outcome) =>
+      new Date(at + (outcome?.refusal ? idempotentRefusalKeptMs : idempotencyKeptMs));
     const claim = { id, claimId: newId('idk'), leaseUntil: at };
     // A key whose time is over may be deleted between the two statements.
     for (let tries = 0; tries < 3; tries++) {
-      if (await take(tx, { ...claim, projectId: scope.projectId, fingerprint, expiresAt }, new Date(at))) {
+      if (await take(tx, { ...claim, projectId: scope.projectId, fingerprint, expiresAt: until() }, new Date(at))) {
         // A part of its own, so that what it did before it refused is undone and the refusal kept, in one commit.
         const outcome = await inTransaction(pool, write).then(answered, refused);
         const { version } = transaction;
-        await finishClaim(tx, claim, sealAnswer(key, wholeAnswerOf(outcome), id), new Date(at), expiresAt, version);
+        const sealed = sealAnswer(key, wholeAnswerOf(outcome), id);
+        await finishClaim(tx, claim, sealed, new Date(at), until(outcome), version);
         return { ...outcome, isReplay: false, version };
       }
       const record = await findKey(tx, id, fingerprint);

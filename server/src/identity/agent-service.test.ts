@@ -53,6 +53,23 @@ describe('an agent', () => {
     ]);
   });
 
+  it('is given to the subject of an issuer by callers without limits alone', async () => {
+    const subject = { issuer: 'https://issuer.example/', subject: 'client-limited' };
+    const limits: readonly Partial<Principal>[] = [
+      { keyId: 'key000000001', expiresAt: Date.now() + 3_600_000 },
+      { cidrs: ['10.0.0.0/8'] },
+      { requiresSignature: true },
+      { binding: { by: 'spiffe_id', value: 'spiffe://example.org/agent/x' } },
+    ];
+    for (const limit of limits) {
+      await expect(createAgent({ name: 'limited', ...subject }, { ...by, ...limit })).rejects.toMatchObject({
+        code: 'policy_denied',
+        message: expect.stringContaining('tokens of its issuer'),
+      });
+    }
+    await createAgent({ name: 'without a subject' }, { ...by, cidrs: ['10.0.0.0/8'] });
+  });
+
   it('has a name and a subject that no other has', async () => {
     const subject = { issuer: 'https://issuer.example/', subject: 'client-2' };
     await createAgent({ name: 'unique', ...subject });

@@ -57,8 +57,10 @@ export class AgentService {
     const certificateScopes = checkScopes('certificate_scopes', request.certificateScopes ?? [], 'agent');
     if (certificateScopes.length > 0) {
       requireMayGrant(by, certificateScopes);
-      requireUnlimited(by, 'agent');
+      requireUnlimited(by, 'certificate');
     }
+    // Whoever has a token of that subject is the agent, also without the caller's key.
+    if (issuer !== null) requireUnlimited(by, 'token');
     try {
       return await controlWrite(this.#pool, async (tx, version) => {
         await requireProject(tx, projectId);

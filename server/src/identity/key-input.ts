@@ -38,6 +38,8 @@ export interface NewKey {
 
 export interface CheckedKey extends Required<NewKey> {
   readonly scopes: readonly Scope[];
+  /** When it ends whatever its lifetime, in epoch milliseconds; null: nothing bounds it. */
+  readonly endsAt: number | null;
 }
 
 /** Checks what can be checked without the database. @throws PortcullisError invalid_argument */
@@ -55,6 +57,7 @@ export function checkNewKey(key: NewKey): CheckedKey {
     requireSignature: key.requireSignature ?? false,
     binding: checkBinding(key.binding ?? null),
     lifetimeS: key.lifetimeS === undefined ? keyLifetimeDefaultS : key.lifetimeS,
+    endsAt: null,
   };
   if ((checked.kind === 'agent') !== (checked.agentId !== null)) {
     throw invalid('agent_id', 'agent_id belongs to keys of kind agent, and every such key has one.');

@@ -86,13 +86,13 @@ it('a login makes keys that outlive its own for agents alone', () => {
   const login = { ...unlimited, expiresAt: now + 3_600_000, loginId: 'lgn_1' };
   expect(lifetimeWithin(login, keyOf({ ...agentKey, lifetimeS: 86_400 }), true, now)).toBe(86_400);
   expect(() => lifetimeWithin(login, keyOf({ lifetimeS: 86_400 }), true, now)).toThrow('may outlive it');
-  expect(() => requireUnlimited(login, 'agent')).not.toThrow();
-  expect(() => requireUnlimited(login, 'operator')).toThrow('for a time only');
+  expect(() => requireUnlimited(login, 'certificate')).not.toThrow();
+  expect(() => requireUnlimited(login, 'person')).toThrow('for a time only');
 });
 
 it('what has neither end nor addresses is given without limits only', () => {
-  for (const kind of ['agent', 'operator'] as const) {
-    const give = (limits: Partial<Principal>) => () => requireUnlimited({ ...unlimited, ...limits }, kind);
+  for (const what of ['certificate', 'token', 'person'] as const) {
+    const give = (limits: Partial<Principal>) => () => requireUnlimited({ ...unlimited, ...limits }, what);
     expect(give({})).not.toThrow();
     expect(give({ expiresAt: now })).toThrow('for a time only');
     expect(give({ cidrs: ['10.0.0.0/8'] })).toThrow('from some addresses only');
@@ -100,6 +100,8 @@ it('what has neither end nor addresses is given without limits only', () => {
     expect(give({ keyId: null, method: 'session', expiresAt: now })).not.toThrow();
   }
   // What an agent may do by its certificate takes that certificate.
-  expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, 'agent')).not.toThrow();
-  expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, 'operator')).toThrow('only with its certificate');
+  expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, 'certificate')).not.toThrow();
+  for (const what of ['token', 'person'] as const) {
+    expect(() => requireUnlimited({ ...unlimited, binding: byThumbprint }, what)).toThrow('only with its certificate');
+  }
 });

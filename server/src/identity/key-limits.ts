@@ -27,7 +27,8 @@ export function requireWithinLimits(by: Principal, key: CheckedKey): void {
 }
 
 /**
- * How long a key of this maker may live: as long as was asked, or where nothing was asked no longer than its maker.
+ * How long a key of this maker may live: as long as was asked, or where nothing was asked no longer than its maker. By
+ * whole seconds of this process's clock, so it still has to end with {@link endOf} the maker.
  * @param key with the seconds that were asked for; null never expires
  * @param isAsked whether a caller chose it
  * @throws PortcullisError policy_denied for a key that would outlive its maker, or that would end at once
@@ -48,19 +49,25 @@ export function lifetimeWithin(
   return leftS;
 }
 
+/** What cannot be limited as whoever gives it is: a person's, by their roles or by being enabled; an agent's without a key. */
+const unlimited = {
+  person: 'what it lets a person do',
+  certificate: 'what an agent may do by its certificate',
+  token: 'what an agent may do by tokens of its issuer',
+} as const;
+
 /**
- * For what cannot be limited as whoever gives it is: what an agent may do by its certificate, and what a person may do, by
- * their roles or by being enabled.
- * @param to whom it is given
+ * Lets such things be given by callers without limits alone.
  * @throws PortcullisError policy_denied
  */
-export function requireUnlimited(by: Principal, to: 'agent' | 'operator'): void {
-  const given = to === 'agent' ? 'what an agent may do by its certificate' : 'what it lets a person do';
-  if (endOf(by, to) !== null) throw limited(`for a time only: ${given} would have no end`);
+export function requireUnlimited(by: Principal, what: keyof typeof unlimited): void {
+  const given = unlimited[what];
+  if (endOf(by, what === 'person' ? 'operator' : 'agent') !== null)
+    throw limited(`for a time only: ${given} would have no end`);
   if (by.cidrs !== null) throw limited(`from some addresses only: ${given} would hold from anywhere`);
   if (by.requiresSignature) throw limited(`only for signed requests: ${given} would hold without signatures`);
-  // An agent's takes a certificate in any case.
-  if (to === 'operator' && by.binding !== null) throw limited(`only with its certificate: ${given} would hold without it`);
+  if (what !== 'certificate' && by.binding !== null)
+    throw limited(`only with its certificate: ${given} would hold without it`);
 }
 
 /**
@@ -68,7 +75,7 @@ export function requireUnlimited(by: Principal, to: 'agent' | 'operator'): void 
  * renewed where it came from, and who it names stays. But with the key of a login, which may be stolen, only agents get
  * keys that live on: they can hold nothing that makes keys in turn.
  */
-function endOf({ keyId, loginId, expiresAt }: Principal, kind: PrincipalKind): number | null {
+export function endOf({ keyId, loginId, expiresAt }: Principal, kind: PrincipalKind): number | null {
   const isRenewed = keyId === null || (loginId !== undefined && kind === 'agent');
   return isRenewed ? null : expiresAt;
 }

@@ -8,7 +8,7 @@ import { controlWrite, type Queryable } from '../pg/tx.ts';
 import { invalid } from './input.ts';
 import { type CheckedKey, checkNewKey, type NewKey } from './key-input.ts';
 import { auditPayload, type IssuedKey, issueKey } from './key-issue.ts';
-import { lifetimeWithin, requireWithinLimits } from './key-limits.ts';
+import { endOf, lifetimeWithin, requireWithinLimits } from './key-limits.ts';
 import { findKey, selectKeys, setKeyRevoked, setKeySuccessor } from './key-store.ts';
 import type { Principal } from './model.ts';
 import { type Page, type PageRequest, readPage } from './page.ts';
@@ -125,6 +125,7 @@ export class KeyService {
       ...key,
       personId: key.kind === 'agent' ? null : (key.personId ?? by.personId),
       lifetimeS: lifetimeWithin(by, key, lifetimeIsAsked, this.#clock.now()),
+      endsAt: endOf(by, key.kind),
     };
   }
 
@@ -141,9 +142,13 @@ export class KeyService {
 }
 
 function anotherPerson(): PortcullisError {
-  return new PortcullisError('insufficient_scope', 'A key of another person, or for which one answers, takes the scope admin to make.', {
-    rule: 'scope:admin',
-  });
+  return new PortcullisError(
+    'insufficient_scope',
+    'A key of another person, or for which one answers, takes the scope admin to make.',
+    {
+      rule: 'scope:admin',
+    },
+  );
 }
 
 function lifetimeOf({ createdAt, expiresAt }: KeyRecord): number | null {

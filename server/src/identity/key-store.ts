@@ -69,6 +69,8 @@ export type KeyToInsert = Omit<
 > & {
   /** Seconds from now; null never expires. */
   readonly lifetimeS: number | null;
+  /** The latest end, in epoch milliseconds, by whatever clock; null: none. */
+  readonly endsAt: number | null;
   /** The key with which it was asked for: who holds a key that somebody else made also holds those made with it. */
   readonly madeWithKeyId: string | null;
 };
@@ -77,8 +79,8 @@ export async function insertKey(tx: Tx, version: bigint, key: KeyToInsert): Prom
   const { rows } = await tx.query<Row>(
     `INSERT INTO api_keys (id, project_id, agent_id, person_id, kind, name, secret_hash, scopes, models, cidrs, run_id,
        require_signature, bound_x5t_s256, bound_spiffe_id, created_by, expires_at, control_version, made_with_key_id)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now() + make_interval(secs => $16), $17,
-       $18)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+       least(now() + make_interval(secs => $16), $19::timestamptz), $17, $18)
      RETURNING ${columns}`,
     [
       key.id,
@@ -99,6 +101,7 @@ export async function insertKey(tx: Tx, version: bigint, key: KeyToInsert): Prom
       key.lifetimeS,
       version,
       key.madeWithKeyId,
+      key.endsAt === null ? null : new Date(key.endsAt),
     ],
   );
   const [row] = rows;

@@ -85,6 +85,7 @@ export type RefusalReason =
   | 'certificate_malformed'
   | 'certificate_untrusted'
   | 'certificate_not_leaf'
+  | 'certificate_unknown_extension'
   | 'certificate_without_name'
   | 'certificate_not_yet_valid'
   | 'certificate_expired'

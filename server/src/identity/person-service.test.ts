@@ -158,7 +158,10 @@ describe('roles', () => {
       const by = { ...key, ...limit };
       const say = (roles: ('developer' | 'operator')[] | null) =>
         identity.people.update(by, 'req_2', { projectId, id, roles });
-      await expect(say(['operator'])).rejects.toMatchObject({ code: 'policy_denied', members: { rule: 'key.limited' } });
+      await expect(say(['operator'])).rejects.toMatchObject({
+        code: 'policy_denied',
+        members: { rule: 'key.limited' },
+      });
       await expect(say(null)).rejects.toMatchObject({ code: 'policy_denied' });
       await identity.people.disable(by, 'req_3', { projectId, id });
       await expect(identity.people.enable(by, 'req_3', { projectId, id })).rejects.toMatchObject({

@@ -95,7 +95,7 @@ export class PersonService {
       const before = await requirePerson(tx, projectId, id);
       const granted = await scopesGranted(tx, before, given);
       requireMayGrant(by, granted ?? [], 'a person');
-      if (granted) requireUnlimited(by, 'operator');
+      if (granted) requireUnlimited(by, 'person');
       if (teams) await requireTeams(tx, projectId, teams);
       const after: PersonRecord = {
         ...before,
@@ -139,7 +139,7 @@ export class PersonService {
     requestId: string,
     named: { readonly projectId: string; readonly id: string },
   ): Promise<{ result: PersonRecord; version: bigint }> {
-    requireUnlimited(by, 'operator');
+    requireUnlimited(by, 'person');
     return this.#setState(by, requestId, named, 'active');
   }
 

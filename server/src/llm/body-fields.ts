@@ -33,12 +33,7 @@ export class BodyFields {
     const model = modelRange ? readString(this.#body, modelRange) : '';
     if (!modelRange || model === '')
       throw refusal('model', 'The field "model" is missing: it names the model to call.');
-    if (model.length > modelNameCharsMax || /\p{Cc}/u.test(model)) {
-      throw refusal(
-        'model',
-        `The model's name must have ${modelNameCharsMax} characters at most, and no control character.`,
-      );
-    }
+    requireModelName(model, 'model');
     return { model, modelRange };
   }
 
@@ -86,6 +81,18 @@ export class BodyFields {
     if (member.kind !== kind) throw wrongType(name, expected);
     return member;
   }
+}
+
+/**
+ * Refuses a name that looks like another one, which a rule or a limit may be about.
+ * @throws PortcullisError invalid_argument, naming `field`
+ */
+export function requireModelName(model: string, field: string): void {
+  if (model.length <= modelNameCharsMax && !/[\s\p{C}]/u.test(model)) return;
+  throw refusal(
+    field,
+    `The model's name must have ${modelNameCharsMax} characters at most, and neither white space nor invisible characters.`,
+  );
 }
 
 /** A refusal of `field`, which must be `expected`. */

@@ -1,5 +1,6 @@
 import { PortcullisError } from '../base/errors.ts';
 import { otherModelsMax } from '../base/limits.ts';
+import { requireModelName } from './body-fields.ts';
 import type { JsonObject } from './conversation.ts';
 import type { ByteRange } from './json-scan.ts';
 import { isJsonObject } from './object-reader.ts';
@@ -73,7 +74,7 @@ export class CostFacts {
     if (this.unbounded.length < unboundedMax) this.unbounded.push(field);
   }
 
-  /** @throws PortcullisError invalid_argument, naming `field`, for one model too many: each is authorized by itself */
+  /** @throws PortcullisError invalid_argument, naming `field`, for what is no model's name, and for one model too many: each is authorized by itself */
   addOtherModel(model: unknown, field: string): void {
     if (typeof model !== 'string') return;
     if (this.otherModels.length === otherModelsMax) {
@@ -83,6 +84,7 @@ export class CostFacts {
         { param: field },
       );
     }
+    requireModelName(model, field);
     this.otherModels.push(model);
   }
 

@@ -1,6 +1,6 @@
 import { type StatsListener, unwatchFile, watchFile } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
-import { tlsFilesEveryMs, tlsFilesSettleMs } from '../base/limits.ts';
+import { tlsFilesAgainMs, tlsFilesEveryMs, tlsFilesSettleMs } from '../base/limits.ts';
 import { type TlsFiles, type TlsMaterial, loadTlsMaterial } from './tls-material.ts';
 
 export interface TlsFilesOptions {
@@ -12,12 +12,15 @@ export interface TlsFilesOptions {
   readonly refuse: (error: unknown) => void;
 }
 
-/** TLS material as new as its files: a change of them is read once it has settled, and what does not hold changes nothing. */
+/**
+ * TLS material as new as its files: a change of them is read once it has settled. What does not hold changes nothing, and
+ * is read again later, since it may only not be in force yet.
+ */
 export class WatchedTlsFiles {
   readonly #options: TlsFilesOptions;
   #current: TlsMaterial;
   #isCurrent = true;
-  #settling: NodeJS.Timeout | undefined;
+  #next: NodeJS.Timeout | undefined;
 
   /** @throws PortcullisError invalid_argument when the files do not hold */
   constructor(options: TlsFilesOptions) {
@@ -41,22 +44,23 @@ export class WatchedTlsFiles {
     const { server, bundle } = this.#options.files;
     const paths = [bundle, ...(server ? [server.certificate, server.key] : [])].map(({ path }) => path);
     const changed: StatsListener = (now, before) => {
-      if (now.mtimeMs !== before.mtimeMs || now.ino !== before.ino || now.size !== before.size) this.#settle();
+      if (now.mtimeMs !== before.mtimeMs || now.ino !== before.ino || now.size !== before.size)
+        this.#reloadIn(tlsFilesSettleMs);
     };
     for (const path of paths) watchFile(path, { interval: tlsFilesEveryMs, persistent: false }, changed);
     const reload = () => this.#reload();
     process.on('SIGHUP', reload);
     return () => {
       process.off('SIGHUP', reload);
-      clearTimeout(this.#settling);
+      clearTimeout(this.#next);
       for (const path of paths) unwatchFile(path, changed);
     };
   }
 
   // A certificate and its key are two files, which nobody replaces at once.
-  #settle(): void {
-    clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => this.#reload(), tlsFilesSettleMs);
+  #reloadIn(ms: number): void {
+    clearTimeout(this.#next);
+    this.#next = setTimeout(() => this.#reload(), ms);
   }
 
   #reload(): void {
@@ -68,6 +72,7 @@ export class WatchedTlsFiles {
       this.#isCurrent = true;
     } catch (error) {
       this.#isCurrent = false;
+      this.#reloadIn(tlsFilesAgainMs);
       refuse(error);
     }
   }

@@ -9,6 +9,8 @@ export interface TlsFiles {
   /** Our own certificate and its key; null where no listener ends TLS. */
   readonly server: { readonly certificate: TlsFile; readonly key: TlsFile } | null;
   readonly bundle: TlsFile;
+  /** @throws Error that says why this authority cannot be one of the bundle */
+  readonly checkAuthority: (authority: X509Certificate) => void;
 }
 
 export interface TlsFile {
@@ -35,13 +37,17 @@ export interface ServerCertificate {
  * Reads the files, and checks that what they hold is in force and fits together.
  * @throws PortcullisError invalid_argument, which names the option of the file that does not hold
  */
-export function loadTlsMaterial({ server, bundle }: TlsFiles, nowMs: number): TlsMaterial {
+export function loadTlsMaterial({ server, bundle, checkAuthority }: TlsFiles, nowMs: number): TlsMaterial {
   const bundlePem = read(bundle);
   const material = {
     server: server === null ? null : serverCertificate(server, nowMs),
     bundle: holding(bundle, () => new TrustBundle(bundlePem)),
     bundlePem,
   };
+  holding(bundle, () => {
+    if (!material.bundle.isInForce(nowMs)) throw new Error('none of its authorities is in force now');
+    for (const authority of material.bundle.authorities) checkAuthority(authority);
+  });
   // What OpenSSL alone would find, such as a key that is too short.
   if (server) holding(server.certificate, () => createSecureContext(contextOptions(material)));
   return material;
@@ -67,11 +73,12 @@ function serverCertificate({ certificate, key }: NonNullable<TlsFiles['server']>
     if (!leaf.checkPrivateKey(privateKey))
       throw new Error(`it is not the key of the certificate in ${certificate.option}`);
   });
-  const validTo = leaf.validToDate.getTime();
+  const [validFrom, validTo] = [leaf.validFromDate.getTime(), leaf.validToDate.getTime()];
   holding(certificate, () => {
     if (validTo <= nowMs) throw new Error(`its certificate expired at ${leaf.validToDate.toISOString()}`);
+    if (nowMs < validFrom) throw new Error(`its certificate is in force from ${leaf.validFromDate.toISOString()} on`);
   });
-  return { certificate: pem, key: keyPem, validFrom: leaf.validFromDate.getTime(), validTo };
+  return { certificate: pem, key: keyPem, validFrom, validTo };
 }
 
 function firstOf([leaf]: readonly X509Certificate[]): X509Certificate {

@@ -27,8 +27,18 @@ describe('a trust bundle', () => {
 
   it('names the authority, and knows it again', () => {
     const anchor = bundle.anchorOf(parsed(root.agent('a').cert), [], now);
-    expect(anchor !== null && bundle.has(anchor)).toBe(true);
-    expect(new TrustBundle(other.cert).has(anchor ?? '')).toBe(false);
+    if (!anchor) throw new Error('it names none');
+    expect(bundle.has(anchor)).toBe(true);
+    expect(new TrustBundle(other.cert).has(anchor)).toBe(false);
+    expect(anchor.validTo).toBe(parsed(root.cert).validToDate.getTime());
+  });
+
+  it('names the one that lives longest, where an authority was renewed under its key', () => {
+    const renewed = root.leafFor(publicKeyOf(root.cert), { commonName: 'Root', ca: true, keyUsage: 0x06, toS: 9_000 });
+    for (const pem of [root.cert + renewed, renewed + root.cert]) {
+      const anchor = new TrustBundle(pem).anchorOf(parsed(root.agent('a').cert), [], now);
+      expect(anchor?.validTo).toBe(parsed(renewed).validToDate.getTime());
+    }
   });
 
   it('covers nobody else', () => {
@@ -67,6 +77,8 @@ describe('a trust bundle', () => {
     ['nothing', '', 'it has no certificate in it'],
     ['a leaf', root.cert + root.leaf({ commonName: 'a leaf' }).cert, '"CN=a leaf" is no certificate of an authority'],
     ['a leaf without a subject', root.leaf().cert, 'one without a subject is no certificate of an authority'],
+    ['one and part of another', root.cert + other.cert.slice(0, -40), 'a certificate in it is not whole'],
+    ['certificates in another form', root.cert + other.cert.replaceAll(' CERT', ' X509 CERT'), 'not whole'],
     ['garbage', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', ''],
   ])('is not made of %s', (_title, pem, message) => {
     expect(() => new TrustBundle(pem)).toThrow(message);

@@ -1,4 +1,5 @@
 import type { Pool, PoolClient, QueryResult } from 'pg';
+import { unlessAborted } from '../base/aborted.ts';
 import { cancelEveryMs } from '../base/limits.ts';
 import { requestCancel } from './cancel.ts';
 import type { Queryable } from './tx.ts';
@@ -13,21 +14,14 @@ export type Statement = readonly [text: string, values?: unknown[]];
 export async function connectWithin(pool: Pool, signal: AbortSignal): Promise<PoolClient> {
   signal.throwIfAborted();
   const connecting = pool.connect();
-  let giveUp = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    giveUp = () => reject(signal.reason);
-    signal.addEventListener('abort', giveUp);
-  });
   try {
-    return await Promise.race([connecting, aborted]);
+    return await unlessAborted(connecting, signal);
   } catch (error) {
     connecting.then(
       (client) => client.release(),
       () => undefined,
     );
     throw error;
-  } finally {
-    signal.removeEventListener('abort', giveUp);
   }
 }
 

@@ -17,7 +17,7 @@ const servers = {
   none: (heard: (socket: Socket) => void) => createServer(heard),
   postgres: (heard: (socket: Socket) => void) =>
     createServer((socket) => {
-      socket.once('data', (asked) => {
+      socket.once('data', (asked: Buffer) => {
         if (!asked.equals(sslRequest)) return socket.destroy();
         socket.write('S');
         return heard(new Tls(socket, { isServer: true, secureContext: createSecureContext({ cert, key }) }));
@@ -33,7 +33,7 @@ const servers = {
 test.each(['none', 'postgres', 'direct'] as const)('asks over a connection like the first one: %s', async (way) => {
   const heard = Promise.withResolvers<Buffer>();
   const server = servers[way]((socket) => {
-    socket.once('data', (bytes) => {
+    socket.once('data', (bytes: Buffer) => {
       heard.resolve(bytes);
       socket.end();
     });
@@ -41,8 +41,7 @@ test.each(['none', 'postgres', 'direct'] as const)('asks over a connection like 
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const encryption =
-    way === 'none' ? { ssl: false } : { ssl: { rejectUnauthorized: false }, sslNegotiation: way };
+  const encryption = way === 'none' ? { ssl: false } : { ssl: { rejectUnauthorized: false }, sslNegotiation: way };
   const client = { host: '127.0.0.1', port, processID: 12345, secretKey: 98765, ...encryption };
   requestCancel(client as unknown as ClientBase);
   expect(await heard.promise).toEqual(cancelRequest);

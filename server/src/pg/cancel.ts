@@ -11,9 +11,6 @@ declare module 'pg' {
     readonly processID: number | null;
     readonly secretKey: number | null;
   }
-  interface ConnectionConfig {
-    sslNegotiation?: 'postgres' | 'direct';
-  }
   interface Connection {
     connect(port: number, host: string): void;
     connect(socketPath: string): void;
@@ -29,7 +26,8 @@ declare module 'pg' {
  */
 export function requestCancel({ host, port, ssl, sslNegotiation, processID, secretKey }: ClientBase): void {
   if (processID === null || secretKey === null) return;
-  const connection = new Connection({ ssl, sslNegotiation });
+  const encryption = { ssl, sslNegotiation };
+  const connection = new Connection(encryption);
   const giveUp = setTimeout(() => connection.stream.destroy(), cancelMsMax);
   connection.on('error', () => undefined);
   connection.once('end', () => clearTimeout(giveUp));

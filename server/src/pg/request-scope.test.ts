@@ -150,7 +150,7 @@ describe('in the transaction of its request', () => {
       const ended = asOne(async () => {
         const part = inTransaction(pool, async (tx) => {
           await insert(tx, 'one');
-          settled(inTransaction(pool, (inner) => insert(inner, 'two')));
+          void settled(inTransaction(pool, (inner) => insert(inner, 'two')));
         });
         await part.catch(() => undefined);
       });

@@ -14,9 +14,9 @@ import {
 } from '../base/limits.ts';
 import { checkLine, checkName, invalid } from '../identity/input.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
-import { compileCondition } from './cel/condition.ts';
-import { type Action, actions, type Facts } from './facts.ts';
-import { type CompiledRule, type Effect, indexRules, type RuleIndex, type RuleMode } from './rules.ts';
+import { type CompiledPolicy, compilePolicy } from './compiled-policy.ts';
+import { type Action, actions } from './facts.ts';
+import type { Effect, RuleMode } from './rules.ts';
 
 /** A rule as people write it. */
 export interface Rule {
@@ -52,26 +52,17 @@ export interface DocumentJson {
 
 export const emptyDocument: PolicyDocument = { rules: [], caps: [], signedScopes: [] };
 
-/** The rules of a document, ready to judge. */
-export interface CompiledPolicy {
-  readonly rules: RuleIndex<Facts>;
-  /** Whether any of them can tell one resource from another, by name or by provider: only then is each judged by itself. */
-  readonly mentionsName: boolean;
-  readonly mentionsProvider: boolean;
-  /** What judging one resource costs at worst, in nanoseconds (policy/cel/condition.ts). */
-  readonly costNs: number;
-}
-
-/** Whether a condition can read that field of `resource`: a word that stands in a text or a comment costs time, no more. */
-function mayRead(condition: string, field: 'name' | 'provider'): boolean {
-  return /\bresource\b/.test(condition) && new RegExp(`\\b${field}\\b`).test(condition);
+/** A document that may be saved, and its rules, ready to judge. */
+export interface CheckedDocument {
+  readonly document: PolicyDocument;
+  readonly policy: CompiledPolicy;
 }
 
 /**
- * A document within its bounds, with names as they are stored.
+ * A document within its bounds, with names as they are stored, and compiled.
  * @throws PortcullisError invalid_argument, naming the field; for a condition with the line and column of what is wrong
  */
-export function checkDocument({ rules, caps, signedScopes }: PolicyDocument): PolicyDocument {
+export async function checkDocument({ rules, caps, signedScopes }: PolicyDocument): Promise<CheckedDocument> {
   if (rules.length > policyRulesMax) throw invalid('document.rules', `A document has ${policyRulesMax} rules at most.`);
   if (caps.length > policyCapsMax) throw invalid('document.caps', `A document has ${policyCapsMax} caps at most.`);
   const checked = {
@@ -86,38 +77,14 @@ export function checkDocument({ rules, caps, signedScopes }: PolicyDocument): Po
   if (bytes > policyDocumentBytesMax) {
     throw invalid('document', `The document has ${bytes} bytes; ${policyDocumentBytesMax} is the most.`);
   }
-  const { costNs } = compilePolicy(checked);
-  if (costNs > policyCostNsMax) {
+  const policy = await compilePolicy(checked);
+  if (policy.costNs > policyCostNsMax) {
     throw invalid(
       'document.rules',
-      `All conditions together may take ${costNs / 1e6} ms for one call, and ${policyCostNsMax / 1e6} ms is the most: simplify some.`,
+      `All conditions together may take ${policy.costNs / 1e6} ms for one call, and ${policyCostNsMax / 1e6} ms is the most: simplify some.`,
     );
   }
-  return checked;
-}
-
-/** @throws PortcullisError invalid_argument, for a condition that does not hold, with the line and column of what is wrong */
-export function compilePolicy({ rules }: Pick<PolicyDocument, 'rules'>): CompiledPolicy {
-  let costNs = 0;
-  const compiled = rules.map(({ name, condition: text, ...rule }, at): CompiledRule<Facts> => {
-    const compilation = compileCondition(text.trim() === '' ? 'true' : text);
-    if ('problem' in compilation) {
-      const { message, line, column } = compilation.problem;
-      throw invalid(
-        `document.rules[${at}].condition`,
-        `The condition of rule "${name}" does not hold, line ${line}, column ${column}: ${message}`,
-      );
-    }
-    const { condition } = compilation;
-    costNs += condition.costNs;
-    return { ...rule, name, evaluate: condition.evaluate };
-  });
-  return {
-    costNs,
-    rules: indexRules(compiled),
-    mentionsName: rules.some(({ condition }) => mayRead(condition, 'name')),
-    mentionsProvider: rules.some(({ condition }) => mayRead(condition, 'provider')),
-  };
+  return { document: checked, policy };
 }
 
 export function documentToJson({ rules, caps, signedScopes }: PolicyDocument): DocumentJson {

@@ -1,6 +1,6 @@
-import type { CompiledPolicy } from './document.ts';
+import type { CompiledPolicy } from './compiled-policy.ts';
 import type { Facts } from './facts.ts';
-import { type Decision, type Effect, judge, type Verdict } from './rules.ts';
+import { type CompiledRule, type Decision, type Effect, judge, type RuleIndex } from './rules.ts';
 
 /**
  * All of a call that is judged, and recorded: its facts, and what else it may come to. The facts name the first resource and
@@ -31,14 +31,14 @@ const severity: Readonly<Record<Effect['kind'], number>> = { allow: 0, require_a
  * Judges a call: what its rules say of all its resources together, at the provider where they say it most mildly. Enforcing
  * and simulating are this function.
  */
-export function judgeCall({ rules, mentionsName, mentionsProvider }: CompiledPolicy, call: CallFacts): Judgement {
+export function judgeCall(policy: CompiledPolicy, call: CallFacts): Judgement {
   const { facts } = call;
-  const names = new Set([facts.resource.name, ...(mentionsName ? call.otherNames : [])]);
-  const providers = new Set([facts.resource.provider, ...(mentionsProvider ? call.otherProviders : [])]);
+  const { names, providers } = resourcesOf(policy, call);
   if (names.size === 1 && providers.size === 1) {
-    const { decision, shadowed, matched } = judge(rules, facts);
-    return { decision, shadowed, providers: null, failures: failuresOf(matched) };
+    const { decision, shadowed, matched } = judge(policy.rules, facts);
+    return { decision, shadowed, providers: null, failures: matched.filter(({ failure }) => failure !== null).length };
   }
+  const { rules, failures } = evaluatingOnce(policy, facts.action);
   const byProvider = [...providers].map((provider) => ({
     provider,
     verdicts: [...names].map((name) => judge(rules, { ...facts, resource: { ...facts.resource, name, provider } })),
@@ -52,12 +52,38 @@ export function judgeCall({ rules, mentionsName, mentionsProvider }: CompiledPol
       providers.size === 1
         ? null
         : new Set(byProvider.filter((_, at) => decisions[at]?.outcome === 'allow').map(({ provider }) => provider)),
-    failures: byProvider.flatMap(({ verdicts }) => verdicts).reduce((sum, { matched }) => sum + failuresOf(matched), 0),
+    failures: failures(),
   };
 }
 
-function failuresOf(matched: Verdict['matched']): number {
-  return matched.filter(({ failure }) => failure !== null).length;
+function resourcesOf({ mentionsName, mentionsProvider }: CompiledPolicy, call: CallFacts) {
+  const { resource } = call.facts;
+  return {
+    names: new Set([resource.name, ...(mentionsName ? call.otherNames : [])]),
+    providers: new Set([resource.provider, ...(mentionsProvider ? call.otherProviders : [])]),
+  };
+}
+
+/** The rules for one call, each evaluated once for all resources that it cannot tell apart. */
+function evaluatingOnce({ rules, reads }: CompiledPolicy, action: string) {
+  let failures = 0;
+  const once = (rule: CompiledRule<Facts>): CompiledRule<Facts> => {
+    const { name: readsName = true, provider: readsProvider = true } = reads.get(rule.name) ?? {};
+    const known = new Map<string, ReturnType<typeof rule.evaluate>>();
+    return {
+      ...rule,
+      evaluate: (facts) => {
+        const { name, provider } = facts.resource;
+        const key = JSON.stringify([readsName && name, readsProvider && provider]);
+        const held = known.get(key) ?? rule.evaluate(facts);
+        if (!known.has(key) && typeof held !== 'boolean') failures++;
+        known.set(key, held);
+        return held;
+      },
+    };
+  };
+  const index: RuleIndex<Facts> = new Map([[action, (rules.get(action) ?? []).map(once)]]);
+  return { rules: index, failures: () => failures };
 }
 
 /** The first of the most severe ones. */

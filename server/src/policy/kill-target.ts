@@ -1,5 +1,5 @@
 import { PortcullisError } from '../base/errors.ts';
-import { modelNameCharsMax } from '../base/limits.ts';
+import { killWildcardsMax, modelNameCharsMax } from '../base/limits.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { permits, requireScope } from '../identity/permission.ts';
@@ -44,7 +44,7 @@ export async function resolveTarget(
     return { scope, value: id, projectId: id };
   }
   await requireProject(tx, projectId);
-  if (scope === 'model') return { scope, value: checkLine('value', value, 1, modelNameCharsMax), projectId };
+  if (scope === 'model') return { scope, value: checkModels(value), projectId };
   if (scope === 'provider') {
     if (isProvider(value)) return { scope, value, projectId };
     throw new PortcullisError(
@@ -60,6 +60,13 @@ export async function resolveTarget(
       ? `No run of this project ever had the workflow "${value.slice(0, 100)}".`
       : `There is no ${scope} "${value.slice(0, 100)}" in this project.`,
   );
+}
+
+function checkModels(pattern: string): string {
+  if (pattern.split('*').length - 1 > killWildcardsMax) {
+    throw invalid('value', `A pattern of models has ${killWildcardsMax} * at most: stop them one by one.`);
+  }
+  return checkLine('value', pattern, 1, modelNameCharsMax);
 }
 
 async function findProjectId(tx: Tx, value: string): Promise<string | null> {

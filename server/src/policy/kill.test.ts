@@ -199,6 +199,12 @@ describe('a kill switch', () => {
     });
   });
 
+  test('for models has two * at most', async () => {
+    const models = (value: string) => engage({ scope: 'model', value, drill: true });
+    await expect(models('*a*')).resolves.toBeDefined();
+    await expect(models('*a*b*')).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+
   test('lasts for a time by the database, whatever the clock of the caller says', async () => {
     const kill = await engage({ scope: 'provider', value: 'claude', ttlMs: 5_000 });
     expect(kill.expiresAt).toBe(kill.engagedAt + 5_000);

@@ -1,5 +1,5 @@
 /** What a kill switch stops. `everything` has no value and no project. */
-export const killScopes = ['everything', 'project', 'agent', 'key', 'run', 'workflow', 'provider', 'model'] as const;
+export const killScopes = ['everything', 'project', 'agent', 'key', 'run', 'model', 'workflow', 'provider'] as const;
 export type KillScope = (typeof killScopes)[number];
 
 export interface KillSwitch {

@@ -2,7 +2,8 @@ import type { Logger } from '../base/log.ts';
 import type { Scope } from '../identity/scopes.ts';
 import type { ControlPart } from '../pg/control-feed.ts';
 import type { Queryable } from '../pg/tx.ts';
-import { type CompiledPolicy, compilePolicy, documentFromJson, signedScopesIn } from './document.ts';
+import { type CompiledPolicy, compilePolicy } from './compiled-policy.ts';
+import { documentFromJson, signedScopesIn } from './document.ts';
 import { type PolicyInForce, policiesSince } from './version-store.ts';
 
 /** A version that judges. */
@@ -42,7 +43,8 @@ export class PolicyIndex implements ControlPart {
   }
 
   async load(db: Queryable, since: bigint): Promise<() => void> {
-    const changed = (await policiesSince(db, since)).map((stored) => [stored.projectId, this.#build(stored)] as const);
+    const changed: (readonly [projectId: string, loaded: Loaded])[] = [];
+    for (const stored of await policiesSince(db, since)) changed.push([stored.projectId, await this.#build(stored)]);
     return () => {
       for (const [projectId, loaded] of changed) this.#projects.set(projectId, loaded);
     };
@@ -61,24 +63,24 @@ export class PolicyIndex implements ControlPart {
     return this.#projects.get(projectId)?.signedScopes ?? noScopes;
   }
 
-  #build({ projectId, inForce, shadow }: PolicyInForce): Loaded {
+  async #build({ projectId, inForce, shadow }: PolicyInForce): Promise<Loaded> {
     const known = this.#projects.get(projectId);
     return {
-      inForce: inForce && this.#buildVersion(projectId, inForce, known?.inForce ?? null),
-      shadow: shadow && this.#buildShadow(projectId, shadow, known?.shadow ?? null),
+      inForce: inForce && (await this.#buildVersion(projectId, inForce, known?.inForce ?? null)),
+      shadow: shadow && (await this.#buildShadow(projectId, shadow, known?.shadow ?? null)),
       signedScopes: new Set(inForce === null ? [] : signedScopesIn(inForce.document)),
     };
   }
 
-  #buildVersion(
+  async #buildVersion(
     projectId: string,
     { version, document }: NonNullable<PolicyInForce['inForce']>,
     known: Loaded['inForce'],
-  ): NonNullable<Loaded['inForce']> {
+  ): Promise<NonNullable<Loaded['inForce']>> {
     // Versions never change.
     if (known !== null && 'version' in known && known.version === version) return known;
     try {
-      return { version, policy: compilePolicy(documentFromJson(document)) };
+      return { version, policy: await compilePolicy(documentFromJson(document)) };
     } catch (err) {
       this.#log.error(
         { err, project_id: projectId, policy_version: version },
@@ -89,14 +91,14 @@ export class PolicyIndex implements ControlPart {
   }
 
   /** What only looks on refuses nothing, whatever is wrong with it. */
-  #buildShadow(
+  async #buildShadow(
     projectId: string,
     stored: NonNullable<PolicyInForce['shadow']>,
     known: JudgingVersion | null,
-  ): JudgingVersion | null {
+  ): Promise<JudgingVersion | null> {
     if (known?.version === stored.version) return known;
     try {
-      return { version: stored.version, policy: compilePolicy(documentFromJson(stored.document)) };
+      return { version: stored.version, policy: await compilePolicy(documentFromJson(stored.document)) };
     } catch (err) {
       this.#log.error(
         { err, project_id: projectId, policy_version: stored.version },

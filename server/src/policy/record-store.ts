@@ -76,19 +76,32 @@ export async function selectRecordedProjects(db: Queryable): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
-/** Deletes some of a project's records that are older than `before`, or beyond the newest `kept`. @returns how many */
-export async function deleteOldRecords(
+/** The id from which a project's records stay: none is older than `beforeMs`, and they are the newest `kept`. */
+export async function findFirstKept(
   db: Queryable,
   projectId: string,
-  { beforeMs, kept, limit }: { readonly beforeMs: number; readonly kept: number; readonly limit: number },
+  { beforeMs, kept }: { readonly beforeMs: number; readonly kept: number },
+): Promise<string> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM policy_records WHERE project_id = $1 ORDER BY id DESC OFFSET $2 LIMIT 1',
+    [projectId, kept - 1],
+  );
+  const oldest = leastId('pol', beforeMs);
+  const [row] = rows;
+  return row && row.id > oldest ? row.id : oldest;
+}
+
+/** Deletes some of a project's records with ids below `first`, the oldest ones. @returns how many */
+export async function deleteRecordsBefore(
+  db: Queryable,
+  projectId: string,
+  first: string,
+  limit: number,
 ): Promise<number> {
   const { rowCount } = await db.query(
     `DELETE FROM policy_records WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM policy_records
-       WHERE project_id = $1 AND id < greatest($2, (
-         SELECT id FROM policy_records WHERE project_id = $1 ORDER BY id DESC OFFSET $3 LIMIT 1) || '!')
-       ORDER BY id LIMIT $4))`,
-    [projectId, leastId('pol', beforeMs), kept, limit],
+       SELECT ctid FROM policy_records WHERE project_id = $1 AND id < $2 ORDER BY id LIMIT $3))`,
+    [projectId, first, limit],
   );
   return rowCount ?? 0;
 }

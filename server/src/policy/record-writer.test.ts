@@ -4,7 +4,7 @@ import { systemClock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
 import { policyRecordBytesMax, policyRecordsWaitingMax } from '../base/limits.ts';
 import type { CallFacts } from './judgement.ts';
-import { deleteOldRecords, selectRecords } from './record-store.ts';
+import { deleteRecordsBefore, findFirstKept, selectRecords } from './record-store.ts';
 import { PolicyRecords } from './record-writer.ts';
 
 let db: TestDatabase;
@@ -80,6 +80,29 @@ test('what is too large, too much, or not taken by the database is dropped and c
   );
 });
 
+test('a stop gives up at the first statement that fails: what waits is dropped and counted', async () => {
+  const away = await createTestDatabase();
+  await away.drop();
+  const lost = records(away.pool);
+  for (let at = 0; at < 1_200; at++) lost.note(callWith(), { ...judged, projectId });
+  await lost.stop();
+  expect(dropped).toEqual([
+    ['not_written', 500],
+    ['not_written', 700],
+  ]);
+});
+
+test('a stop does not wait for a database that says nothing', async () => {
+  const held = await db.pool.connect();
+  await held.query('BEGIN; LOCK TABLE policy_records IN ACCESS EXCLUSIVE MODE');
+  const writer = records();
+  for (let at = 0; at < 700; at++) writer.note(callWith(), { ...judged, projectId });
+  await writer.stop();
+  await held.query('ROLLBACK');
+  held.release();
+  expect(dropped).toEqual([['not_written', 200]]);
+});
+
 test('records go by their age, and the oldest of a project that has too many', async () => {
   const now = Date.now();
   const day = 86_400_000;
@@ -92,7 +115,8 @@ test('records go by their age, and the oldest of a project that has too many', a
   const left = async () => (await selectRecords(db.pool, projectId, all, 10)).map(({ requestId }) => requestId);
   await records().purge(4);
   expect(await left()).toEqual(['0 days', '1 days', '2 days', '3 days']);
-  expect(await deleteOldRecords(db.pool, projectId, { beforeMs: 0, kept: 2, limit: 1 })).toBe(1);
-  expect(await deleteOldRecords(db.pool, projectId, { beforeMs: 0, kept: 2, limit: 10 })).toBe(1);
+  const first = await findFirstKept(db.pool, projectId, { beforeMs: 0, kept: 2 });
+  expect(await deleteRecordsBefore(db.pool, projectId, first, 1)).toBe(1);
+  expect(await deleteRecordsBefore(db.pool, projectId, first, 10)).toBe(1);
   expect(await left()).toEqual(['0 days', '1 days']);
 });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
@@ -6,12 +7,19 @@ import {
   policyRecordsEveryMs,
   policyRecordsPerProjectMax,
   policyRecordsPerStatementMax,
+  policyRecordsStopMs,
   policyRecordsWaitingBytesMax,
   policyRecordsWaitingMax,
   purgeBatchMax,
 } from '../base/limits.ts';
 import type { CallFacts } from './judgement.ts';
-import { deleteOldRecords, insertRecords, selectRecordedProjects, type WrittenRecord } from './record-store.ts';
+import {
+  deleteRecordsBefore,
+  findFirstKept,
+  insertRecords,
+  selectRecordedProjects,
+  type WrittenRecord,
+} from './record-store.ts';
 
 /** What is recorded of a call besides its facts. */
 export interface Judged extends Pick<WrittenRecord, 'projectId' | 'requestId' | 'version' | 'verdict' | 'rule'> {
@@ -33,6 +41,7 @@ export class PolicyRecords {
   #waitingBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | null = null;
+  #isStopping = false;
 
   /** @param dropped told of records that are lost, and why */
   constructor(pool: Pool, clock: Clock, dropped: (reason: DropReason, count: number, error?: unknown) => void) {
@@ -70,19 +79,22 @@ export class PolicyRecords {
     return this.#flushing;
   }
 
-  /** Writes what waits, that of a flush under way included. */
+  /** Writes what waits, until a statement fails or {@link policyRecordsStopMs} have passed: what is left then is dropped. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.flush();
-    await this.flush();
+    this.#isStopping = true;
+    // The first may be a flush under way.
+    const written = this.flush().then(() => this.flush());
+    await Promise.race([written, sleep(policyRecordsStopMs, undefined, { ref: false })]);
+    this.#dropWaiting();
   }
 
   /** Deletes what is older than so many days, and what a project has too many of. */
   async purge(days: number): Promise<void> {
     const beforeMs = this.#clock.now() - days * 86_400_000;
-    const bounds = { beforeMs, kept: policyRecordsPerProjectMax, limit: purgeBatchMax };
     for (const projectId of await selectRecordedProjects(this.#pool)) {
-      while ((await deleteOldRecords(this.#pool, projectId, bounds)) === purgeBatchMax);
+      const first = await findFirstKept(this.#pool, projectId, { beforeMs, kept: policyRecordsPerProjectMax });
+      while ((await deleteRecordsBefore(this.#pool, projectId, first, purgeBatchMax)) === purgeBatchMax);
     }
   }
 
@@ -94,7 +106,14 @@ export class PolicyRecords {
         await insertRecords(this.#pool, batch);
       } catch (error) {
         this.#dropped('not_written', batch.length, error);
+        if (this.#isStopping) this.#dropWaiting();
       }
     }
+  }
+
+  #dropWaiting(): void {
+    if (this.#waiting.length > 0) this.#dropped('not_written', this.#waiting.length);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
   }
 }

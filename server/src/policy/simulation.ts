@@ -3,14 +3,22 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { leastId } from '../base/ids.ts';
-import { simulatedCallsMax, simulatedCallsPerPage, simulationMsMax, simulationTurnMs } from '../base/limits.ts';
-import type { CompiledPolicy } from './document.ts';
+import {
+  simulatedCallsMax,
+  simulatedCallsPerPage,
+  simulationMsMax,
+  simulationsMax,
+  simulationTurnMs,
+} from '../base/limits.ts';
+import { isUnavailable } from '../pg/errors.ts';
+import type { CompiledPolicy } from './compiled-policy.ts';
 import { type Judgement, judgeCall } from './judgement.ts';
 import { type PolicyRecord, type ReadRecord, selectRecords, sumCosts } from './record-store.ts';
 
 export interface SimulationRequest {
   readonly projectId: string;
-  readonly policy: CompiledPolicy;
+  /** Compiles what to judge by: when it is this simulation's turn. */
+  readonly policy: () => Promise<CompiledPolicy>;
   /** Epoch milliseconds; null is as far back as there are records, and until now. */
   readonly from: number | null;
   readonly until: number | null;
@@ -50,16 +58,19 @@ export interface SimulationResult {
   readonly firstCallAt: number | null;
   /** Older calls were left out: there were too many, or it took too long. */
   readonly truncated: boolean;
+  /** The ledger took too long to say what the calls cost: all costs are 0. */
+  readonly costsUnknown: boolean;
 }
 
 // A call's attempts have ids from before it was judged until it ended, and their clocks may differ.
 const attemptsMarginMs = 3_600_000;
 
-/** Judges recorded calls by a document with the code that enforces, one simulation at a time so that calls have the processor. */
+/** Judges recorded calls by a document with the code that enforces, one simulation of a project at a time, and giving way to calls. */
 export class PolicySimulator {
   readonly #pool: Pool;
   readonly #clock: Clock;
-  #isBusy = false;
+  /** Projects whose simulation is under way. */
+  readonly #busy = new Set<string>();
 
   constructor(pool: Pool, clock: Clock) {
     this.#pool = pool;
@@ -68,20 +79,24 @@ export class PolicySimulator {
 
   /** @throws PortcullisError unavailable (another one is under way), or the reason of the signal */
   async simulate(request: SimulationRequest): Promise<SimulationResult> {
-    if (this.#isBusy) {
+    const { projectId } = request;
+    if (this.#busy.has(projectId) || this.#busy.size >= simulationsMax) {
       throw new PortcullisError('unavailable', 'Another simulation is under way on this server: try again shortly.', {
         retryAfterS: 5,
       });
     }
-    this.#isBusy = true;
+    this.#busy.add(projectId);
     try {
-      return await this.#simulate(request);
+      return await this.#simulate(request, await request.policy());
     } finally {
-      this.#isBusy = false;
+      this.#busy.delete(projectId);
     }
   }
 
-  async #simulate({ projectId, policy, from, until, rowsMax, signal }: SimulationRequest): Promise<SimulationResult> {
+  async #simulate(
+    { projectId, from, until, rowsMax, signal }: SimulationRequest,
+    policy: CompiledPolicy,
+  ): Promise<SimulationResult> {
     const tally = new Tally(rowsMax);
     const endAt = this.#clock.monotonic() + simulationMsMax;
     const first = leastId('pol', from ?? 0);
@@ -95,7 +110,8 @@ export class PolicySimulator {
       truncated = tally.calls >= simulatedCallsMax || this.#clock.monotonic() > endAt;
       if (truncated) break;
     }
-    return { ...tally.result(await this.#costs(projectId, tally)), truncated };
+    const costs = await this.#costs(projectId, tally, signal);
+    return { ...tally.result(costs ?? new Map()), truncated, costsUnknown: costs === null };
   }
 
   async #judge(page: readonly ReadRecord[], policy: CompiledPolicy, tally: Tally, signal: AbortSignal): Promise<void> {
@@ -109,12 +125,21 @@ export class PolicySimulator {
     }
   }
 
-  async #costs(projectId: string, { changed, firstCallAt, lastCallAt }: Tally): Promise<Map<string, bigint>> {
+  /** Null where the ledger takes longer than a statement may. */
+  async #costs(
+    projectId: string,
+    { changed, firstCallAt, lastCallAt }: Tally,
+    signal: AbortSignal,
+  ): Promise<Map<string, bigint> | null> {
     if (changed.size === 0 || firstCallAt === null || lastCallAt === null) return new Map();
-    return sumCosts(this.#pool, projectId, [...changed], {
-      fromMs: firstCallAt - attemptsMarginMs,
-      untilMs: lastCallAt + attemptsMarginMs,
-    });
+    const time = { fromMs: firstCallAt - attemptsMarginMs, untilMs: lastCallAt + attemptsMarginMs };
+    try {
+      return await sumCosts(this.#pool, projectId, [...changed], time);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isUnavailable(error)) return null;
+      throw error;
+    }
   }
 }
 
@@ -157,7 +182,7 @@ class Tally {
     if (isShown || verdict === 'allow') this.changed.add(requestId);
   }
 
-  result(costs: ReadonlyMap<string, bigint>): Omit<SimulationResult, 'truncated'> {
+  result(costs: ReadonlyMap<string, bigint>): Omit<SimulationResult, 'truncated' | 'costsUnknown'> {
     const { allow: allowed, deny: denied, require_approval: approvals } = this.#verdicts;
     // By request, not by call: what one request cost is told once.
     const blockedCostUsd = [...this.#blocked].reduce((sum, id) => sum + (costs.get(id) ?? 0n), 0n);

@@ -3,12 +3,12 @@ import { appendAudit } from '../audit/append.ts';
 import type { AuditAction } from '../audit/actions.ts';
 import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
-import { reasonCharsMax } from '../base/limits.ts';
+import { policyDraftsMax, reasonCharsMax } from '../base/limits.ts';
 import { checkLine } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireProject } from '../identity/references.ts';
-import { controlWrite, type Tx } from '../pg/tx.ts';
+import { controlWrite, type Queryable, type Tx } from '../pg/tx.ts';
 import {
   type CapJson,
   checkDocument,
@@ -23,6 +23,7 @@ import { diffDocuments, type DocumentDiff } from './document-diff.ts';
 import {
   findState,
   findVersion,
+  findVersionBy,
   insertVersion,
   type PolicyState,
   saveState,
@@ -74,6 +75,9 @@ interface Changing extends Change {
   readonly inForce: StoredVersion | null;
 }
 
+/** What a rollback restores that goes back to before the first version: no rules and caps. */
+const noVersionYet = 0;
+
 const noState: PolicyState = {
   inForce: null,
   previous: null,
@@ -124,8 +128,8 @@ export class PolicyVersions {
    * Makes a version. The document that is in force already makes no other.
    * @throws PortcullisError invalid_argument, conflict (etag, or the name of a cap), not_found (what a cap names)
    */
-  set(change: Change & { readonly document: PolicyDocument; readonly stage: Stage; readonly note: string }) {
-    const document = checkDocument(change.document);
+  async set(change: Change & { readonly document: PolicyDocument; readonly stage: Stage; readonly note: string }) {
+    const { document } = await checkDocument(change.document);
     const note = checkLine('note', change.note, 0, reasonCharsMax);
     return this.#write(change, (changing) => this.#add(changing, { document, note, stage: change.stage }));
   }
@@ -134,13 +138,19 @@ export class PolicyVersions {
    * Makes a version of the document in force with something changed, and puts it in force.
    * @throws PortcullisError what `edit` throws, invalid_argument, conflict, not_found
    */
-  edit(change: Change & { readonly note: string; readonly edit: (document: PolicyDocument) => PolicyDocument }) {
+  async edit(change: Change & { readonly note: string; readonly edit: (document: PolicyDocument) => PolicyDocument }) {
     const note = checkLine('note', change.note, 0, reasonCharsMax);
-    return this.#write(change, (changing) => {
-      const { inForce } = changing;
-      const document = checkDocument(
-        change.edit(inForce === null ? emptyDocument : documentFromJson(inForce.document)),
-      );
+    const edited = async (inForce: StoredVersion | null) => {
+      const document = inForce === null ? emptyDocument : documentFromJson(inForce.document);
+      return (await checkDocument(change.edit(document))).document;
+    };
+    // Before the lock that all changes of control state wait for; again only where another one came in between.
+    const seen = await this.get(change.projectId, null);
+    await requireEtag(this.#pool, change, seen.state);
+    const prepared = await edited(seen.version);
+    return this.#write(change, async (changing) => {
+      const { state, inForce } = changing;
+      const document = state.revision === seen.state.revision ? prepared : await edited(inForce);
       return this.#add(changing, { document, note, stage: 'enforced' });
     });
   }
@@ -153,8 +163,8 @@ export class PolicyVersions {
     return this.#write(change, async (changing) => {
       const { state, tx, projectId } = changing;
       const version = await requireVersion(tx, projectId, change.version);
+      if (stageOf(version, state) === change.stage) return { state, version };
       if (change.stage === 'enforced') {
-        if (version.version === state.inForce) return { state, version };
         requireNewer(version, state);
         return this.#putInForce(changing, version, documentFromJson(version.document));
       }
@@ -165,17 +175,17 @@ export class PolicyVersions {
   /**
    * Puts the document of a version in force again, as a new version; of null that of the one that was in force before, or no
    * rules and caps where there was none.
-   * @throws PortcullisError not_found, conflict (etag)
+   * @throws PortcullisError not_found, conflict (etag, or a rollback is in force and no version is named)
    */
   rollback(change: Change & { readonly version: number | null; readonly note: string }) {
     const note = checkLine('note', change.note, 0, reasonCharsMax);
     return this.#write(change, async (changing) => {
       const { tx, projectId, state, inForce } = changing;
       if (inForce === null) throw new PortcullisError('not_found', 'No policy is in force: there is nothing to undo.');
-      const restoredVersion = change.version ?? state.previous;
-      // Before the first one there was none.
+      if (change.version === null) requireNoRollback(inForce);
+      const restoredVersion = change.version ?? state.previous ?? noVersionYet;
       const document =
-        restoredVersion === null
+        restoredVersion === noVersionYet
           ? emptyDocument
           : documentFromJson((await requireVersion(tx, projectId, restoredVersion)).document);
       return this.#add(changing, { document, note, stage: 'enforced', restoredVersion });
@@ -201,6 +211,11 @@ export class PolicyVersions {
     const { document, note, stage, restoredVersion = null } = made;
     const digest = documentDigest(document);
     if (stage === 'enforced' && inForce?.digest.equals(digest)) return { state, version: inForce };
+    const same = stage === 'enforced' ? null : await findVersionBy(tx, projectId, digest, state.inForce ?? 0);
+    if (same !== null) {
+      return { state: stage === 'draft' ? state : await moveToStage(changing, same, stage), version: same };
+    }
+    if (stage !== 'enforced') requireFewDrafts(state);
     await this.#caps.checkCaps(tx, projectId, document.caps);
     const version = await insertVersion(tx, projectId, {
       version: state.lastVersion + 1,
@@ -297,15 +312,34 @@ async function requireVersion(tx: Tx, projectId: string, version: number): Promi
 }
 
 /** @throws PortcullisError conflict, naming the newer version and its author */
-async function requireEtag(tx: Tx, { projectId, etag }: Change, state: PolicyState): Promise<void> {
+async function requireEtag(db: Queryable, { projectId, etag }: Change, state: PolicyState): Promise<void> {
   if (etag === null || etag === etagOf(state) || (etag === '' && state.revision === 0n)) return;
-  const newest = await findVersion(tx, projectId, state.lastVersion);
+  const newest = await findVersion(db, projectId, state.lastVersion);
   const who =
     newest === null ? 'There is no version yet' : `Version ${newest.version} by "${newest.authorName}" is the newest`;
   throw new PortcullisError(
     'conflict',
     `The policy is not the one that this change was made from (etag "${etag.slice(0, 50)}"). ${who}; the last change was by "${state.changedBy}", and the etag is "${etagOf(state)}" now: look at it, and make the change anew.`,
     { param: 'etag' },
+  );
+}
+
+/** What was in force before a rollback is what somebody rolled back from: to go there, or further back, is said. */
+function requireNoRollback({ version, restoredVersion }: StoredVersion): void {
+  if (restoredVersion === null) return;
+  const from = restoredVersion === noVersionYet ? 'what was before version 1' : `version ${restoredVersion}`;
+  throw new PortcullisError(
+    'conflict',
+    `Version ${version}, which is in force, is a rollback to ${from} already: name the version to go to now.`,
+    { param: 'version' },
+  );
+}
+
+function requireFewDrafts({ lastVersion, inForce }: PolicyState): void {
+  if (lastVersion - (inForce ?? 0) < policyDraftsMax) return;
+  throw new PortcullisError(
+    'conflict',
+    `There are ${policyDraftsMax} versions that are newer than the one in force: put one of them in force before you make more.`,
   );
 }
 
@@ -316,6 +350,11 @@ function requireNewer({ version }: StoredVersion, { inForce }: PolicyState): voi
     'conflict',
     `Version ${version} is older than version ${inForce}, which is in force: roll back to it, if that is meant.`,
   );
+}
+
+export function stageOf({ version }: Pick<VersionHead, 'version'>, { inForce, shadow }: PolicyState): Stage {
+  if (version === inForce) return 'enforced';
+  return version === shadow ? 'shadow' : 'draft';
 }
 
 function noVersion(version: number): PortcullisError {

@@ -103,6 +103,21 @@ export async function findVersion(db: Queryable, projectId: string, version: num
   return rows[0] ? versionOf(rows[0]) : null;
 }
 
+/** The newest version above `after` with such a document. */
+export async function findVersionBy(
+  db: Queryable,
+  projectId: string,
+  digest: Buffer,
+  after: number,
+): Promise<StoredVersion | null> {
+  const { rows } = await db.query<VersionRow>(
+    `SELECT ${headColumns}, document FROM policy_versions
+     WHERE project_id = $1 AND version > $3 AND digest = $2 ORDER BY version DESC LIMIT 1`,
+    [projectId, digest, after],
+  );
+  return rows[0] ? versionOf(rows[0]) : null;
+}
+
 /** Versions, newest first, from below `before` (null: from the newest). */
 export async function selectVersions(
   db: Queryable,

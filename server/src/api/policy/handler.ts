@@ -4,7 +4,8 @@ import { PortcullisError } from '../../base/errors.ts';
 import { PolicyStage, PolicyStageSchema } from '../../gen/portcullis/v1/policy_document_pb.ts';
 import type { PolicyService, SimulatePolicyRequest } from '../../gen/portcullis/v1/policy_pb.ts';
 import { invalid } from '../../identity/input.ts';
-import { checkDocument, compilePolicy, type PolicyDocument } from '../../policy/document.ts';
+import { type CompiledPolicy, compilePolicy } from '../../policy/compiled-policy.ts';
+import { checkDocument, type PolicyDocument } from '../../policy/document.ts';
 import type { PolicyVersions } from '../../policy/version-service.ts';
 import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
@@ -135,7 +136,7 @@ export function policyHandler({
       const { projectId } = callerOf(context, request.projectId);
       const result = await simulator.simulate({
         projectId,
-        policy: compilePolicy(await simulated(policies, projectId, request)),
+        policy: () => simulated(policies, projectId, request),
         from: fromTimestamp('start_time', request.startTime),
         until: fromTimestamp('end_time', request.endTime),
         rowsMax: rowsMaxOf(request),
@@ -159,9 +160,9 @@ async function simulated(
   policies: PolicyVersions,
   projectId: string,
   { policy }: SimulatePolicyRequest,
-): Promise<PolicyDocument> {
-  if (policy.case === 'document') return checkDocument(documentOf(policy.value));
-  if (policy.case === 'version') return documentIn(await policies.get(projectId, policy.value));
+): Promise<CompiledPolicy> {
+  if (policy.case === 'document') return (await checkDocument(documentOf(policy.value))).policy;
+  if (policy.case === 'version') return compilePolicy(documentIn(await policies.get(projectId, policy.value)));
   throw invalid('document', 'document or version must say what to judge by.');
 }
 

@@ -32,7 +32,7 @@ import {
 import { actions } from '../../policy/facts.ts';
 import type { Effect } from '../../policy/rules.ts';
 import type { SimulatedCall, SimulationResult } from '../../policy/simulation.ts';
-import { etagOf, type PolicyAnswer } from '../../policy/version-service.ts';
+import { etagOf, type PolicyAnswer, stageOf } from '../../policy/version-service.ts';
 import type { PolicyState, VersionHead } from '../../policy/version-store.ts';
 import { newBudget } from '../budgets/handler.ts';
 import { selectorMessage } from '../budgets/messages.ts';
@@ -125,15 +125,10 @@ export function stateMessage(state: PolicyState): MessageInitShape<typeof Policy
 }
 
 /** A version as lists have it. */
-export function versionMessage(
-  head: VersionHead,
-  { inForce, shadow }: PolicyState,
-): MessageInitShape<typeof PolicyVersionSchema> {
-  const { version } = head;
-  const stage = version === inForce ? 'enforced' : version === shadow ? 'shadow' : 'draft';
+export function versionMessage(head: VersionHead, state: PolicyState): MessageInitShape<typeof PolicyVersionSchema> {
   return {
-    version,
-    stage: toEnum(PolicyStageSchema, stage),
+    version: head.version,
+    stage: toEnum(PolicyStageSchema, stageOf(head, state)),
     digest: head.digest.toString('hex'),
     author: head.authorName,
     note: head.note,
@@ -166,6 +161,7 @@ export function simulationMessage({
   calls,
   firstCallAt,
   truncated,
+  costsUnknown,
 }: SimulationResult): MessageInitShape<typeof SimulatePolicyResponseSchema> {
   return {
     totals: {
@@ -181,6 +177,7 @@ export function simulationMessage({
     calls: calls.map(simulatedCallMessage),
     firstCallTime: toTimestamp(firstCallAt),
     truncated,
+    costsUnknown,
   };
 }
 

@@ -1,4 +1,5 @@
-import { argumentEntriesMax } from '../../base/limits.ts';
+import { PortcullisError } from '../../base/errors.ts';
+import { argumentEntriesMax, judgedResourcesMax } from '../../base/limits.ts';
 import type { Principal } from '../../identity/model.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import type { ScannedBody } from '../../llm/json-scan.ts';
@@ -24,11 +25,12 @@ interface Asked {
 /**
  * The route with those of its targets to which the project's policy lets the call go: what it denies is no target, neither
  * at first nor after a failure.
- * @throws PortcullisError policy_denied, unavailable (the policy cannot be read here)
+ * @throws PortcullisError policy_denied, unavailable (the policy cannot be read here), invalid_argument (too many models to judge)
  */
 export function judgedRoute(gate: ModelGate, call: Call, asked: Asked): Route {
   const { principal, route } = asked;
   const { requestId } = call.exchange;
+  requireFew(asked);
   const judged = gate.policy.judge(principal.projectId, requestId, () => callFacts(gate, call, asked));
   if (judged.shadows.length > 0) call.note({ policyShadows: judged.shadows });
   if (judged.refusal) throw judged.refusal;
@@ -38,6 +40,22 @@ export function judgedRoute(gate: ModelGate, call: Call, asked: Asked): Route {
     route,
     route.targets.filter(({ provider }) => providers.has(provider.name)),
   );
+}
+
+/** Whatever the policy says: a rule that is tried must not make calls fail that went through before. */
+function requireFew({ facts, route }: Asked): void {
+  const models = new Set([facts.model, ...facts.otherModels]).size;
+  const providers = providersOf(route).size;
+  if (models * providers <= judgedResourcesMax) return;
+  throw new PortcullisError(
+    'invalid_argument',
+    `The request names ${models} models, fallbacks included, and ${providers} providers may serve it: each model is judged at each, and ${judgedResourcesMax} judgements are the most. Name fewer fallbacks.`,
+    { param: 'fallbacks' },
+  );
+}
+
+function providersOf(route: Route): ReadonlySet<string> {
+  return new Set(route.targets.map(({ provider }) => provider.name));
 }
 
 function callFacts(
@@ -55,12 +73,13 @@ function callFacts(
     ...(facts.maxOutputTokens !== null && { max_output_tokens: facts.maxOutputTokens }),
     message_count: facts.messageCount,
     tool_count: facts.toolCount,
-    tools: tools.names,
     tools_elsewhere: tools.elsewhere,
     body_bytes: facts.bodyBytes,
+    // What callers fill comes last: where there is too much, nothing else is cut.
     ...(attempt.clientSession !== null && { client_session: attempt.clientSession }),
+    tools: tools.names,
   });
-  const [provider = '', ...otherProviders] = new Set(route.targets.map((target) => target.provider.name));
+  const [provider = '', ...otherProviders] = providersOf(route);
   return {
     facts: {
       action: 'models.invoke',

@@ -14,7 +14,7 @@ afterAll(() => db.drop());
 
 test('the response cache is purged while idempotency keys cannot be', async () => {
   let nowMs = 1_800_000_000_000;
-  const options = { pool: db.pool, key: createSecretKey(randomBytes(32)), now: () => nowMs };
+  const options = { pool: db.pool, key: createSecretKey(randomBytes(32)), now: () => nowMs, waitMs: 0 };
   const { cache, purges } = keepAnswers(options, { metrics: createMetrics(), log: createLogger('silent') });
   await cache.keep('prj_a', Buffer.alloc(32), { status: 200, headers: {}, body: Buffer.from('x') }, 1_000);
   nowMs += 1_000;

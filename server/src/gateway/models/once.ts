@@ -20,7 +20,7 @@ export async function once(gate: ModelGate, asked: AskedCall, make: () => Promis
   const { claim, answer } = await gate.idempotency.claim(use);
   if (claim === null) {
     gate.metrics.idempotentReplays.inc();
-    return answerKept(gate, asked, answer, '(replay)', ['idempotent-replayed', 'true']);
+    return answerKept(gate, asked, answer, '(replay)', ['idempotency-replayed', 'true']);
   }
   const made = await make().catch(async (error: unknown) => {
     if (!isUnsettled(error)) await end(gate, asked, claim, null);

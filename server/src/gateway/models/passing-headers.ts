@@ -57,6 +57,7 @@ const notOurs = [
   'ratelimit',
   'ratelimit-policy',
   'idempotent-replayed',
+  'idempotency-replayed',
 ];
 const ownPrefix = 'portcullis-';
 const staying = new Set([...hopByHop, ...notOurs]);

@@ -9,10 +9,17 @@ const octetString = 0x04;
 const extensionsTag = 0xa3;
 /** A uniformResourceIdentifier among general names: context tag 6 (RFC 5280, section 4.2.1.6). */
 const uriTag = 0x86;
+/** The same in a form that DER forbids, and that some readers take all the same. */
+const constructedUriTag = 0xa6;
 
 const basicConstraintsOid = '551d13';
 const keyUsageOid = '551d0f';
 const subjectAltNameOid = '551d11';
+const nameConstraintsOid = '551d1e';
+const extendedKeyUsageOid = '551d25';
+
+/** Those that somebody here acts on: this file, or Node's `X509Certificate`. */
+const knownOids = new Set([basicConstraintsOid, keyUsageOid, subjectAltNameOid, extendedKeyUsageOid]);
 
 /**
  * What Node does not tell of a certificate without its own spelling of it: the URIs among its alternative names, byte by
@@ -29,6 +36,15 @@ export interface Extensions {
     readonly keyCertSign: boolean;
     readonly crlSign: boolean;
   } | null;
+  /** Whether it limits what names an authority may vouch for (RFC 5280, section 4.2.1.10). */
+  readonly constrainsNames: boolean;
+  /** Whether something in it must be understood (RFC 5280, section 4.2) that nobody here acts on. */
+  readonly unknownCritical: boolean;
+}
+
+interface Extension {
+  readonly critical: boolean;
+  readonly value: Buffer;
 }
 
 /** @param der a whole certificate @throws DerError */
@@ -36,39 +52,46 @@ export function readExtensions(der: Buffer): Extensions {
   const [certificate] = elements(der);
   const [toBeSigned] = elements(bodyOf(certificate, sequence));
   const wrapped = elements(bodyOf(toBeSigned, sequence)).find(({ tag }) => tag === extensionsTag);
-  const values = wrapped ? valuesIn(wrapped) : new Map<string, Buffer>();
-  const names = values.get(subjectAltNameOid);
-  const usage = values.get(keyUsageOid);
-  const constraints = values.get(basicConstraintsOid);
+  const found = wrapped ? extensionsIn(wrapped) : new Map<string, Extension>();
+  const names = found.get(subjectAltNameOid)?.value;
+  const usage = found.get(keyUsageOid)?.value;
+  const constraints = found.get(basicConstraintsOid)?.value;
   return {
     uris: names ? urisIn(names) : [],
     ca: constraints ? isAuthority(constraints) : false,
     keyUsage: usage ? usageIn(usage) : null,
+    constrainsNames: found.has(nameConstraintsOid),
+    unknownCritical: [...found].some(([id, { critical }]) => critical && !knownOids.has(id)),
   };
 }
 
-/** Values of extensions by their object identifiers in hexadecimal. */
-function valuesIn({ body }: Element): Map<string, Buffer> {
-  const values = new Map<string, Buffer>();
+/** By their object identifiers in hexadecimal. */
+function extensionsIn({ body }: Element): Map<string, Extension> {
+  const found = new Map<string, Extension>();
   for (const extension of elements(bodyOf(elements(body)[0], sequence))) {
     // The identifier, perhaps whether it is critical, and the value.
     const parts = elements(bodyOf(extension, sequence));
     const id = bodyOf(parts[0], objectIdentifier).toString('hex');
     // RFC 5280, section 4.2: one reader would take the first, another the last.
-    if (values.has(id)) throw new DerError('an extension that is there twice');
-    values.set(id, bodyOf(parts.at(-1), octetString));
+    if (found.has(id)) throw new DerError('an extension that is there twice');
+    const critical = parts.length > 2 && isTrue(parts[1]);
+    found.set(id, { critical, value: bodyOf(parts.at(-1), octetString) });
   }
-  return values;
+  return found;
 }
 
 function urisIn(value: Buffer): string[] {
   const names = elements(bodyOf(elements(value)[0], sequence));
+  if (names.some(({ tag }) => tag === constructedUriTag)) throw new DerError('a URI in several parts');
   return names.filter(({ tag }) => tag === uriTag).map(({ body }) => body.toString('latin1'));
 }
 
 function isAuthority(value: Buffer): boolean {
-  const [first] = elements(bodyOf(elements(value)[0], sequence));
-  return first?.tag === boolean && first.body[0] !== 0;
+  return isTrue(elements(bodyOf(elements(value)[0], sequence))[0]);
+}
+
+function isTrue(element: Element | undefined): boolean {
+  return element?.tag === boolean && element.body[0] !== 0;
 }
 
 function usageIn(value: Buffer): Extensions['keyUsage'] {

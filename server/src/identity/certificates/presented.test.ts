@@ -11,14 +11,14 @@ const good = 'spiffe://example.org/agent/builder';
 const evil = 'spiffe://example.org/agent/admin';
 
 function read(leaf: Leaf) {
-  return readCertificate(new X509Certificate(authority.leaf(leaf).cert), 'example.org');
+  return readCertificate(new X509Certificate(authority.leaf(leaf).cert), 'example.org', Infinity);
 }
 
 describe('a certificate', () => {
   it('names its one SPIFFE id, and is known by its thumbprint', () => {
     const { cert } = authority.leaf({ uris: [good], dns: ['builder.example.org'], commonName: 'whoever' });
     const x509 = new X509Certificate(cert);
-    expect(readCertificate(x509, 'example.org')).toEqual({
+    expect(readCertificate(x509, 'example.org', Infinity)).toEqual({
       thumbprint: thumbprint(cert),
       validFrom: x509.validFromDate.getTime(),
       validTo: x509.validToDate.getTime(),
@@ -52,6 +52,11 @@ describe('a certificate', () => {
       'certificate_malformed',
     ],
     [
+      'a URI in several parts beside its id',
+      { more: [alternativeNames(der(0xa6, der(0x16, Buffer.from(evil))), der(0x86, Buffer.from(good)))] },
+      'certificate_malformed',
+    ],
+    [
       'alternative names that end early',
       { more: [alternativeNames(Buffer.from([0x86, 0x7f, 0x73]))] },
       'certificate_malformed',
@@ -64,7 +69,6 @@ describe('a certificate', () => {
     ['DNS names', { dns: [`URI:${evil}`, `x, URI:${evil}`, `"`] }],
     ['mail addresses', { emails: [`x\\", URI:${evil}`] }],
     ['the subject', { commonName: `x, URI:${evil}` }],
-    ['a constructed URI', { more: [] }],
   ])('is not confused by what stands in %s beside its id', (_title, leaf) => {
     expect(read({ ...leaf, uris: [good] })).toMatchObject({ spiffeId: good });
   });
@@ -98,6 +102,8 @@ describe('DER', () => {
           uris,
           ca: false,
           keyUsage: { digitalSignature: true, keyCertSign: false, crlSign: false },
+          constrainsNames: false,
+          unknownCritical: false,
         });
       }),
       { numRuns: 50 },

@@ -10,6 +10,7 @@ export interface PresentedCertificate {
   readonly thumbprint: string;
   /** Epoch milliseconds. A connection may outlive its certificate, so each request is held against them. */
   readonly validFrom: number;
+  /** Its end, or that of the authority that vouches for it. */
   readonly validTo: number;
   /** Its SPIFFE id, of our trust domain; null: it names nobody. */
   readonly spiffeId: string | null;
@@ -20,13 +21,16 @@ export interface PresentedCertificate {
 /** What came with a request: a certificate, why what came is none, or nothing. */
 export type Presented = PresentedCertificate | RefusalReason | null;
 
-/** @param trustDomain whose certificates the bundle vouches for; those that name another are nobody's */
-export function readCertificate(x509: X509Certificate, trustDomain: string): PresentedCertificate {
+/**
+ * @param trustDomain whose certificates the bundle vouches for; those that name another are nobody's
+ * @param vouchedTo until when the bundle vouches for it, in epoch milliseconds
+ */
+export function readCertificate(x509: X509Certificate, trustDomain: string, vouchedTo: number): PresentedCertificate {
   const named = nameIn(x509, trustDomain);
   return {
     thumbprint: thumbprintOf(x509.raw),
     validFrom: x509.validFromDate.getTime(),
-    validTo: x509.validToDate.getTime(),
+    validTo: Math.min(x509.validToDate.getTime(), vouchedTo),
     spiffeId: 'spiffeId' in named ? named.spiffeId : null,
     refusal: 'refusal' in named ? named.refusal : null,
   };

@@ -97,7 +97,7 @@ function readName({ name, preferred_username: username }: Claims): string | null
     if (typeof claim !== 'string') continue;
     // Lone surrogates are of \p{C} too.
     const whole = claim.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '').trim();
-    const line = [...whole].slice(0, nameCharsMax).join('').trim();
+    const line = Array.from(whole).slice(0, nameCharsMax).join('').trim();
     if (line !== '') return line;
   }
   return null;

@@ -30,7 +30,9 @@ beforeAll(async () => {
         response_types_supported: ['code'],
         id_token_signing_alg_values_supported: ['RS256', 'HS256', 'none'],
       }),
-      '/jwks': async () => ({ keys: [{ ...(await exportJWK(key.pair.publicKey)), kid: 'k', alg: 'RS256', use: 'sig' }] }),
+      '/jwks': async () => ({
+        keys: [{ ...(await exportJWK(key.pair.publicKey)), kid: 'k', alg: 'RS256', use: 'sig' }],
+      }),
       '/token': async () => ({ access_token: 'a', token_type: 'Bearer', id_token: await answer.idToken(usual()) }),
       '/userinfo': () => ({ sub: 'sub-1', ...answer.userinfo }),
     };
@@ -99,7 +101,8 @@ it.each<[string, typeof answer.idToken]>([
   ['signs nothing', (all) => new UnsecuredJWT(all).encode()],
   [
     'signs with what the client knows too',
-    (all) => new SignJWT(all).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from('a-secret-of-the-client-0123456789')),
+    (all) =>
+      new SignJWT(all).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from('a-secret-of-the-client-0123456789')),
   ],
 ])('refuses an ID token of a provider that %s, even one that says it would', async (_what, idToken) => {
   await expect(claims(idToken)).rejects.toMatchObject(refused);

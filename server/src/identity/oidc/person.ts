@@ -21,7 +21,7 @@ const noRole =
 
 /**
  * The person who signed in, as the identity provider says now: made when they come first, brought up to date when they come
- * again. Somebody without a role may not enter, and what they had ends.
+ * again. Somebody without a role may not enter, is made or linked to nobody, and what they had ends.
  *
  * A person is found by issuer and subject alone. An address leads to a person who was made by hand and never signed
  * in: the provider that may give roles may say whose address it is, and it says that it is verified.
@@ -37,7 +37,8 @@ export async function admitPerson(
     const before = await findPersonOf(tx, projectId, newcomer);
     if (before instanceof PortcullisError) return { refused: before };
     if (before?.state === 'disabled') return { refused: disabled() };
-    if (!before && newcomer.roles.length === 0) return { refused: refusal('role', noRole) };
+    const isKnown = before !== null && before.subject !== null;
+    if (!isKnown && newcomer.roles.length === 0) return { refused: refusal('role', noRole) };
     const person = before ?? (await makePerson(tx, version, newcomer, { projectId, requestId }));
     const after: PersonRecord = {
       ...person,

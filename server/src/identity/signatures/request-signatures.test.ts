@@ -198,7 +198,9 @@ describe('where a signature is needed', () => {
     const principal = callerOf(vector, free);
     expect(checked.isNeeded(principal, { scopes: ['policy:write'], projectId })).toBe(false);
     expect(checked.isNeeded(principal, { scopes: ['policy:write'], projectId: 'prj_other' })).toBe(true);
-    expect(checked.isNeeded({ ...principal, projectId: 'prj_other' }, { scopes: ['policy:write'], projectId })).toBe(true);
+    expect(checked.isNeeded({ ...principal, projectId: 'prj_other' }, { scopes: ['policy:write'], projectId })).toBe(
+      true,
+    );
   });
 
   it('exempts from the scopes of the policy who is bound to a certificate, and ADMIN_API_KEY; a key that must sign, never', () => {
@@ -299,7 +301,10 @@ describe('a nonce', () => {
     const nonces = new Nonces({ pool: db.pool, now: () => nowMs, max: 9, maxPerKey: 2 });
     const take = (key: string, nonce: string) => nonces.take(key, nonce, nowMs + 60_000);
     for (const nonce of ['one', 'two']) expect(await take('sgk_busy', nonce)).toBe(true);
-    await expect(take('sgk_busy', 'three')).rejects.toMatchObject({ code: 'rate_limited', members: { retryAfterS: 60 } });
+    await expect(take('sgk_busy', 'three')).rejects.toMatchObject({
+      code: 'rate_limited',
+      members: { retryAfterS: 60 },
+    });
     expect(await take('sgk_quiet', 'one')).toBe(true);
     await nonces.purge();
     await expect(take('sgk_busy', 'three')).rejects.toMatchObject({ code: 'rate_limited' });

@@ -71,6 +71,9 @@ describe('plain facts', () => {
   it.each([
     [{ ...base, model: undefined }, 'model'],
     [{ ...base, model: ['gpt-6-astra'] }, 'model'],
+    [{ ...base, model: 'gpt-6-astra ' }, 'model'],
+    [{ ...base, model: 'gpt-6\u200b-astra' }, 'model'],
+    [{ ...base, models: ['gpt-6 astra'] }, 'models'],
     [{ ...base, n: 0 }, 'n'],
     [{ ...base, n: 1.5 }, 'n'],
     [{ ...base, n: '100' }, 'n'],

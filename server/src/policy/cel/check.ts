@@ -27,6 +27,10 @@ export class Checker {
     this.#source = source;
   }
 
+  get patternStepsTaken(): number {
+    return patternStepsMax - this.#patternSteps.left;
+  }
+
   check(expression: Expr | undefined): Node {
     if (expression === undefined) throw new ProblemAt('syntax', 0, 'Something is missing here.');
     const refuse: Refuse = (code, message) => {

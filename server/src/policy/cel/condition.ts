@@ -14,6 +14,8 @@ export interface Condition {
   readonly text: string;
   /** What one evaluation costs at worst, in nanoseconds of the machine of docs/benchmarks/policy.md. */
   readonly costNs: number;
+  /** What making its patterns took (policy/cel/pattern.ts). */
+  readonly patternSteps: number;
   evaluate(this: void, facts: Facts): boolean | ConditionFailure;
 }
 
@@ -40,7 +42,7 @@ function compile(text: string): Condition {
       conditionCharsMax,
       `A condition has at most ${conditionCharsMax} characters; make two rules of it.`,
     );
-  const node = check(text);
+  const { node, patternSteps } = check(text);
   if (!agree(node.type, bool))
     throw new ProblemAt('wrong_type', 0, `A condition is true or false; this one is of type ${describe(node.type)}.`);
   const costNs = Math.ceil(ns.rule + node.costNs.max);
@@ -49,6 +51,7 @@ function compile(text: string): Condition {
   return {
     text,
     costNs,
+    patternSteps,
     evaluate: (facts) => {
       const value = run({ facts, item: null });
       if (typeof value === 'boolean') return value;
@@ -67,10 +70,12 @@ function tooCostly(costNs: number): ProblemAt {
   );
 }
 
-function check(text: string): Node {
+function check(text: string): { readonly node: Node; readonly patternSteps: number } {
   const { expr, sourceInfo } = readSyntax(text);
   if (sourceInfo === undefined) throw new ProblemAt('syntax', 0, 'The condition is empty.');
-  return new Checker(sourceInfo).check(expr);
+  const checker = new Checker(sourceInfo);
+  const node = checker.check(expr);
+  return { node, patternSteps: checker.patternStepsTaken };
 }
 
 function problemOf({ code, message, offset }: ProblemAt, text: string): Problem {

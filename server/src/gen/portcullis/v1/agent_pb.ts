@@ -545,7 +545,7 @@ export type CreateKeyRequest = Message<"portcullis.v1.CreateKeyRequest"> & {
   agentId?: string | undefined;
 
   /**
-   * The person whose key it shall be, or who answers for the service.
+   * The person whose key it shall be, or who answers for the service: the caller when absent; another one takes admin.
    *
    * @generated from field: optional string person_id = 4;
    */

@@ -202,7 +202,8 @@ export type PolicyDocument = Message<"portcullis.v1.PolicyDocument"> & {
   caps: PolicyCap[];
 
   /**
-   * Scopes whose writes must be signed by each caller (RFC 9421).
+   * Scopes whose writes must be signed by each caller (RFC 9421). Where there are any, keys:write and policy:write must be among
+   * them. admin covers whatever a caller with that scope writes.
    *
    * @generated from field: repeated string signed_scopes = 3;
    */
@@ -272,7 +273,7 @@ export type PolicyVersion = Message<"portcullis.v1.PolicyVersion"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * The version whose document a rollback brought back.
+   * The version whose document a rollback brought back; 0 where there was none before.
    *
    * @generated from field: optional int32 restored_version = 8;
    */

@@ -1608,7 +1608,7 @@ export const ProjectService: GenService<{
     output: typeof DisablePersonResponseSchema;
   },
   /**
-   * Lets a disabled person act again, with the keys and agents that they had.
+   * Lets a disabled person act again, with the keys and agents that they had. It takes a credential that is not limited.
    *
    * @generated from rpc portcullis.v1.ProjectService.EnablePerson
    */
@@ -1618,7 +1618,8 @@ export const ProjectService: GenService<{
     output: typeof EnablePersonResponseSchema;
   },
   /**
-   * Changes name, roles or teams of a person. Nobody gives a role with a scope that they lack. For people who sign in
+   * Changes name, roles or teams of a person. Nobody gives a role with a scope that they lack, nor unsets roles of somebody
+   * whose keys were made with such a scope; both take a credential that is not limited. For people who sign in
    * through the identity provider, their next sign-in says it anew.
    *
    * @generated from rpc portcullis.v1.ProjectService.UpdatePerson
@@ -1680,7 +1681,8 @@ export const ProjectService: GenService<{
     output: typeof DeleteTeamResponseSchema;
   },
   /**
-   * Lists sessions that last, newest first: with admin:read everybody's, else the caller's own.
+   * Lists sessions that last, newest first: with admin:read everybody's, else the caller's own. A person's are seen by the
+   * person, in a session or with a key that they made themselves; another key sees those on that very key.
    *
    * @generated from rpc portcullis.v1.ProjectService.ListSessions
    */
