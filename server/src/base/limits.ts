@@ -165,8 +165,8 @@ export const providerFreshMs = 3_600_000;
 export const returnPathCharsMax = 1_000;
 export const formBytesMax = 20 * 1024;
 export const teamsPerProjectMax = 1_000;
-// Conditions see all of them.
-export const teamsPerPersonMax = factEntriesMax;
+// No more than conditions see of a list (factEntriesMax).
+export const teamsPerPersonMax = 64;
 
 // Logins of the command line (identity/logins): a device code, those that wait at all and for one address, how often each may be
 // asked about, and how long one that is over is still answered

@@ -86,7 +86,8 @@ describe('docs/policy-conditions.md', () => {
       expect(page).toMatch(new RegExp(`\`(\\w+ )?${name}[(\`]`));
   });
 
-  test('states the limits that hold', () => {
+  test('states the limits that hold, and nobody is in more teams than a condition sees', () => {
+    expect(limits.teamsPerPersonMax).toBeLessThanOrEqual(limits.factEntriesMax);
     const stated = [
       `${limits.conditionCharsMax.toLocaleString('en-US')} characters, ${limits.conditionDepthMax} levels deep`,
       `${limits.conditionCostNsMax / 1e3} µs`,
