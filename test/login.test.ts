@@ -1,87 +1,26 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { queryAsOwner } from './support/database.ts';
-import { bearer, fromNewAddress } from './support/doors.ts';
-import { startGate, type TestGate } from './support/gate.ts';
 import { begin, client, decide, poll, postForm, refresh, signIn } from './support/login-client.ts';
-import { type Account, PeopleProvider } from './support/people-provider.ts';
 import { alertOf, fieldOf } from './support/visitor.ts';
+import {
+  provider,
+  gate,
+  other,
+  account,
+  type Tokens,
+  logIn,
+  self,
+  holds,
+  endsEverywhere,
+  set,
+  audited,
+  isNotedAsUsed,
+  invoke,
+  developerScopes,
+  useLoginGates,
+} from './support/login-gates.ts';
 
-// Two replicas on one database, and people who sign in at a real identity provider.
-
-let provider: PeopleProvider;
-let gate: TestGate;
-let other: TestGate;
-beforeAll(async () => {
-  provider = await PeopleProvider.start();
-  const env = { TRUSTED_PROXIES: '127.0.0.1' };
-  const yaml = provider.section();
-  gate = await startGate({ yaml, env });
-  other = await startGate({ yaml, env, database: gate.database });
-  provider.register([gate.url, other.url]);
-});
-afterAll(async () => {
-  await other?.stop();
-  await gate?.stop();
-  await provider?.close();
-});
-
-let accounts = 0;
-function account(groups: readonly string[] = ['engineers']): Account {
-  const sub = `login-${++accounts}`;
-  return { sub, email: `${sub}@example.com`, email_verified: true, name: `Person ${accounts}`, groups };
-}
-
-interface Tokens {
-  readonly access_token: string;
-  readonly refresh_token: string;
-  readonly expires_in: number;
-  readonly scope: string;
-}
-
-/** Somebody who is signed in and logged in. */
-async function logIn(who = account(), more: Readonly<Record<string, string>> = {}) {
-  const visitor = await signIn(gate, provider, who);
-  const asked = await begin(gate, more);
-  const page = await decide(gate, visitor, asked.user_code);
-  expect([page.status, alertOf(page)]).toEqual([200, null]);
-  const { status, json } = await poll(gate, asked.device_code);
-  expect(status, JSON.stringify(json)).toBe(200);
-  return { visitor, asked, tokens: json as Tokens, who };
-}
-
-interface Self {
-  readonly principal: { id: string; personId: string; keyId: string; scopes: string[]; kind: string; name: string };
-}
-
-const self = (key: string, at = gate) => at.api<Self>('SystemService/GetSelf', {}, key);
-
-/** Asked from an address that nobody else comes from, since failures count. */
-async function holds(key: string, at = gate): Promise<boolean> {
-  const answer = await fetch(`${at.url}/portcullis.v1.SystemService/GetSelf`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...bearer(key), ...fromNewAddress() },
-    body: '{}',
-  });
-  expect([200, 401]).toContain(answer.status);
-  return answer.status === 200;
-}
-
-/** Within a second or two, on both. */
-async function endsEverywhere(...keys: string[]): Promise<void> {
-  for (const at of [gate, other])
-    for (const key of keys)
-      await vi.waitFor(async () => expect(await holds(key, at)).toBe(false), { timeout: 20_000, interval: 50 });
-}
-
-const set = (statement: string, values: unknown[] = []) => queryAsOwner(gate.database, statement, values);
-
-async function audited(action: string): Promise<{ target: string; payload: Record<string, unknown> }[]> {
-  return queryAsOwner(gate.database, 'SELECT target, payload FROM audit_entries WHERE action = $1 ORDER BY id', [
-    action,
-  ]);
-}
-
-const developerScopes = 'models:invoke policy:read runs:write telemetry:read tools:call';
+useLoginGates();
 
 describe('a login', () => {
   it('is asked for at one replica, confirmed at the other, and fetched at the first', async () => {
@@ -189,19 +128,46 @@ describe('a device code', () => {
     expect((await poll(gate, mine.device_code)).status).toBe(200);
   });
 
-  it('is used once: when it comes back the login ends, and its key', async () => {
+  it('whose answer was lost gives the same once more, until it was used', async () => {
     const { asked, tokens } = await logIn();
+    const again = await poll(other, asked.device_code);
+    expect([again.json.access_token, again.json.refresh_token]).toEqual([tokens.access_token, tokens.refresh_token]);
+    expect(await holds(tokens.access_token)).toBe(true);
+  });
+
+  it('is used once: when it comes back later the login ends, and its key', async () => {
+    const { asked, tokens } = await logIn();
+    await set("UPDATE logins SET last_used_at = last_used_at - interval '61 seconds'");
     expect((await poll(gate, asked.device_code)).json.error).toBe('invalid_grant');
     expect((await refresh(gate, tokens.refresh_token)).json.error).toBe('invalid_grant');
     await endsEverywhere(tokens.access_token);
   });
 
-  it('is fetched once by many who ask at the same moment', async () => {
+  it('becomes one login, for many who ask at the same moment too', async () => {
     const visitor = await signIn(gate, provider, account());
     const asked = await begin(gate);
     await decide(gate, visitor, asked.user_code);
     const answers = await Promise.all([gate, other, gate, other].map((at) => poll(at, asked.device_code)));
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    const given = answers.flatMap(({ status, json }) => (status === 200 ? [json.refresh_token] : []));
+    expect(given.length).toBeGreaterThan(0);
+    expect(new Set(given).size).toBe(1);
+  });
+
+  it('is one of five hundred of a site that wait, whatever /64 of it they come from', async () => {
+    const from = { 'x-forwarded-for': '2001:db8:7:1::1' };
+    const form = { ...client, client_name: 'site' };
+    await postForm(gate, '/oauth/device_authorization', form, from);
+    await set(
+      `INSERT INTO device_codes (id, digest, user_code_digest, client_name, address, address_prefix, address_site, interval_s,
+         expires_at)
+       SELECT 'lgn_s' || n, sha256(n::text::bytea), sha256(n::text::bytea), 'site', address, n::text, address_site, 5, expires_at
+       FROM device_codes, generate_series(1, 499) AS n WHERE client_name = 'site'`,
+    );
+    const of = (address: string) =>
+      postForm(other, '/oauth/device_authorization', form, { 'x-forwarded-for': address });
+    expect((await of('2001:db8:7:ffff::1')).status).toBe(429);
+    expect((await of('2001:db8:8:1::1')).status).toBe(200);
+    await set("DELETE FROM device_codes WHERE client_name = 'site'");
   });
 
   it('is one of fifty of an address that wait: more are turned away, none is dropped', async () => {
@@ -209,8 +175,9 @@ describe('a device code', () => {
     const form = { ...client, client_name: 'flood' };
     const first = await postForm(gate, '/oauth/device_authorization', form, from);
     await set(
-      `INSERT INTO device_codes (id, digest, user_code_digest, client_name, address, address_prefix, interval_s, expires_at)
-       SELECT 'lgn_' || n, sha256(n::text::bytea), sha256(n::text::bytea), 'x', address, address_prefix, 5, expires_at
+      `INSERT INTO device_codes (id, digest, user_code_digest, client_name, address, address_prefix, address_site, interval_s,
+         expires_at)
+       SELECT 'lgn_' || n, sha256(n::text::bytea), sha256(n::text::bytea), 'x', address, address_prefix, address_site, 5, expires_at
        FROM device_codes, generate_series(1, 49) AS n WHERE client_name = 'flood'`,
     );
     const refused = await postForm(gate, '/oauth/device_authorization', form, from);
@@ -262,12 +229,44 @@ describe('a refresh credential', () => {
   it('that was used and comes back later ends the login, and both keys, for thief and owner alike', async () => {
     const { tokens } = await logIn();
     const { json: next } = await refresh(gate, tokens.refresh_token);
+    expect(await holds(next.access_token)).toBe(true);
+    const { keyId } = (await self(next.access_token)).principal;
+    await vi.waitFor(async () => expect(await isNotedAsUsed(keyId)).toBe(true), { timeout: 20_000, interval: 50 });
     await set("UPDATE logins SET last_used_at = last_used_at - interval '11 seconds'");
     expect(await holds(tokens.access_token)).toBe(true);
     expect((await refresh(other, tokens.refresh_token)).json.error).toBe('invalid_grant');
     expect((await refresh(gate, next.refresh_token)).json.error).toBe('invalid_grant');
     await endsEverywhere(tokens.access_token, next.access_token);
     expect((await audited('login.ended')).at(-1)?.payload).toMatchObject({ how: 'reused' });
+  });
+
+  it('whose answer was lost is good for a minute, as long as nobody used what it gave', async () => {
+    const { tokens } = await logIn();
+    const { json: lost } = await refresh(gate, tokens.refresh_token);
+    await set("UPDATE logins SET last_used_at = last_used_at - interval '50 seconds'");
+    expect((await refresh(other, tokens.refresh_token)).json.refresh_token).toBe(lost.refresh_token);
+    await set("UPDATE logins SET last_used_at = last_used_at - interval '11 seconds'");
+    expect((await refresh(other, tokens.refresh_token)).json.error).toBe('invalid_grant');
+    await endsEverywhere(lost.access_token);
+  });
+
+  it('takes nothing of the rate of its login from whoever made it up', async () => {
+    const { tokens } = await logIn();
+    const madeUp = tokens.refresh_token.slice(0, -8) + 'AAAAAAAA';
+    for (let tries = 0; tries < 15; tries++) expect((await refresh(gate, madeUp)).status).toBe(400);
+    expect((await refresh(gate, tokens.refresh_token)).status).toBe(200);
+  });
+
+  it('is no way out of a kill switch on a key of the login, before or after', async () => {
+    const { tokens } = await logIn();
+    const { keyId } = (await self(tokens.access_token)).principal;
+    const killSwitch = { scope: 'KILL_SCOPE_KEY', value: keyId, reason: 'A test.' };
+    const before = (await refresh(gate, tokens.refresh_token)).json;
+    await gate.api('PolicyService/EngageKillSwitch', killSwitch);
+    const after = (await refresh(gate, before.refresh_token)).json;
+    for (const key of [before.access_token, after.access_token])
+      for (const at of [gate, other])
+        await vi.waitFor(async () => expect(await invoke(at, key)).toContain('kill switch'), { timeout: 20_000 });
   });
 
   it('of any earlier generation is known for what it is, at once', async () => {
@@ -280,9 +279,8 @@ describe('a refresh credential', () => {
 
   it('that was made up or changed is refused, and ends nothing', async () => {
     const { tokens } = await logIn();
-    const [, id = '', , tag = ''] = tokens.refresh_token.split(/_(?=[^_]*)/);
+    const [, id = ''] = tokens.refresh_token.split('_');
     const rest = tokens.refresh_token.slice(`pcr_${id}_1_`.length);
-    expect(tag).not.toBe('');
     for (const text of [
       `pcr_${id}_2_${rest}`,
       `pcr_${id}_1_${rest.slice(0, -1)}${rest.endsWith('A') ? 'B' : 'A'}`,
@@ -325,102 +323,7 @@ describe('a refresh credential', () => {
     await set("UPDATE logins SET expires_at = now() - interval '1 second' WHERE id = $1", [at(old.tokens)]);
     expect((await refresh(gate, old.tokens.refresh_token)).json.error).toBe('invalid_grant');
     const ending = await logIn();
-    await set("UPDATE logins SET expires_at = now() + interval '10 minutes' WHERE id = $1", [at(ending.tokens)]);
-    expect((await refresh(gate, ending.tokens.refresh_token)).json.expires_in).toBeLessThanOrEqual(600);
-  });
-});
-
-describe('the end of a login', () => {
-  it('comes by logging out, whichever of its credentials is shown, and the answer tells nothing', async () => {
-    const { tokens } = await logIn();
-    const { json: next } = await refresh(gate, tokens.refresh_token);
-    for (const token of ['nonsense', tokens.access_token, next.refresh_token, next.refresh_token])
-      expect((await postForm(gate, '/oauth/revoke', { ...client, token })).status).toBe(200);
-    await endsEverywhere(tokens.access_token, next.access_token);
-  });
-
-  it('comes with the person: key, refresh and what was confirmed but not fetched end on every replica', async () => {
-    const { tokens, visitor } = await logIn();
-    const { personId } = (await self(tokens.access_token, other)).principal;
-    const confirmed = await begin(gate);
-    await decide(gate, visitor, confirmed.user_code);
-    await gate.api('ProjectService/DisablePerson', { personId });
-    await endsEverywhere(tokens.access_token);
-    expect((await refresh(other, tokens.refresh_token)).json.error).toBe('invalid_grant');
-    expect((await poll(other, confirmed.device_code)).json.error).toBe('access_denied');
-    // Coming back, the person logs in anew.
-    await gate.api('ProjectService/EnablePerson', { personId });
-    await endsEverywhere(tokens.access_token);
-    expect((await refresh(other, tokens.refresh_token)).json.error).toBe('invalid_grant');
-  });
-
-  it('comes when its key was revoked by hand, at the next refresh', async () => {
-    const { tokens } = await logIn();
-    const { keyId } = (await self(tokens.access_token)).principal;
-    await gate.api('AgentService/RevokeKey', { keyId });
-    expect((await refresh(gate, tokens.refresh_token)).json.error).toBe('invalid_grant');
-    expect((await audited('login.ended')).at(-1)?.payload).toMatchObject({ how: 'key_revoked' });
-  });
-
-  it('is for its person, or an admin, to bring about, and nobody else sees it', async () => {
-    const [one, two] = [await logIn(), await logIn()];
-    interface Listed {
-      logins: { id: string; personId: string; clientName: string; scopes: string[] }[];
-    }
-    const own = await gate.api<Listed>('ProjectService/ListLogins', {}, one.tokens.access_token);
-    expect(own.logins).toMatchObject([{ clientName: 'a test', scopes: developerScopes.split(' ') }]);
-    const id = own.logins[0]?.id ?? '';
-    await expect(gate.api('ProjectService/EndLogin', { loginId: id }, two.tokens.access_token)).rejects.toThrow('404');
-    const all = await gate.api<Listed>('ProjectService/ListLogins', { pageSize: 500 });
-    expect(all.logins.map((login) => login.id)).toContain(id);
-    await gate.api('ProjectService/EndLogin', { loginId: id }, one.tokens.access_token);
-    await endsEverywhere(one.tokens.access_token);
-    await expect(gate.api('ProjectService/EndLogin', { loginId: id })).rejects.toThrow('404');
-  });
-});
-
-describe('the endpoints', () => {
-  it('refuse in the words of OAuth, keep nothing, and survive what is too large or not a form', async () => {
-    const grant = { grant_type: 'refresh_token' };
-    for (const [path, form, status, error] of [
-      ['token', {}, 400, 'invalid_request'],
-      ['token', { ...client, grant_type: 'password' }, 400, 'unsupported_grant_type'],
-      ['token', { ...client, grant_type: '__proto__' }, 400, 'unsupported_grant_type'],
-      ['token', { ...client, ...grant }, 400, 'invalid_request'],
-      ['token', { ...grant, refresh_token: 'x' }, 400, 'invalid_request'],
-      ['token', { ...grant, refresh_token: 'x', client_id: 'another' }, 400, 'invalid_client'],
-      ['token', 'grant_type=refresh_token&grant_type=refresh_token', 400, 'invalid_request'],
-      ['token', `grant_type=${'x'.repeat(30_000)}`, 413, 'invalid_request'],
-      ['token', '%', 400, 'invalid_request'],
-      ['device_authorization', {}, 400, 'invalid_request'],
-      ['device_authorization', { ...client, scope: 'everything' }, 400, 'invalid_scope'],
-      ['device_authorization', { ...client, scope: 'admin '.repeat(3_000) }, 200, undefined],
-      ['device_authorization', { ...client, client_name: 'x'.repeat(81) }, 400, 'invalid_request'],
-      ['device_authorization', { ...client, client_name: 'two\nlines' }, 400, 'invalid_request'],
-      ['device_authorization', { ...client, client_name: 'turned \u202e round' }, 400, 'invalid_request'],
-      ['revoke', {}, 400, 'invalid_request'],
-    ] as const) {
-      const answer = await postForm(gate, `/oauth/${path}`, form);
-      expect([form, answer.status, answer.json.error]).toEqual([form, status, error]);
-      expect(answer.headers.get('cache-control')).toBe('no-store');
-      expect(answer.json).not.toHaveProperty('internal');
-    }
-    for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x'])
-      expect((await postForm(gate, '/oauth/token', '{}', { 'content-type': type })).json.error).toBe('invalid_request');
-    expect((await fetch(`${gate.url}/oauth/token?grant_type=refresh_token`)).status).toBe(404);
-  });
-
-  it('are on HTTP_ADDR alone, and are counted', async () => {
-    const answer = await fetch(`${gate.url}/metrics`, { headers: { authorization: `Bearer ${gate.adminKey}` } });
-    const text = await answer.text();
-    for (const labels of [
-      'grant="device_code",result="issued"',
-      'grant="device_code",result="pending"',
-      'grant="device_code",result="refused"',
-      'grant="refresh_token",result="issued"',
-      'grant="refresh_token",result="refused"',
-    ])
-      expect(text).toMatch(new RegExp(`oauth_grants_total\\{${labels}\\} [1-9]`));
-    expect(text).toMatch(/audit_entries_total\{action="login.approved"\} [1-9]/);
+    await set("UPDATE logins SET expires_at = now() + interval '20 seconds' WHERE id = $1", [at(ending.tokens)]);
+    expect((await refresh(gate, ending.tokens.refresh_token)).json.expires_in).toBeLessThanOrEqual(20);
   });
 });

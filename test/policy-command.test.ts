@@ -73,10 +73,10 @@ test('each command of the page does what the page says', async () => {
     for (const line of text.trim().split('\n')) said.set(line, await cli(...wordsOf(line).slice(1)));
   }
   expect(said.size).toBe(15);
-  expect(said.get('portcullis policy simulate policy.yaml --for 7d')).toMatch(
+  expect(said.get('portcullis policy simulate policy.yaml --since 7d')).toMatch(
     /^Of 2 calls since \S+ \S+ it would have blocked 1 call, \$0\.\d+, and let 0 pass that were refused\./,
   );
-  expect(said.get('portcullis policy simulate policy.yaml --for 7d')).toMatch(
+  expect(said.get('portcullis policy simulate policy.yaml --since 7d')).toMatch(
     /reviewer +models\.invoke +small-1 +allow +deny +no deletions +\$0/,
   );
   expect(said.get('portcullis policy promote 1')).toMatch(/^Version 1 is in force \(etag 2\)\.\n\+ rule no deletions/);

@@ -12,6 +12,7 @@ CREATE TABLE device_codes (
   client_name text NOT NULL,
   address text NOT NULL,
   address_prefix text NOT NULL,
+  address_site text NOT NULL,
   -- What was asked for; null: all that the person has but admin. From the confirmation on what was confirmed.
   scopes text[],
   state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'approved', 'denied', 'used')),
@@ -26,6 +27,7 @@ CREATE TABLE device_codes (
   CHECK (person_id IS NULL OR scopes IS NOT NULL)
 );
 CREATE INDEX device_codes_pending ON device_codes (address_prefix) WHERE state = 'pending';
+CREATE INDEX device_codes_pending_of_site ON device_codes (address_site) WHERE state = 'pending';
 CREATE INDEX device_codes_approved ON device_codes (person_id) WHERE state = 'approved';
 CREATE INDEX device_codes_expiry ON device_codes (expires_at);
 
@@ -53,6 +55,10 @@ CREATE INDEX logins_by_person ON logins (person_id, id DESC) WHERE ended_at IS N
 
 -- The login that a key is of, which ends it.
 ALTER TABLE api_keys ADD COLUMN login_id text REFERENCES logins;
-CREATE INDEX api_keys_by_login ON api_keys (login_id) WHERE login_id IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX api_keys_by_login ON api_keys (login_id) WHERE login_id IS NOT NULL;
+-- What was made with a key, which ends with the login that the key is of.
+CREATE INDEX api_keys_made_with ON api_keys (made_with_key_id) WHERE made_with_key_id IS NOT NULL;
+-- Keys that count towards the limit of a project: most of those that there ever were are of logins, and have expired.
+CREATE INDEX api_keys_active ON api_keys (project_id, expires_at) WHERE revoked_at IS NULL;
 -- Keys that agents got for tokens of their issuers, which are counted.
 CREATE INDEX api_keys_exchanged ON api_keys (agent_id, expires_at) WHERE created_by = agent_id AND revoked_at IS NULL;

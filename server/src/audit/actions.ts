@@ -21,7 +21,7 @@ export const auditActions = {
     'A person said that a login of a command line is not theirs. The payload has what asked, and from where.',
   'login.started': 'A command line that a person had confirmed was logged in. The payload has its scopes.',
   'login.ended':
-    'A login of a command line was ended: by logging out, by its person or an operator, or since a credential that was used before came back.',
+    'A login of a command line was ended: by logging out, by its person or an operator, by one too many, or since a credential that was used before came back. The payload has how, and the keys of agents that it made, which stay.',
   'token.issued':
     'A key of at most an hour was issued: to a login, or to an agent for a token of its issuer. The payload has its scopes and expiry, never the secret.',
   'agent.created': 'An agent was registered.',

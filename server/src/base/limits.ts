@@ -173,6 +173,7 @@ export const teamsPerPersonMax = 64;
 export const deviceCodeMs = 10 * 60_000;
 export const deviceCodesMax = 10_000;
 export const deviceCodesPerAddressMax = 50;
+export const deviceCodesPerSiteMax = 500;
 export const devicePollS = 5;
 export const devicePollSMax = 60;
 export const deviceCodeKeptMs = 3_600_000;
@@ -186,8 +187,11 @@ export const loginKeyOverlapS = 300;
 export const loginIdleMs = 30 * 86_400_000;
 export const loginMaxMs = 90 * 86_400_000;
 export const loginsPerPersonMax = 20;
-// Who refreshes a moment after another with the same credential gets what that one got
-export const refreshAgainMs = 10_000;
+// Keys of agents that the audit log names when the login that made them ends
+export const auditedAgentKeysMax = 100;
+// Who refreshes a moment after another with the same credential gets what that one got, and for longer while nobody has used it
+export const refreshAtOnceMs = 10_000;
+export const refreshAgainMs = 60_000;
 export const refreshesPerMinute = 12;
 // Requests of one address: for a device code, and for a token (those who wait ask every five seconds)
 export const deviceRequestsPerMinute = 20;

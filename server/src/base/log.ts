@@ -23,7 +23,8 @@ const secretFields = [
 const redactPaths = secretFields.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]);
 
 // What our own keys and the common providers' keys look like, wherever in a text they appear.
-const secretPattern = /\b(pcl_[A-Za-z0-9]{12}_|pcr_[0-9a-z]{26}_\d+_|pcd_|sk-(?:ant-)?|Bearer\s+)[A-Za-z0-9._~+/=-]{16,}/g;
+const secretPattern =
+  /\b(pcl_[A-Za-z0-9]{12}_|pcr_[0-9a-z]{26}_\d+_|pcd_|sk-(?:ant-)?|Bearer\s+)[A-Za-z0-9._~+/=-]{16,}/g;
 
 /** Replaces everything in `text` that looks like a credential; the recognisable prefix stays. */
 export function scrub(text: string): string {

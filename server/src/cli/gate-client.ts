@@ -52,23 +52,24 @@ export function createGateClient({ url, key, renew }: Connection, signer: Reques
  * @throws CliError for whatever the gate refuses, in one line with its code, the request id and what to do
  */
 export async function withGate<T>(context: CliContext, work: (gate: GateClient) => Promise<T>): Promise<T> {
-  const gate = createGateClient(findConnection(context), findSigner(context));
+  const connection = findConnection(context);
+  const gate = createGateClient(connection, findSigner(context));
   try {
     return await work(gate);
   } catch (error) {
-    throw error instanceof ConnectError ? refusalOf(error, gate.url) : error;
+    throw error instanceof ConnectError ? refusalOf(error, gate.url, connection.renew !== undefined) : error;
   }
 }
 
 /** What a gate refused, in one line. */
-export function refusalOf(error: ConnectError, url: string): CliError {
+export function refusalOf(error: ConnectError, url: string, isLogin = false): CliError {
   // What went wrong on this side, before anything was sent.
   if (error.cause instanceof CliError) return error.cause;
   const info = error.findDetails(ErrorInfoSchema)[0];
   const requestId = info?.requestId || error.metadata.get('x-request-id');
   if (!requestId) return unreachable(error, url);
   const code = info?.code ?? Code[error.code].toLowerCase();
-  const sentence = `${error.rawMessage} (${code}, request ${requestId})${advice(error.code)}`;
+  const sentence = `${error.rawMessage} (${code}, request ${requestId})${advice(error.code, isLogin)}`;
   return new CliError(visible(sentence), exitCodeOf(error.code));
 }
 
@@ -83,9 +84,10 @@ function exitCodeOf(code: Code): number {
   return code === Code.Unauthenticated || code === Code.PermissionDenied ? exitCodes.denied : exitCodes.failed;
 }
 
-function advice(code: Code): string {
+function advice(code: Code, isLogin: boolean): string {
   switch (code) {
     case Code.Unauthenticated:
+      if (isLogin) return ' Your login may have ended: run `portcullis login`.';
       return ' Check PORTCULLIS_KEY, or the key in credentials.json, and PORTCULLIS_SIGNING_KEY_FILE where requests must be signed.';
     case Code.PermissionDenied:
       return ' Use a key with that scope; `portcullis whoami` lists what yours has.';

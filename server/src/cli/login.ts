@@ -7,11 +7,11 @@ import { CliError, type CliContext } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
 import { collectScopes } from './gate-command.ts';
 import { openBrowser } from './login/browser.ts';
-import { loginPath, readLogin, underLock, writeLogin } from './login/credentials-file.ts';
+import { loginPath, readLoginToEnd, underLock, writeLogin } from './login/credentials-file.ts';
 import { clientId, Refused, sendForm, tokenAnswer } from './login/oauth-client.ts';
 import { savedLoginOf } from './login/saved-login.ts';
 import { endSavedLogin } from './logout.ts';
-import { printLine, styled } from './output.ts';
+import { printLine, printNote, styled } from './output.ts';
 import { visible } from './terminal-text.ts';
 
 interface LoginCommandOptions {
@@ -55,14 +55,18 @@ async function logIn(context: CliContext, options: LoginCommandOptions): Promise
       deviceAnswer,
     ),
   );
+  requireSameOrigin(server, asked.verification_uri, asked.verification_uri_complete);
   const code = styled(context, context.stdout, 'bold', visible(asked.user_code));
   context.stdout.write(`Open ${visible(asked.verification_uri)} and enter the code ${code}\n`);
   printLine(context, `or open ${asked.verification_uri_complete} and compare it.`);
   if (options.browser) openBrowser(context, asked.verification_uri_complete);
   const login = savedLoginOf(server, await refusalsAsErrors(() => poll(server, asked)));
   // The one before must not go on unseen.
-  await endSavedLogin(path).catch(() => undefined);
-  await underLock(path, async () => writeLogin(path, login));
+  await endSavedLogin(path).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    printNote(context, `The login before this one could not be ended: end it with \`portcullis logins end\`. ${why}`);
+  });
+  await underLock(path, () => writeLogin(path, async () => login));
   printLine(context, `Logged in to ${server}. \`portcullis whoami\` says as whom.`);
 }
 
@@ -88,6 +92,17 @@ async function poll(server: string, asked: z.infer<typeof deviceAnswer>): Promis
   throw new Refused('expired_token', 'Nobody confirmed the login in time: begin again.');
 }
 
+/** A person signs in where the page is: a gate that shows another's page would be confirmed there. */
+function requireSameOrigin(server: string, ...pages: readonly string[]): void {
+  const { origin } = new URL(server);
+  const elsewhere = pages.map((page) => new URL(page).origin).find((other) => other !== origin);
+  if (elsewhere === undefined) return;
+  throw new CliError(
+    visible(`${origin} wants the login confirmed at ${elsewhere}: give --server ${elsewhere} if that is your gate.`),
+    exitCodes.denied,
+  );
+}
+
 async function refusalsAsErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -104,7 +119,11 @@ function serverOf(context: CliContext, { server }: LoginCommandOptions, path: st
 }
 
 function lastServer(path: string): string | undefined {
-  return readLogin(path)?.server;
+  try {
+    return readLoginToEnd(path)?.server;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the person is shown; the gate takes one line of 80 characters. */

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, type CliContext } from './context.ts';
-import { loginPath, readLogin, removeLogin, underLock } from './login/credentials-file.ts';
+import { loginPath, readLoginToEnd, removeLogin, underLock } from './login/credentials-file.ts';
 import { clientId, Refused, sendForm } from './login/oauth-client.ts';
 import { printLine, printNote } from './output.ts';
 
@@ -21,9 +21,9 @@ export function logoutCommand(context: CliContext): Command {
  * @throws CliError when the gate could not be told; the login stays, so that it can be ended
  */
 export async function endSavedLogin(path: string): Promise<string | null> {
-  if (readLogin(path) === null) return null;
+  if (readLoginToEnd(path) === null) return null;
   return underLock(path, async () => {
-    const saved = readLogin(path);
+    const saved = readLoginToEnd(path);
     if (saved === null) return null;
     const form = { client_id: clientId, token: saved.refresh_credential, token_type_hint: 'refresh_token' };
     try {

@@ -14,7 +14,7 @@ import { readPolicyFile } from './policy-file.ts';
 import { agentIdOf, projectOf } from './references.ts';
 
 interface SimulateOptions extends GateOptions {
-  readonly for?: number;
+  readonly since?: number;
   readonly limit: number;
 }
 
@@ -23,7 +23,7 @@ export function simulateCommand(context: CliContext): Command {
   return gateCommand('simulate', 'judge recorded calls by a file or a version: what would it have stopped?')
     .argument('<policy>', 'a file, or the number of a version')
     .option(
-      '--for <time>',
+      '--since <time>',
       'judge the calls of so long until now, like 7d (default: all that are recorded)',
       parseDuration,
     )
@@ -39,7 +39,7 @@ export function simulateCommand(context: CliContext): Command {
                 case: 'document',
                 value: (await readPolicyFile(context.cwd, policy, (agent) => agentIdOf(gate, agent, project))).document,
               },
-          ...(options.for !== undefined && { startTime: timestampFromMs(Date.now() - options.for) }),
+          ...(options.since !== undefined && { startTime: timestampFromMs(Date.now() - options.since) }),
           rowsMax: Math.min(options.limit, simulationRowsMax),
           ...project,
         });
@@ -55,7 +55,7 @@ export function simulateCommand(context: CliContext): Command {
           `Its verdicts: ${totals.allowed} allow, ${totals.denied} deny, ${totals.approvals} require approval.`,
         );
         if (totals.evaluationErrors > 0n)
-          printNote(context, `Conditions failed ${totals.evaluationErrors} times: each counts as a denial.`);
+          printNote(context, `Failures of conditions, each of which counts as a denial: ${totals.evaluationErrors}.`);
         if (answer.costsUnknown) printNote(context, 'What the calls cost took too long to find: name a shorter time.');
         if (answer.truncated) printNote(context, 'Older calls were left out: name a shorter time.');
         if (answer.calls.length > 0) printTable(context, columns, answer.calls.map(callRow), '');

@@ -46,6 +46,12 @@ async function keyOf(context: CliContext, options: TokenOptions): Promise<string
   if (server !== null && idToken !== null) return exchange(server, idToken, options.scope ?? []);
   const path = loginPath(context);
   if (path === null) throw new CliError('Nobody is logged in here: run `portcullis login`.', exitCodes.denied);
+  if (options.scope !== undefined || options.audience !== undefined) {
+    throw new CliError(
+      '--scope and --audience are for the token of a workload: the key of a login has the scopes of `portcullis login --scope`.',
+      exitCodes.usage,
+    );
+  }
   const login = await freshLogin(path, options.minLifetime);
   if (server === null || server === login.server) return login.key;
   throw new CliError(

@@ -12,7 +12,7 @@ export interface RateClass {
   readonly exempt?: (principal: Principal) => boolean;
 }
 
-/** Takes one of the calls that a principal may make. @throws PortcullisError rate_limited */
+/** Takes one of the calls that a principal may make; keys of a login count as one. @throws PortcullisError rate_limited */
 export function takeRate(
   { limiter, metrics }: { readonly limiter: RateLimiter; readonly metrics: Metrics },
   { name, perMinute, exempt }: RateClass,
@@ -20,7 +20,10 @@ export function takeRate(
   reply: FastifyReply,
 ): void {
   if (exempt?.(principal)) return;
-  const verdict = limiter.take(`${name}:${principal.keyId ?? principal.id}`, { perMinute, burst: perMinute });
+  const verdict = limiter.take(`${name}:${principal.loginId ?? principal.keyId ?? principal.id}`, {
+    perMinute,
+    burst: perMinute,
+  });
   // draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
   reply.header('ratelimit-policy', `"${name}";q=${perMinute};w=60`);
   reply.header('ratelimit', `"${name}";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);

@@ -131,6 +131,12 @@ export class KeyService {
 
   async #requireRotatable(db: Queryable, projectId: string, id: string): Promise<KeyRecord> {
     const key = await requireKey(db, projectId, id);
+    if (key.loginId !== null) {
+      throw new PortcullisError(
+        'conflict',
+        `The key ${id} is of the login ${key.loginId}, which renews it by itself: end the login, or make a key of its own.`,
+      );
+    }
     if (key.successorId !== null) {
       throw new PortcullisError('conflict', `The key ${id} was rotated already: its successor is ${key.successorId}.`);
     }

@@ -186,8 +186,9 @@ export async function findRunOwner(db: Queryable, projectId: string, runId: stri
 /** Keys of the project that neither expired nor were revoked. */
 export async function countActiveKeys(db: Queryable, projectId: string): Promise<bigint> {
   const { rows } = await db.query<{ active: bigint }>(
-    `SELECT count(*) AS active FROM api_keys
-     WHERE project_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`,
+    // Two counts, since each is a range of the index api_keys_active and both in one condition are not.
+    `SELECT (SELECT count(*) FROM api_keys WHERE project_id = $1 AND revoked_at IS NULL AND expires_at IS NULL)
+          + (SELECT count(*) FROM api_keys WHERE project_id = $1 AND revoked_at IS NULL AND expires_at > now()) AS active`,
     [projectId],
   );
   return rows[0]?.active ?? 0n;

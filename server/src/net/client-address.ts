@@ -83,10 +83,19 @@ export function createAddressReader(
 
 /** What failures and limits are counted by: an IPv4 address itself, of an IPv6 one the /64, which is what one host is given. */
 export function addressPrefix(address: string): string {
+  return networkOf(address, 8);
+}
+
+/** The same, but of an IPv6 address the /48, which is what one customer is given (RFC 6177). */
+export function addressSite(address: string): string {
+  return networkOf(address, 6);
+}
+
+function networkOf(address: string, bytesKept: number): string {
   const parsed = parseAddress(address);
   if (parsed?.kind() !== 'ipv6') return parsed?.toString() ?? unknownAddress;
-  const bytes = parsed.toByteArray().fill(0, 8);
-  return `${ipaddr.fromByteArray(bytes).toString()}/64`;
+  const bytes = parsed.toByteArray().fill(0, bytesKept);
+  return `${ipaddr.fromByteArray(bytes).toString()}/${bytesKept * 8}`;
 }
 
 function parseAddress(text: string): Address | null {

@@ -17,6 +17,8 @@ export class KillIndex implements ControlPart {
   readonly #engaged = new Map<string, KillSwitch>();
   /** The switches with a pattern, by project. */
   readonly #models = new Map<string, Map<string, KillSwitch>>();
+  /** The switches on keys of logins, by login. */
+  readonly #logins = new Map<string, Map<string, KillSwitch>>();
   #applied: KillSwitch[] = [];
 
   async load(db: Queryable, since: bigint): Promise<() => void> {
@@ -40,12 +42,13 @@ export class KillIndex implements ControlPart {
   /** The switch that stops such a call at that time of the database's clock, the widest first; null: none does. */
   killedBy(subject: CallSubject, nowMs: number): KillSwitch | null {
     if (this.#engaged.size === 0) return null;
-    const { projectId, agentId, keyId, runId, workflow, provider, models } = subject;
+    const { projectId, agentId, keyId, loginId, runId, workflow, provider, models } = subject;
     return (
       this.#at('everything', null, '', nowMs) ??
       this.#at('project', projectId, projectId, nowMs) ??
       this.#at('agent', projectId, agentId, nowMs) ??
       this.#at('key', projectId, keyId, nowMs) ??
+      this.#byLogin(projectId, loginId, nowMs) ??
       this.#at('run', projectId, runId, nowMs) ??
       this.#at('workflow', projectId, workflow, nowMs) ??
       this.#at('provider', projectId, provider, nowMs) ??
@@ -66,6 +69,13 @@ export class KillIndex implements ControlPart {
     return kill && isInForce(kill, nowMs) ? kill : null;
   }
 
+  #byLogin(projectId: string, loginId: string | null | undefined, nowMs: number): KillSwitch | null {
+    if (!loginId) return null;
+    for (const kill of this.#logins.get(loginId)?.values() ?? [])
+      if (kill.projectId === projectId && isInForce(kill, nowMs)) return kill;
+    return null;
+  }
+
   #byModel(projectId: string, models: readonly string[], nowMs: number): KillSwitch | null {
     const patterns = this.#models.get(projectId);
     if (!patterns) return null;
@@ -78,6 +88,10 @@ export class KillIndex implements ControlPart {
   #add(kill: StoredKillSwitch): void {
     if (this.#engaged.get(slot(kill))?.id !== kill.id) this.#applied.push(kill);
     this.#engaged.set(slot(kill), kill);
+    if (kill.loginId) {
+      const ofLogin = this.#logins.get(kill.loginId) ?? new Map<string, KillSwitch>();
+      this.#logins.set(kill.loginId, ofLogin.set(kill.value, kill));
+    }
     if (kill.scope !== 'model' || kill.projectId === null) return;
     const patterns = this.#models.get(kill.projectId) ?? new Map<string, KillSwitch>();
     this.#models.set(kill.projectId, patterns.set(kill.value, kill));
@@ -86,6 +100,10 @@ export class KillIndex implements ControlPart {
   #remove(kill: StoredKillSwitch): void {
     if (this.#engaged.get(slot(kill))?.id !== kill.id) return;
     this.#engaged.delete(slot(kill));
+    if (kill.loginId) {
+      this.#logins.get(kill.loginId)?.delete(kill.value);
+      if (this.#logins.get(kill.loginId)?.size === 0) this.#logins.delete(kill.loginId);
+    }
     if (kill.scope === 'model' && kill.projectId !== null) this.#models.get(kill.projectId)?.delete(kill.value);
   }
 }

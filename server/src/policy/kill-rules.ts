@@ -2,10 +2,10 @@ import { matchesWildcard } from '../base/wildcard.ts';
 import type { CallSubject, KillSwitch } from './model.ts';
 
 /** What a scope, value and project name; at most one switch is engaged on each. */
-export type KillTarget = Pick<KillSwitch, 'scope' | 'value' | 'projectId'>;
+export type KillTarget = Pick<KillSwitch, 'scope' | 'value' | 'projectId' | 'loginId'>;
 
 /** Whether a switch is for such a call, whatever its time. The index of the data plane finds the same without looking at all. */
-export function isFor({ scope, value, projectId }: KillTarget, subject: CallSubject): boolean {
+export function isFor({ scope, value, projectId, loginId }: KillTarget, subject: CallSubject): boolean {
   if (scope === 'everything') return true;
   if (projectId !== subject.projectId) return false;
   switch (scope) {
@@ -14,7 +14,7 @@ export function isFor({ scope, value, projectId }: KillTarget, subject: CallSubj
     case 'agent':
       return value === subject.agentId;
     case 'key':
-      return value === subject.keyId;
+      return value === subject.keyId || (Boolean(loginId) && loginId === subject.loginId);
     case 'run':
       return value === subject.runId;
     case 'workflow':

@@ -28,6 +28,7 @@ interface Row {
   readonly engaged_at: Date;
   readonly expires_at: Date | null;
   readonly drill: boolean;
+  readonly login_id: string | null;
   readonly released_at: Date | null;
   readonly release_asked_by: string | null;
   readonly release_person_id: string | null;
@@ -35,7 +36,8 @@ interface Row {
 }
 
 const columns = `id, scope, value, project_id, reason, engaged_by, engaged_at, expires_at, drill, released_at,
-  release_asked_by, release_person_id, release_until`;
+  release_asked_by, release_person_id, release_until,
+  (SELECT login_id FROM api_keys WHERE scope = 'key' AND api_keys.id = value) AS login_id`;
 
 function fromRow(row: Row): StoredKillSwitch {
   return {
@@ -48,6 +50,7 @@ function fromRow(row: Row): StoredKillSwitch {
     engagedAt: row.engaged_at.getTime(),
     expiresAt: row.expires_at?.getTime() ?? null,
     drill: row.drill,
+    loginId: row.login_id,
     releasedAt: row.released_at?.getTime() ?? null,
     releaseAsk: askOf(row),
   };

@@ -15,6 +15,8 @@ export interface KillSwitch {
   readonly engagedAt: number;
   /** After which it no longer applies; null is until released. */
   readonly expiresAt: number | null;
+  /** Of the key that it stops. */
+  readonly loginId?: string | null;
   /** It stops nothing: replicas say what it would have stopped. */
   readonly drill: boolean;
 }
@@ -25,6 +27,8 @@ export interface CallSubject {
   readonly agentId: string | null;
   readonly personId: string | null;
   readonly keyId: string | null;
+  /** Of the key: a switch on one key of a login stops them all, else the next one would escape it. */
+  readonly loginId?: string | null;
   readonly runId: string | null;
   /** Of the run; null outside of one, and until the run is known. */
   readonly workflow: string | null;

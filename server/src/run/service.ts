@@ -68,7 +68,15 @@ export class RunService {
     }
     const { projectId } = request;
     const agentId = agentOf(by, request.agentId);
-    const subject = { projectId, agentId, personId: by.personId, keyId: by.keyId, runId: null, workflow };
+    const subject = {
+      projectId,
+      agentId,
+      personId: by.personId,
+      keyId: by.keyId,
+      loginId: by.loginId ?? null,
+      runId: null,
+      workflow,
+    };
     const kill = this.#kills.killedBy({ ...subject, provider: null, models: [] }, this.#databaseNow());
     if (kill) throw killError(kill);
     if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {

@@ -36,8 +36,9 @@ export async function sendForm<T>(
   path: string,
   form: Readonly<Record<string, string>>,
   answer: z.ZodType<T>,
+  timeoutMs = requestMs,
 ): Promise<T> {
-  const { status, text } = await post(`${server}${path}`, new URLSearchParams(form));
+  const { status, text } = await post(`${server}${path}`, new URLSearchParams(form), timeoutMs);
   if (status === 200) {
     const parsed = answer.safeParse(json(text));
     if (parsed.success) return parsed.data;
@@ -49,10 +50,10 @@ export async function sendForm<T>(
   throw new CliError(`${server} is no gate that people log in to (${path} answered ${status}).`, exitCodes.unreachable);
 }
 
-async function post(url: string, body: URLSearchParams): Promise<{ status: number; text: string }> {
+async function post(url: string, body: URLSearchParams, timeoutMs: number): Promise<{ status: number; text: string }> {
   try {
     // A credential follows no redirect.
-    const init = { method: 'POST', body, redirect: 'error', signal: AbortSignal.timeout(requestMs) } as const;
+    const init = { method: 'POST', body, redirect: 'error', signal: AbortSignal.timeout(timeoutMs) } as const;
     const response = await fetch(url, init);
     return { status: response.status, text: await readText(response) };
   } catch (error) {

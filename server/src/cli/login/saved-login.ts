@@ -6,6 +6,7 @@ import { clientId, Refused, sendForm, tokenAnswer } from './oauth-client.ts';
 
 /** A key with less than this left is renewed before it is used. */
 const aboutToEndMs = 120_000;
+const refreshMs = 4_000;
 
 /** The gate of the login that `portcullis login` left; null where there is none. @throws CliError */
 export function loginConnection(context: CliContext): Connection | null {
@@ -31,9 +32,7 @@ export async function freshLogin(path: string, forMs: number): Promise<SavedLogi
     // Another process may have renewed it while this one waited.
     const found = requireLogin(readLogin(path));
     if (lasts(found, forMs)) return found;
-    const renewed = await refresh(found);
-    writeLogin(path, renewed);
-    return renewed;
+    return writeLogin(path, () => refresh(found));
   });
 }
 
@@ -53,8 +52,8 @@ export function savedLoginOf(
 
 async function refresh({ server, refresh_credential: credential }: SavedLogin): Promise<SavedLogin> {
   const form = { grant_type: 'refresh_token', client_id: clientId, refresh_token: credential };
-  // Asked again where the answer was lost: within ten seconds the gate gives the same.
-  const ask = () => sendForm(server, '/oauth/token', form, tokenAnswer);
+  // Asked again where the answer was lost: the gate gives the same for a minute, as long as nobody has used it.
+  const ask = () => sendForm(server, '/oauth/token', form, tokenAnswer, refreshMs);
   try {
     return savedLoginOf(
       server,

@@ -15,12 +15,13 @@ export async function admit(gate: ModelGate, call: Call, principal: Principal): 
   takeRate(gate, call.exchange, principal);
   const began = gate.clock.monotonic();
   const flight = await gate.flights.enter({
-    caller: principal.keyId ?? principal.id,
+    caller: principal.loginId ?? principal.keyId ?? principal.id,
     subject: {
       projectId: principal.projectId,
       agentId: principal.agentId,
       personId: principal.personId,
       keyId: principal.keyId,
+      loginId: principal.loginId ?? null,
       runId: principal.runId,
       workflow: null,
       provider: null,
@@ -38,7 +39,10 @@ export function takeRate(gate: ModelGate, { response }: Exchange, principal: Pri
   const perMinute = principal.method === 'jwt' ? gate.rates.tokenPerMinute : gate.rates.keyPerMinute;
   // A fifth of a minute's calls may come at once.
   const burst = Math.max(1, Math.ceil(perMinute / 5));
-  const verdict = gate.limiter.take(`models:${principal.keyId ?? principal.id}`, { perMinute, burst });
+  const verdict = gate.limiter.take(`models:${principal.loginId ?? principal.keyId ?? principal.id}`, {
+    perMinute,
+    burst,
+  });
   // draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it.
   response.setHeader('ratelimit-policy', `"models";q=${perMinute};w=60`);
   response.setHeader('ratelimit', `"models";r=${verdict.remaining};t=${Math.ceil(verdict.resetS)}`);

@@ -7,7 +7,6 @@ import {
   refreshesPerMinute,
   tokenRequestsPerMinute,
 } from '../../base/limits.ts';
-import { readRefreshCredential } from '../../identity/logins/credentials.ts';
 import type { Granted, Issued } from '../../identity/logins/model.ts';
 import { noteRefusal } from '../refusal.ts';
 import { placeOf } from '../sign-in/place.ts';
@@ -107,10 +106,9 @@ function byDeviceCode({ devices }: LoginOptions, request: FastifyRequest): Promi
 async function byRefresh(options: LoginOptions, request: FastifyRequest): Promise<Granted> {
   requireClient(request);
   const credential = requireParameter(request, 'refresh_token');
-  const loginId = readRefreshCredential(credential)?.loginId;
-  // Each makes a key, which stays as a row.
-  if (loginId !== undefined) takeOne(options, `login:${loginId}`, 'login_refresh', refreshesPerMinute);
-  return options.logins.refresh(credential, scopeParameter(request), request.id);
+  // Each makes a key, which stays as a row. Whoever only knows the id of a login takes nothing of its rate.
+  const takeRefresh = (loginId: string) => takeOne(options, `login:${loginId}`, 'login_refresh', refreshesPerMinute);
+  return options.logins.refresh(credential, scopeParameter(request), request.id, takeRefresh);
 }
 
 async function byExchange(options: LoginOptions, request: FastifyRequest): Promise<Granted> {

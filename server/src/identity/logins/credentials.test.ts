@@ -50,12 +50,17 @@ describe('the credentials of a login', () => {
   });
 });
 
-it('a refresh credential is good once, again for ten seconds, and stolen from then on', () => {
-  expect(judgeRefresh(7, { generation: 7, sinceMs: 1e9 })).toBe('current');
-  expect(judgeRefresh(6, { generation: 7, sinceMs: 10_000 })).toBe('again');
-  expect(judgeRefresh(6, { generation: 7, sinceMs: 10_001 })).toBe('reused');
-  expect(judgeRefresh(5, { generation: 7, sinceMs: 0 })).toBe('reused');
-  expect(judgeRefresh(8, { generation: 7, sinceMs: 0 })).toBe('unknown');
+it('a refresh credential is good once, again for a minute until its successor was used, and stolen from then on', () => {
+  const now = { generation: 7, sinceMs: 0, isUsed: false };
+  expect(judgeRefresh(7, { ...now, sinceMs: 1e9, isUsed: true })).toBe('current');
+  expect(judgeRefresh(6, { ...now, sinceMs: 60_000 })).toBe('again');
+  expect(judgeRefresh(6, { ...now, sinceMs: 60_001 })).toBe('reused');
+  expect(judgeRefresh(6, { ...now, sinceMs: 10_000, isUsed: true })).toBe('again');
+  expect(judgeRefresh(6, { ...now, sinceMs: 10_001, isUsed: true })).toBe('reused');
+  expect(judgeRefresh(5, now)).toBe('reused');
+  expect(judgeRefresh(8, now)).toBe('unknown');
+  expect(judgeRefresh(0, { ...now, generation: 1 })).toBe('again');
+  expect(judgeRefresh(0, { ...now, generation: 2 })).toBe('reused');
 });
 
 it('a login gets nothing that was not asked for or that the person lacks, and admin only by its name', () => {

@@ -4,7 +4,7 @@ import { appendAudit } from '../../audit/append.ts';
 import { PortcullisError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import { clientNameCharsMax, loginsPerPersonMax, purgeBatchMax } from '../../base/limits.ts';
-import { addressPrefix } from '../../net/client-address.ts';
+import { addressPrefix, addressSite } from '../../net/client-address.ts';
 import { violates } from '../../pg/errors.ts';
 import { controlWrite, inTransaction } from '../../pg/tx.ts';
 import { checkLine } from '../input.ts';
@@ -19,10 +19,19 @@ import {
   purgeDeviceCodes,
   redeemDeviceCode,
 } from './device-store.ts';
-import { endLogin, endOldestLogins, issueLoginKey, type LoginSecrets, scopesOfPerson } from './issue.ts';
+import {
+  endLogin,
+  endOldestLogins,
+  isCurrentKeyUsed,
+  issuedAlready,
+  issueLoginKey,
+  type LoginSecrets,
+  scopesOfPerson,
+} from './issue.ts';
 import { type DeviceRequest, type Granted, refuse } from './model.ts';
 import { grantedScopes } from './granted-scopes.ts';
-import { insertLogin } from './store.ts';
+import { judgeRefresh } from './rules.ts';
+import { findLogin, insertLogin, lockLogin } from './store.ts';
 import { newUserCode, readUserCode } from './user-code.ts';
 
 /** What a command line asks for. */
@@ -63,6 +72,7 @@ export class DeviceLogins {
         digest: deviceDigest(deviceCode),
         userCodeDigest: userCodeDigest(this.#secrets.key, userCode),
         addressPrefix: addressPrefix(request.address),
+        addressSite: addressSite(request.address),
       };
       try {
         if (await insertDeviceCode(this.#pool, code)) return { deviceCode, userCode };
@@ -118,14 +128,15 @@ export class DeviceLogins {
 
   /**
    * What the client gets that asks with its device code. A code that was used before and comes back ends the login that it
-   * became: one of the two who have it is a stranger (RFC 9700, section 2.1.1).
+   * became: one of the two who have it is a stranger (RFC 9700, section 2.1.1). But for as long as a refresh credential
+   * would, it gets the same once more: the answer may have been lost.
    * @throws PortcullisError conflict (the project has too many keys)
    */
   async redeem(deviceCode: string, requestId: string): Promise<Granted> {
     const digest = deviceCodeDigest(deviceCode);
     const polled = digest && (await pollDeviceCode(this.#pool, digest));
     if (!polled) return wrongCode;
-    if (polled.state === 'used') return this.#endReplayed(polled.id, requestId);
+    if (polled.state === 'used') return this.#repeatOrEnd(polled.id, requestId);
     if (polled.isExpired) return refuse('expired_token', 'The device code has expired: begin again.');
     if (polled.state === 'denied') return deniedByPerson;
     if (polled.state === 'approved') return this.#begin(polled.id, requestId);
@@ -156,17 +167,26 @@ export class DeviceLogins {
         requestId,
         payload: { client_name: clientName, client_address: address, scopes: code.scopes },
       });
-      await endOldestLogins(tx, version, personId, loginsPerPersonMax);
+      await endOldestLogins(tx, version, personId, loginsPerPersonMax, requestId);
       return { issued: await issueLoginKey(tx, version, this.#secrets, login, scopes, requestId) };
     });
     return result;
   }
 
-  async #endReplayed(id: string, requestId: string): Promise<Granted> {
-    await controlWrite(this.#pool, (tx, version) =>
-      endLogin(tx, version, id, { actor: { kind: 'unknown', id: 'device_code' }, requestId, how: 'reused' }),
-    );
-    return wrongCode;
+  async #repeatOrEnd(id: string, requestId: string): Promise<Granted> {
+    // Looked at before anything is locked: what ended already costs a read.
+    if (!(await findLogin(this.#pool, id))) return wrongCode;
+    const { result } = await controlWrite(this.#pool, async (tx, version): Promise<Granted> => {
+      const login = await lockLogin(tx, id);
+      if (!login) return wrongCode;
+      const isUsed = await isCurrentKeyUsed(tx, this.#secrets, login);
+      const isAgain = judgeRefresh(0, { ...login, isUsed }) === 'again';
+      const issued = isAgain ? await issuedAlready(tx, this.#secrets, login) : null;
+      if (issued) return { issued };
+      await endLogin(tx, version, id, { actor: { kind: 'unknown', id: 'device_code' }, requestId, how: 'reused' });
+      return wrongCode;
+    });
+    return result;
   }
 }
 

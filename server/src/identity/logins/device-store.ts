@@ -3,6 +3,7 @@ import {
   deviceCodeMs,
   deviceCodesMax,
   deviceCodesPerAddressMax,
+  deviceCodesPerSiteMax,
   devicePollS,
   devicePollSMax,
 } from '../../base/limits.ts';
@@ -26,18 +27,21 @@ function fromRow(row: Row): DeviceRequest {
 
 export interface DeviceCodeToInsert extends DeviceRequest {
   readonly addressPrefix: string;
+  /** See addressSite; of many hosts. */
+  readonly addressSite: string;
   readonly digest: Buffer;
   readonly userCodeDigest: Buffer;
 }
 
-/** @returns false when too many wait already, at all or for this address: none is dropped for a new one */
+/** @returns false when too many wait already, at all, for this address or for its site: none is dropped for a new one */
 export async function insertDeviceCode(db: Queryable, code: DeviceCodeToInsert): Promise<boolean> {
   const { rowCount } = await db.query(
     `INSERT INTO device_codes (id, digest, user_code_digest, client_name, address, address_prefix, scopes, interval_s,
-       expires_at)
-     SELECT $1, $2::bytea, $3::bytea, $4, $5, $6, $7::text[], $8::int, now() + make_interval(secs => $9)
+       expires_at, address_site)
+     SELECT $1, $2::bytea, $3::bytea, $4, $5, $6, $7::text[], $8::int, now() + make_interval(secs => $9), $12
      WHERE (SELECT count(*) FROM device_codes WHERE ${waiting}) < $10
-       AND (SELECT count(*) FROM device_codes WHERE address_prefix = $6 AND ${waiting}) < $11`,
+       AND (SELECT count(*) FROM device_codes WHERE address_prefix = $6 AND ${waiting}) < $11
+       AND (SELECT count(*) FROM device_codes WHERE address_site = $12 AND ${waiting}) < $13`,
     [
       code.id,
       code.digest,
@@ -50,6 +54,8 @@ export async function insertDeviceCode(db: Queryable, code: DeviceCodeToInsert):
       deviceCodeMs / 1000,
       deviceCodesMax,
       deviceCodesPerAddressMax,
+      code.addressSite,
+      deviceCodesPerSiteMax,
     ],
   );
   return rowCount === 1;

@@ -2,21 +2,35 @@ import type { Pool } from 'pg';
 import { PortcullisError } from '../../base/errors.ts';
 import { loginKeyOverlapS } from '../../base/limits.ts';
 import { controlWrite, type Tx } from '../../pg/tx.ts';
-import { formatApiKey } from '../api-key.ts';
 import { findKey, setKeySuccessor } from '../key-store.ts';
 import type { Principal } from '../model.ts';
 import { type Page, type PageRequest, readPage } from '../page.ts';
 import { permits } from '../permission.ts';
 import { grants, isScope, type Scope } from '../scopes.ts';
-import { isOfLogin, loginKey, type PresentedRefresh, readRefreshCredential, refreshCredential } from './credentials.ts';
+import { isOfLogin, loginKey, type PresentedRefresh, readRefreshCredential } from './credentials.ts';
 import { grantedScopes } from './granted-scopes.ts';
-import { type Ending, endLogin, issueLoginKey, type LoginSecrets, scopesOfPerson } from './issue.ts';
+import {
+  type Ending,
+  endLogin,
+  isCurrentKeyUsed,
+  issuedAlready,
+  issueLoginKey,
+  type LoginSecrets,
+  scopesOfPerson,
+} from './issue.ts';
 import { type Granted, type LoginRecord, refuse, type StoredLogin } from './model.ts';
 import { judgeRefresh } from './rules.ts';
 import { advanceLogin, findLogin, lockLogin, revokeLoginKeys, selectLogins } from './store.ts';
 
 const noLogin = refuse('invalid_grant', 'This refresh credential does not hold: log in again.');
 const wider = refuse('invalid_scope', 'This login does not have all of these scopes.');
+
+/** A credential of a login that lasts, with what of the login never changes, or only grows. */
+interface Recognised extends PresentedRefresh {
+  readonly scopes: readonly Scope[];
+  /** Of a generation that the login has not reached. */
+  readonly isUnknown: boolean;
+}
 
 /** Logins of the command line, after a person confirmed them: refreshed, listed, ended. */
 export class LoginService {
@@ -30,19 +44,28 @@ export class LoginService {
 
   /**
    * A new key and refresh credential for a refresh credential (RFC 6749, section 6; RFC 9700, section 4.14). Who comes with
-   * the same one within ten seconds gets the same; later, it was stolen, and the login ends.
+   * the same one within ten seconds, or within a minute and before the new key or credential was used, gets the same; later,
+   * it was stolen, and the login ends.
    * @param asked fewer scopes than the login has; null: all of them
+   * @param onRecognised told once the credential is known to be of a login, before anything is written; may throw
    * @throws PortcullisError conflict (the project has too many keys)
    */
-  async refresh(credential: string, asked: readonly Scope[] | null, requestId: string): Promise<Granted> {
+  async refresh(
+    credential: string,
+    asked: readonly Scope[] | null,
+    requestId: string,
+    onRecognised: (loginId: string) => void,
+  ): Promise<Granted> {
     const presented = await this.#recognise(credential);
     if (!presented) return noLogin;
+    onRecognised(presented.loginId);
+    if (presented.isUnknown) return noLogin;
+    if (lacks(presented.scopes, asked)) return wider;
     const { result } = await controlWrite(this.#pool, async (tx, version): Promise<Granted> => {
       const login = await lockLogin(tx, presented.loginId);
       if (!login) return noLogin;
-      const wanted = asked?.find((scope) => !grants(new Set(login.scopes), scope));
-      if (wanted !== undefined) return wider;
-      const meaning = judgeRefresh(presented.generation, login);
+      const isUsed = await isCurrentKeyUsed(tx, this.#secrets, login);
+      const meaning = judgeRefresh(presented.generation, { ...login, isUsed });
       if (meaning === 'current') return this.#advance(tx, version, login, asked, requestId);
       if (meaning === 'again') return this.#repeat(tx, login, asked);
       return meaning === 'reused' ? this.#end(tx, version, login, requestId, 'reused') : noLogin;
@@ -69,12 +92,14 @@ export class LoginService {
     requestId: string,
     { projectId, id }: { readonly projectId: string; readonly id: string },
   ): Promise<{ result: LoginRecord; version: bigint }> {
+    const missing = () =>
+      new PortcullisError('not_found', `There is no login ${id.slice(0, 100)} in this project that lasts.`);
+    const found = await findLogin(this.#pool, id);
+    const isOwn = found !== null && by.kind === 'operator' && found.personId === by.personId;
+    if (found?.projectId !== projectId || !(isOwn || permits(by, 'admin'))) throw missing();
     return controlWrite(this.#pool, async (tx, version) => {
       const login = await lockLogin(tx, id);
-      const isOwn = login !== null && by.kind === 'operator' && login.personId === by.personId;
-      if (login?.projectId !== projectId || !(isOwn || permits(by, 'admin'))) {
-        throw new PortcullisError('not_found', `There is no login ${id.slice(0, 100)} in this project that lasts.`);
-      }
+      if (!login) throw missing();
       await endLogin(tx, version, id, { actor: { kind: by.kind, id: by.id }, requestId, how: 'ended' });
       return login;
     });
@@ -92,10 +117,11 @@ export class LoginService {
   }
 
   /** What is, or once was, a refresh credential of a login that lasts. Looked up before anything is locked: guesses cost a read. */
-  async #recognise(credential: string): Promise<PresentedRefresh | null> {
+  async #recognise(credential: string): Promise<Recognised | null> {
     const presented = readRefreshCredential(credential);
     const login = presented && (await findLogin(this.#pool, presented.loginId));
-    return presented && login && isOfLogin(this.#secrets.key, login, presented) ? presented : null;
+    if (!login || !isOfLogin(this.#secrets.key, login, presented)) return null;
+    return { ...presented, scopes: login.scopes, isUnknown: presented.generation > login.generation };
   }
 
   async #advance(
@@ -113,28 +139,21 @@ export class LoginService {
     if (!old || old.revokedAt !== null) return this.#end(tx, version, login, requestId, 'key_revoked');
     const next = { ...login, generation: login.generation + 1 };
     const scopes = grantedScopes(asked ?? login.scopes, held);
+    // First, so that a login takes no more room among the keys of its project while it is refreshed.
+    await revokeLoginKeys(tx, version, login.id, oldId);
     const issued = await issueLoginKey(tx, version, this.#secrets, next, scopes, requestId);
     await setKeySuccessor(tx, version, oldId, issued.key.id, loginKeyOverlapS);
-    await revokeLoginKeys(tx, version, [login.id], [oldId, issued.key.id]);
     await advanceLogin(tx, login.id, next.generation);
     return { issued };
   }
 
   /** What the current generation has already. */
   async #repeat(tx: Tx, login: StoredLogin, asked: readonly Scope[] | null): Promise<Granted> {
-    const made = loginKey(this.#secrets.key, login, login.generation);
-    const key = await findKey(tx, login.projectId, made.id);
-    if (!key || key.revokedAt !== null) return noLogin;
+    const issued = await issuedAlready(tx, this.#secrets, login);
+    if (!issued) return noLogin;
     // Who asked for less gets no more than that.
-    if (asked && key.scopes.some((scope) => !isScope(scope) || !grants(new Set(asked), scope))) return wider;
-    const { key: secret } = this.#secrets;
-    return {
-      issued: {
-        key,
-        text: formatApiKey(made),
-        refreshCredential: refreshCredential(secret, login, login.generation),
-      },
-    };
+    if (asked && issued.key.scopes.some((scope) => !isScope(scope) || !grants(new Set(asked), scope))) return wider;
+    return { issued };
   }
 
   async #end(tx: Tx, version: bigint, login: LoginRecord, requestId: string, how: Ending): Promise<Granted> {
@@ -142,4 +161,8 @@ export class LoginService {
     await endLogin(tx, version, login.id, { actor, requestId, how });
     return noLogin;
   }
+}
+
+function lacks(held: readonly Scope[], asked: readonly Scope[] | null): boolean {
+  return asked?.some((scope) => !grants(new Set(held), scope)) ?? false;
 }

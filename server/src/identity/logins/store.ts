@@ -91,12 +91,10 @@ export async function setLoginEnded(tx: Tx, id: string): Promise<LoginRecord | n
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
-/** Ends all logins of a person beyond the newest `kept`. @returns their ids */
-export async function setLoginsEnded(tx: Tx, personId: string, kept: number): Promise<string[]> {
+/** The logins of a person that have not been ended, beyond the newest `kept`. */
+export async function oldestLogins(tx: Tx, personId: string, kept: number): Promise<string[]> {
   const { rows } = await tx.query<{ id: string }>(
-    `UPDATE logins SET ended_at = now() WHERE id IN
-       (SELECT id FROM logins WHERE person_id = $1 AND ended_at IS NULL ORDER BY id DESC OFFSET $2)
-     RETURNING id`,
+    'SELECT id FROM logins WHERE person_id = $1 AND ended_at IS NULL ORDER BY id DESC OFFSET $2',
     [personId, kept],
   );
   return rows.map(({ id }) => id);
@@ -107,17 +105,47 @@ export async function setKeyLogin(tx: Tx, keyId: string, loginId: string): Promi
   await tx.query('UPDATE api_keys SET login_id = $2 WHERE id = $1', [keyId, loginId]);
 }
 
-/** Revokes the keys of logins, all but those that are named. */
-export async function revokeLoginKeys(
-  tx: Tx,
-  version: bigint,
-  loginIds: readonly string[],
-  kept: readonly string[],
-): Promise<void> {
+/** Whether a key was used, which is known about a second later. */
+export async function isKeyUsed(db: Queryable, keyId: string): Promise<boolean> {
+  const { rows } = await db.query('SELECT FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL', [keyId]);
+  return rows.length > 0;
+}
+
+/** Keys that were made with keys of a login, with those made with these, and so on. */
+const madeWith = `WITH RECURSIVE made AS (
+    SELECT id FROM api_keys WHERE login_id = $1
+    UNION
+    SELECT next.id FROM made JOIN api_keys next ON next.made_with_key_id = made.id
+  )`;
+
+/** Revokes what was made with keys of a login, but the keys of agents. */
+export async function revokeKeysMadeBy(tx: Tx, version: bigint, loginId: string): Promise<void> {
+  await tx.query(
+    `${madeWith} UPDATE api_keys SET revoked_at = now(), control_version = $2
+     WHERE id IN (SELECT id FROM made) AND kind <> 'agent' AND revoked_at IS NULL
+       AND (expires_at IS NULL OR expires_at > now())`,
+    [loginId, version],
+  );
+}
+
+/** Keys of agents that were made with keys of a login and still hold, the newest first. */
+export async function agentKeysMadeBy(db: Queryable, loginId: string, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `${madeWith} SELECT id FROM api_keys
+     WHERE id IN (SELECT id FROM made) AND kind = 'agent' AND revoked_at IS NULL
+       AND (expires_at IS NULL OR expires_at > now())
+     ORDER BY created_at DESC, id DESC LIMIT $2`,
+    [loginId, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Revokes the keys of a login, all but the one that is named. */
+export async function revokeLoginKeys(tx: Tx, version: bigint, loginId: string, keptId: string): Promise<void> {
   await tx.query(
     `UPDATE api_keys SET revoked_at = now(), control_version = $2
-     WHERE login_id = ANY ($1) AND revoked_at IS NULL AND expires_at > now() AND id <> ALL ($3)`,
-    [loginIds, version, kept],
+     WHERE login_id = $1 AND revoked_at IS NULL AND expires_at > now() AND id <> $3`,
+    [loginId, version, keptId],
   );
 }
 

@@ -50,7 +50,7 @@ describe('random conditions', () => {
           compared += 1;
         }
       }),
-      { numRuns: 3_000 },
+      { numRuns: 40_000 },
     );
     expect(compared).toBeGreaterThan(4_000);
   });

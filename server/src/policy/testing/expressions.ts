@@ -127,7 +127,18 @@ function grow(depth: number, item: Item): Level {
     dyn: oneof(
       leaf.dyn,
       join([inner.dyn, constantFrom(...names)], (value, name) => `${value}.${name}`),
-      join([inner.dyn, oneof(inner.whole, inner.text, inner.dyn)], (value, key) => `${value}[${key}]`),
+      // A key from the arguments is made a number: the library takes `false` for the position 0 of a list.
+      join(
+        [
+          inner.dyn,
+          oneof(
+            inner.whole,
+            inner.text,
+            inner.dyn.map((key) => `(${key} + 0.0)`),
+          ),
+        ],
+        (value, key) => `${value}[${key}]`,
+      ),
       // Not two of them: CEL joins lists by +, and this subset does not.
       join([inner.dyn, constantFrom('+', '-', '*'), inner.double], (left, by, right) => `(${left} ${by} ${right})`),
     ),
