@@ -327,3 +327,49 @@ describe('a refresh credential', () => {
     expect((await refresh(gate, ending.tokens.refresh_token)).json.expires_in).toBeLessThanOrEqual(20);
   });
 });
+
+describe('the endpoints', () => {
+  it('refuse in the words of OAuth, keep nothing, and survive what is too large or not a form', async () => {
+    const grant = { grant_type: 'refresh_token' };
+    for (const [path, form, status, error] of [
+      ['token', {}, 400, 'invalid_request'],
+      ['token', { ...client, grant_type: 'password' }, 400, 'unsupported_grant_type'],
+      ['token', { ...client, grant_type: '__proto__' }, 400, 'unsupported_grant_type'],
+      ['token', { ...client, ...grant }, 400, 'invalid_request'],
+      ['token', { ...grant, refresh_token: 'x' }, 400, 'invalid_request'],
+      ['token', { ...grant, refresh_token: 'x', client_id: 'another' }, 400, 'invalid_client'],
+      ['token', 'grant_type=refresh_token&grant_type=refresh_token', 400, 'invalid_request'],
+      ['token', `grant_type=${'x'.repeat(30_000)}`, 413, 'invalid_request'],
+      ['token', '%', 400, 'invalid_request'],
+      ['device_authorization', {}, 400, 'invalid_request'],
+      ['device_authorization', { ...client, scope: 'everything' }, 400, 'invalid_scope'],
+      ['device_authorization', { ...client, scope: 'admin '.repeat(3_000) }, 200, undefined],
+      ['device_authorization', { ...client, client_name: 'x'.repeat(81) }, 400, 'invalid_request'],
+      ['device_authorization', { ...client, client_name: 'two\nlines' }, 400, 'invalid_request'],
+      ['device_authorization', { ...client, client_name: 'turned \u202e round' }, 400, 'invalid_request'],
+      ['revoke', {}, 400, 'invalid_request'],
+    ] as const) {
+      const answer = await postForm(gate, `/oauth/${path}`, form);
+      expect([form, answer.status, answer.json.error]).toEqual([form, status, error]);
+      expect(answer.headers.get('cache-control')).toBe('no-store');
+      expect(answer.json).not.toHaveProperty('internal');
+    }
+    for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x'])
+      expect((await postForm(gate, '/oauth/token', '{}', { 'content-type': type })).json.error).toBe('invalid_request');
+    expect((await fetch(`${gate.url}/oauth/token?grant_type=refresh_token`)).status).toBe(404);
+  });
+
+  it('are on HTTP_ADDR alone, and are counted', async () => {
+    const answer = await fetch(`${gate.url}/metrics`, { headers: { authorization: `Bearer ${gate.adminKey}` } });
+    const text = await answer.text();
+    for (const labels of [
+      'grant="device_code",result="issued"',
+      'grant="device_code",result="pending"',
+      'grant="device_code",result="refused"',
+      'grant="refresh_token",result="issued"',
+      'grant="refresh_token",result="refused"',
+    ])
+      expect(text).toMatch(new RegExp(`oauth_grants_total\\{${labels}\\} [1-9]`));
+    expect(text).toMatch(/audit_entries_total\{action="login.approved"\} [1-9]/);
+  });
+});
