@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
 import { holdBatchMax, instanceDeadMs, leaseMs } from '../base/limits.ts';
+import { isUnavailable } from '../pg/errors.ts';
 import { postDeadLeases } from './leases/lease-store.ts';
 import { postDeadHolds } from './late-holds-store.ts';
 import { beatInstance, stopInstance, stopOtherInstances } from './instance-store.ts';
@@ -44,9 +45,16 @@ export class Instance {
     return this.#clock.monotonic() + this.#databaseAheadMs;
   }
 
-  /** A clean end: whatever is still held by this process will never be ended by it. */
+  /**
+   * A clean end: whatever is still held by this process will never be ended by it. Where the database is away nobody can be
+   * told, and the others find out as of any process that is gone.
+   */
   async stop(): Promise<void> {
-    await stopInstance(this.#pool, this.id);
+    try {
+      await stopInstance(this.#pool, this.id);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    }
   }
 
   /** For a process that owns the data directory alone: whoever else is registered is dead, however lately it was seen. */
