@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { referencePages } from '../server/src/cli/docs.ts';
 import { conformancePage } from '../test/conformance/page.ts';
+import { openApiPage } from './openapi/document.ts';
 
 const stale: string[] = [];
 
-for (const { path, text } of [...(await referencePages()), conformancePage()]) {
+for (const { path, text } of [...(await referencePages()), conformancePage(), openApiPage()]) {
   if (readOrEmpty(path) !== text) stale.push(path);
 }
 

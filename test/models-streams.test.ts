@@ -22,7 +22,7 @@ beforeAll(async () => {
   const models = Object.fromEntries(
     ['claude', 'gpt'].map((name) => [`${name}-idle-*`, { targets: [{ provider: name, timeouts }] }]),
   );
-  ({ gate, mock, stop } = await startGateWithMock({ models, env: { STREAM_PING_MS: '150' } }));
+  ({ gate, mock, stop } = await startGateWithMock({ models, env: { STREAM_PING_MS: '400' } }));
   ({ secret } = await gate.agent('streamer'));
   await gate.budget({ name: 'all', unit: 'USD', limit: 10n ** 15n });
 });
@@ -58,8 +58,8 @@ describe.each(combinations)('a $client client of $provider', ({ client, provider
   const signs = (body: string) => body.split(signOfLife[client]).length - 1;
 
   test.each([
-    ['before its head', { latencyMs: 600 }],
-    ['after its head', { firstEventMs: 600 }],
+    ['before its head', { latencyMs: 1500 }],
+    ['after its head', { firstEventMs: 1500 }],
   ])('hears signs of life while the provider is silent %s, and then the answer', async (_when, script) => {
     const { status, headers, body } = await call(client, provider, { ...script, tokens: 3 });
     expect([status, headers['content-type']]).toEqual([200, 'text/event-stream; charset=utf-8']);
@@ -71,7 +71,7 @@ describe.each(combinations)('a $client client of $provider', ({ client, provider
   });
 
   test('hears signs of life between the events of a slow answer, and none after its end', async () => {
-    const { body } = await call(client, provider, { tokens: 3, tokensPerSecond: 2 });
+    const { body } = await call(client, provider, { tokens: 3, tokensPerSecond: 0.7 });
     expect(signs(body.toString())).toBeGreaterThan(3);
     expect(read[client](body.toString()).ending).toBe('finished');
     expect(body.toString().endsWith(signOfLife[client])).toBe(false);
@@ -83,7 +83,7 @@ describe.each(combinations)('a $client client of $provider', ({ client, provider
   });
 
   test.each([400, 429, 529])('is told of a refusal (%s) after the head by an event', async (error) => {
-    const { status, body } = await call(client, provider, { error, latencyMs: 400 });
+    const { status, body } = await call(client, provider, { error, latencyMs: 1200 });
     expect(status).toBe(200);
     expect(read[client](body.toString())).toMatchObject({ ending: 'failed', blocks: [] });
     expect(body.toString()).toContain(`The mock was told to answer ${error}.`);
