@@ -11,6 +11,7 @@ const checks: readonly (readonly [name: string, command: string, ...args: string
   // `buf build --exclude-source-info --as-file-descriptor-set -o proto/baseline.binpb`.
   ['contract keeps its promises', 'buf', 'breaking', '--against', 'proto/baseline.binpb'],
   ['generated files', 'node', 'scripts/drift.ts'],
+  ['client package', 'node', 'scripts/client-package.ts'],
 ];
 
 const failed = checks.filter(([name, command, ...args]) => {

@@ -19,9 +19,10 @@ try {
     cpSync(source, join(scratch, source), { recursive: true });
   const generated = spawnSync('buf', ['generate'], { cwd: scratch, encoding: 'utf8' });
   if (generated.status !== 0) stale.push(`buf generate failed: ${generated.stderr}`);
-  const folder = 'server/src/gen';
-  for (const name of new Set([...filesIn(folder), ...filesIn(join(scratch, folder))])) {
-    if (readOrEmpty(join(folder, name)) !== readOrEmpty(join(scratch, folder, name))) stale.push(join(folder, name));
+  for (const folder of ['server/src/gen', 'client/src/gen']) {
+    for (const name of new Set([...filesIn(folder), ...filesIn(join(scratch, folder))])) {
+      if (readOrEmpty(join(folder, name)) !== readOrEmpty(join(scratch, folder, name))) stale.push(join(folder, name));
+    }
   }
 } finally {
   rmSync(scratch, { recursive: true });

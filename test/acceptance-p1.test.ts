@@ -45,7 +45,7 @@ describe('P1-01', () => {
   async function connections(more = ''): Promise<number> {
     const rows = await queryAsOwner(
       own.database,
-      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'portcullis' ${more}`,
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'portcullis%' ${more}`,
     );
     return rows.length;
   }

@@ -164,7 +164,17 @@ const isOurs = (path: string) => !/(?:node_modules|\.venv)$/.test(path);
 /** A tree with all that generating reads and writes. */
 function newCopy(): void {
   newTree();
-  for (const name of ['server', 'scripts', 'test', 'docs', 'proto', 'buf.yaml', 'buf.gen.yaml', '.env.example'])
+  for (const name of [
+    'server',
+    'client',
+    'scripts',
+    'test',
+    'docs',
+    'proto',
+    'buf.yaml',
+    'buf.gen.yaml',
+    '.env.example',
+  ])
     cpSync(join(repository, name), join(tree, name), { recursive: true, filter: isOurs });
 }
 

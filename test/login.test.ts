@@ -59,7 +59,7 @@ describe('a login', () => {
     const asAdmin = await logIn(account(['admins']), { scope: 'admin' });
     expect(asAdmin.tokens.scope).toBe('admin');
     const developer = await logIn(account(), { scope: 'keys:write admin:read telemetry:read' });
-    expect(developer.tokens.scope).toBe('policy:read runs:read telemetry:read tools:read');
+    expect(developer.tokens.scope).toBe('policy:read runs:read tasks:read telemetry:read tools:read');
   });
 
   it('that asks for nothing that the person has is not confirmed', async () => {

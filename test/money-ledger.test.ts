@@ -136,7 +136,7 @@ test('sums say how much of them is estimated, and rows what was held for them', 
   expect(listed.stdout.split('\n')).toHaveLength(3);
 });
 
-test('days that are over are told beforehand, dropped at the start, and stand in the audit log', async () => {
+test('days that are over are told beforehand, dropped after the start, and stand in the audit log', async () => {
   const agentId = 'agt_old';
   const rows = [40, 31, 20].map((ago) => attemptAt(noon(-ago), { agentId, costUsd: 1_000_000_000n }));
   for (const ago of [40, 31, 20]) await makeDay(gate.database, dayOf(noon(-ago)));
@@ -144,7 +144,7 @@ test('days that are over are told beforehand, dropped at the start, and stand in
   await queryAsOwner(gate.database, 'UPDATE attempts SET recorded_at = started_at');
 
   const told = await cli(['usage', 'retention']);
-  expect(told.stdout).toMatch(/^OVER +ROWS +COST +BYTES\n/);
+  expect(told.stdout).toMatch(/^OVER +ROWS +COST +BYTES +STAYS\n/);
   const lines = (text: string) =>
     text
       .split('\n')
@@ -162,15 +162,21 @@ test('days that are over are told beforehand, dropped at the start, and stand in
   const { secret } = await gate.agent('curious', { scopes: ['models:invoke', 'telemetry:read'] });
   await expect(gate.api('AnalyticsService/GetLedgerRetention', {}, secret)).rejects.toThrow(/403/);
 
+  // What is not in the sums yet stays.
+  const ahead = `SELECT (SELECT max(tx_id) FROM attempts) < tx_id AS counted FROM rollup_watermarks WHERE source = 'attempts'`;
+  await expect.poll(() => queryAsOwner(gate.database, ahead), { timeout: 30_000 }).toEqual([{ counted: true }]);
   await gate.end();
   await gate.start();
-  const audit = await queryAsOwner(
-    gate.database,
-    `SELECT target, payload FROM audit_entries WHERE action = 'ledger.day_dropped' ORDER BY target`,
-  );
-  expect(audit).toEqual(
-    [40, 31].map((ago) => ({ target: dayOf(noon(-ago)), payload: { rows: '1', cost_nanousd: '1000000000' } })),
-  );
+  const audit = () =>
+    queryAsOwner(
+      gate.database,
+      `SELECT target, payload FROM audit_entries WHERE action = 'ledger.day_dropped' ORDER BY target`,
+    );
+  await expect
+    .poll(audit, { timeout: 30_000 })
+    .toEqual(
+      [40, 31].map((ago) => ({ target: dayOf(noon(-ago)), payload: { rows: '1', cost_nanousd: '1000000000' } })),
+    );
   expect(await cli(['usage', 'retention'])).toMatchObject({
     stdout: '',
     stderr: expect.stringContaining('No day is over.'),

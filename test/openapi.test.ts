@@ -22,7 +22,7 @@ const text = readFileSync('docs/reference/openapi.json', 'utf8');
 const document = JSON.parse(text) as Document;
 
 // Pages are for people; a preflight is a browser's own.
-const pages = /^(GET|POST) \/($|style|leaderboard|sign-|account|device)|^OPTIONS /;
+const pages = /^(GET|POST) \/($|style|icon|leaderboard|sign-|account|device)|^OPTIONS /;
 
 let gate: TestGate;
 beforeAll(async () => {

@@ -103,4 +103,4 @@ it('no route answers without a credential that is not in the reviewed table', as
   // The knocking knew all that there is.
   for (const { path } of methodTable()) expect(known).toContain(`POST ${path}`);
   expect(known).toContain('POST /v1/messages');
-});
+}, 180_000);

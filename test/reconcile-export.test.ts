@@ -249,25 +249,23 @@ describe('RecordPromptAttempt', () => {
     await gate.budget({ name: 'all', unit: 'USD', limit: 10n ** 12n, selector: { agentId } });
     const body = told('c1');
     const { attempt: made } = await gate.api<{ attempt: { id: string } }>(
-      'ReconciliationService/RecordPromptAttempt',
+      'RunService/RecordPromptAttempt',
       body,
       secret,
     );
     expect(made).toMatchObject({ agentId, projectId, clientId: 'c1', costNanousd: '700000000' });
-    expect(await gate.api('ReconciliationService/RecordPromptAttempt', body, secret)).toEqual({ attempt: made });
+    expect(await gate.api('RunService/RecordPromptAttempt', body, secret)).toEqual({ attempt: made });
+    await expect(gate.api('RunService/RecordPromptAttempt', told('c1', { model: 'x' }), secret)).rejects.toThrow(
+      'idempotency_mismatch',
+    );
     await expect(
-      gate.api('ReconciliationService/RecordPromptAttempt', told('c1', { model: 'x' }), secret),
-    ).rejects.toThrow('idempotency_mismatch');
-    await expect(
-      gate.api('ReconciliationService/RecordPromptAttempt', told('c2', { outcome: 'ATTEMPT_OUTCOME_KILLED' }), secret),
+      gate.api('RunService/RecordPromptAttempt', told('c2', { outcome: 'ATTEMPT_OUTCOME_KILLED' }), secret),
     ).rejects.toThrow('outcome must be one of success, failed, timeout, client_closed.');
     await expect(
-      gate.api('ReconciliationService/RecordPromptAttempt', told('c2', { startTime: undefined }), secret),
+      gate.api('RunService/RecordPromptAttempt', told('c2', { startTime: undefined }), secret),
     ).rejects.toThrow('start_time is required');
-    await expect(gate.api('ReconciliationService/RecordPromptAttempt', told('c2'), other)).rejects.toThrow('403');
-    await expect(gate.api('ReconciliationService/RecordPromptAttempt', told('c2'))).rejects.toThrow(
-      "use an agent's key",
-    );
+    await expect(gate.api('RunService/RecordPromptAttempt', told('c2'), other)).rejects.toThrow('403');
+    await expect(gate.api('RunService/RecordPromptAttempt', told('c2'))).rejects.toThrow("use an agent's key");
     expect(await gate.standing('all')).toEqual({ posted: 0n, held: 0n, remaining: 10n ** 12n });
     const usage = await gate.api<{ rows?: { key: string }[] }>('AnalyticsService/GetUsage', {
       groupBy: 'USAGE_GROUP_AGENT',
@@ -275,9 +273,9 @@ describe('RecordPromptAttempt', () => {
     expect((usage.rows ?? []).map(({ key }) => key)).not.toContain(agentId);
     expect((await cli(['usage', 'export', '--since', pastDay(0)])).stdout).not.toContain('bedrock');
     const list = await cli(['usage', 'provisional', '--agent', 'teller']);
-    expect(list.stdout).toMatch(/teller +nova +bedrock +success +\$0\.70 +10 +5 +0 +c1/);
+    expect(list.stdout).toMatch(/teller +nova +bedrock +success +\$0\.70 +10 +5 +0 +c1 +1$/m);
     // An agent sees its own reports alone.
-    const seen = await gate.api<{ attempts?: object[] }>('ReconciliationService/ListProvisional', { agentId }, other);
+    const seen = await gate.api<{ attempts?: object[] }>('RunService/ListPromptAttempts', { agentId }, other);
     expect(seen.attempts ?? []).toEqual([]);
   });
 });

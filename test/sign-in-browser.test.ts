@@ -51,7 +51,7 @@ describe.skipIf(chromiumMissing !== null)('in Chromium', () => {
   it('one signs in with a key, by keyboard alone, sees where one is signed in, and signs out', async () => {
     const page = await open('/account');
     expect(page.url()).toBe(`${gate.url}/sign-in?return_to=%2Faccount`);
-    for (const focused of ['Skip to content', 'Sign in with Test SSO']) {
+    for (const focused of ['Skip to content', 'Portcullis', 'Sign in with Test SSO']) {
       await page.keyboard.press('Tab');
       expect(await page.evaluate('document.activeElement.innerText')).toBe(focused);
     }

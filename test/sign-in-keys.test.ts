@@ -336,7 +336,7 @@ describe('the pages', () => {
       const { status, headers, text } = await who.once('GET', `${gate.url}${path}`, {});
       expect(status).toBe(200);
       expect(headers['content-security-policy']).toBe(
-        "default-src 'none';style-src 'self';form-action 'self';frame-ancestors 'none';base-uri 'none'",
+        "default-src 'none';style-src 'self';img-src 'self';form-action 'self';frame-ancestors 'none';base-uri 'none'",
       );
       expect(headers['x-frame-options']).toBe('DENY');
       expect(headers['cache-control']).toBe('no-store');

@@ -96,7 +96,7 @@ describe('signing in through the identity provider', () => {
           kind: 'PRINCIPAL_KIND_OPERATOR',
           id: person?.id,
           personId: person?.id,
-          scopes: ['models:invoke', 'policy:read', 'runs:write', 'telemetry:read', 'tools:call'],
+          scopes: ['models:invoke', 'policy:read', 'runs:write', 'tasks:read', 'telemetry:read', 'tools:call'],
         },
       },
     });
@@ -235,7 +235,14 @@ describe('a person and their account at the identity provider', () => {
       (await gate.api<{ principal: { scopes: string[] } }>('SystemService/GetSelf', {}, secret)).principal.scopes;
     expect(await scopes()).toEqual(['admin']);
     await signIn(who);
-    expect(await scopes()).toEqual(['models:invoke', 'policy:read', 'runs:write', 'telemetry:read', 'tools:call']);
+    expect(await scopes()).toEqual([
+      'models:invoke',
+      'policy:read',
+      'runs:write',
+      'tasks:read',
+      'telemetry:read',
+      'tools:call',
+    ]);
     await signIn({ ...who, groups: [] });
     expect(await scopes()).toEqual([]);
   });

@@ -120,7 +120,9 @@ it('no method of the control API, no model endpoint and no page of metrics lets 
   });
   const json = { 'content-type': 'application/json' };
   const knocks = [
-    ...methodTable().map(({ path }) => ({ method: 'POST', path, body: '{}' })),
+    ...methodTable()
+      .filter(({ access, isStream }) => access !== 'public_read' && !isStream)
+      .map(({ path }) => ({ method: 'POST', path, body: '{}' })),
     ...endpoints.map(({ path }) => ({ method: 'POST', path, body: '{}' })),
     { method: 'GET', path: '/v1/models' },
     { method: 'GET', path: '/metrics' },
@@ -128,6 +130,12 @@ it('no method of the control API, no model endpoint and no page of metrics lets 
   for (const asked of knocks) {
     const headers = { ...('body' in asked ? json : {}), ...bearer(secret), ...fromNewAddress() };
     expect((await send(gate.url, { ...asked, headers })).status, asked.path).toBe(401);
+  }
+  for (const { path } of methodTable().filter(({ isStream }) => isStream)) {
+    const headers = { 'content-type': 'application/connect+json', ...bearer(secret), ...fromNewAddress() };
+    // An envelope: no flags, the length of two bytes.
+    const answer = await send(gate.url, { method: 'POST', path, headers, body: '\0\0\0\0\u0002{}' });
+    expect(answer.text, path).toContain('"code":"unauthenticated"');
   }
   // Made for programs that know 403 alone.
   const summary = await send(gate.url, { path: '/v1/metrics', headers: { ...bearer(secret), ...fromNewAddress() } });

@@ -1,5 +1,5 @@
 import type { DescMethod } from '@bufbuild/protobuf';
-import { methodRule, services } from '../../server/src/api/methods.ts';
+import { type MethodRule, methodRule, services } from '../../server/src/api/methods.ts';
 import manifest from '../../server/package.json' with { type: 'json' };
 import { protoComments } from './comments.ts';
 import { type Credential, type HttpRoute, httpRoutes } from './http-routes.ts';
@@ -106,24 +106,23 @@ export function openApiPage(): { readonly path: string; readonly text: string } 
   return { path: 'docs/reference/openapi.json', text: `${JSON.stringify(document, null, 2)}\n` };
 }
 
+function rightsOf(scope: MethodRule['scope']): string {
+  if (scope === null) return 'Needs no credential.';
+  return scope === 'authenticated' ? 'Needs any credential.' : `Needs the scope \`${scope}\`.`;
+}
+
 function controlMethod(method: DescMethod, messages: MessageSchemas, comments: ReadonlyMap<string, string>): object {
   const name = `${method.parent.typeName}.${method.name}`;
   const { access, scope } = methodRule(method);
   const isStream = method.methodKind === 'server_streaming';
   // Connect envelopes the messages of streams, requests too.
   const type = isStream ? 'application/connect+json' : 'application/json';
-  const rights =
-    scope === null
-      ? 'Needs no credential.'
-      : scope === 'authenticated'
-        ? 'Needs any credential.'
-        : `Needs the scope \`${scope}\`.`;
   return {
     operationId: name,
     tags: [method.parent.typeName],
     description: [
       comments.get(name),
-      rights,
+      rightsOf(scope),
       isStream ? "Answers with a stream of messages in Connect's envelopes." : '',
     ]
       .join(' ')

@@ -146,7 +146,7 @@ function bounds(rules: FieldRules | undefined): Schema {
       ...(pattern !== undefined && { pattern }),
     };
   }
-  if (rules?.type.case === 'int32') {
+  if (rules?.type.case === 'int32' || rules?.type.case === 'double') {
     const { gte, lte } = rules.type.value;
     return { ...(gte !== undefined && { minimum: gte }), ...(lte !== undefined && { maximum: lte }) };
   }

@@ -20,7 +20,9 @@ import { acknowledgeKills, startControl } from './compose/control.ts';
 import { openDatabase, openStore } from './compose/database.ts';
 import { createDoors } from './compose/doors.ts';
 import { createAuthenticator, createTokenVerifier } from './compose/identity.ts';
+import { startDays } from './compose/days.ts';
 import { startLedger } from './compose/ledger.ts';
+import { startLeaderboard } from './compose/leaderboard.ts';
 import { configuredListeners, openListeners } from './compose/listeners.ts';
 import { startPolicy } from './compose/policy.ts';
 import { startLogins } from './compose/logins.ts';
@@ -28,6 +30,7 @@ import { openClientCertificates } from './compose/mtls.ts';
 import { routesConfig, watchRoutes } from './compose/routes.ts';
 import { startSignatures } from './compose/signatures.ts';
 import { startSignIn } from './compose/sign-in.ts';
+import { startTelemetry } from './compose/telemetry.ts';
 
 const serverVersion = manifest.version;
 
@@ -57,6 +60,9 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const policy = startPolicy(base, store, control.policies);
   const { ledger, instance } = await startLedger(base, store, control);
   acknowledgeKills(base, store, control, instance.id);
+  await startDays(base, store);
+  const background = startTelemetry(base, store);
+  startLeaderboard(base, background, control);
   const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });

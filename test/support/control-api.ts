@@ -14,6 +14,7 @@ import { newId } from '../../server/src/base/ids.ts';
 import { createLogger } from '../../server/src/base/log.ts';
 import { BudgetService } from '../../server/src/budget/budget-service.ts';
 import { checkCaps, enforceCaps } from '../../server/src/budget/policy-caps.ts';
+import { ExportService } from '../../server/src/export/service.ts';
 import { Idempotency } from '../../server/src/idempotency/service.ts';
 import { AgentService } from '../../server/src/identity/agent-service.ts';
 import { ApiKeyVerifier } from '../../server/src/identity/api-key-verifier.ts';
@@ -40,10 +41,20 @@ import { KillService } from '../../server/src/policy/kill-service.ts';
 import { PolicyIndex } from '../../server/src/policy/policy-index.ts';
 import { PolicySimulator } from '../../server/src/policy/simulation.ts';
 import { PolicyVersions } from '../../server/src/policy/version-service.ts';
-import { ProvisionalService } from '../../server/src/reconciliation/provisional.ts';
+import { JournalService } from '../../server/src/journal/service.ts';
+import { TaskService } from '../../server/src/journal/task-service.ts';
 import { ReconciliationService } from '../../server/src/reconciliation/service.ts';
+import { RunEvents } from '../../server/src/run/events.ts';
+import { PromptAttempts } from '../../server/src/run/prompt-attempts.ts';
 import { RunIndex } from '../../server/src/run/run-index.ts';
 import { RunService } from '../../server/src/run/service.ts';
+import { RunWatches } from '../../server/src/run/watches.ts';
+import { Opinions } from '../../server/src/telemetry/leaderboard/opinion-service.ts';
+import { PublicBoards } from '../../server/src/telemetry/leaderboard/public-board.ts';
+import { PublishedWorkflows } from '../../server/src/telemetry/leaderboard/published-service.ts';
+import { Leaderboard } from '../../server/src/telemetry/leaderboard/service.ts';
+import { PromptVersions } from '../../server/src/telemetry/prompts/service.ts';
+import { Summaries } from '../../server/src/telemetry/summaries.ts';
 import { createTestDatabase, testBounds, type TestDatabase } from './database.ts';
 import { judgeOf } from './policy.ts';
 
@@ -123,16 +134,30 @@ export async function startControlApi(
       twoPeople: false,
       controlAgeMaxMs: 10_000,
     }),
-    runs: new RunService(pool, () => Date.now(), runIndex, kills, budgets, judgeOf(policies)),
+    runs: new RunService(pool, () => Date.now(), kills, budgets, judgeOf(policies)),
+    promptVersions: new PromptVersions(pool),
+    summaries: new Summaries(pool, systemClock),
+    opinions: new Opinions(pool),
+    leaderboard: new Leaderboard(pool),
+    publishedWorkflows: new PublishedWorkflows(pool),
+    publicBoards: new PublicBoards(),
+    tasks: new TaskService(pool),
+    journal: new JournalService(pool),
+    exports: new ExportService(pool, log),
+    draining: () => false,
     policies: new PolicyVersions(pool, { checkCaps, enforceCaps }),
     simulator: new PolicySimulator(pool, systemClock),
     reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }, () => true),
     routedProviders: () => new Set(['claude']),
-    provisional: new ProvisionalService(pool, systemClock),
+    runEvents: new RunEvents(pool, () => Date.now()),
+    runWatches: new RunWatches({ pool, clock: systemClock, draining: () => false }),
+    promptAttempts: new PromptAttempts(pool, systemClock),
+    identity,
     serverVersion: '0.0.0-test',
     idempotency: new Idempotency({ pool, key: createSecretKey(randomBytes(32)), now: () => Date.now(), waitMs: 5_000 }),
     onReplay: () => undefined,
     ledgerDaysKept: 90,
+    telemetryDaysKept: { run_events: 90, benchmarks: 180 },
   });
   const uses = new KeyUses(pool, systemClock, (error) => log.error({ err: error }, 'uses'));
   const authenticator: Authenticator = new Authenticator({

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
 import type { Body } from './doors.ts';
 
@@ -28,9 +28,9 @@ export class StockClient {
     this.#client = new Client(new URL(url).host, channel);
   }
 
-  /** @param method as in `RunService/StartRun` */
+  /** @param method as in `RunService/StartRun`; of a stream it is answered with the first message */
   call(method: string, request: object = {}, headers: Readonly<Record<string, string>> = {}): Promise<GrpcOutcome> {
-    const { path, requestSerialize, responseDeserialize } = methodOf(method);
+    const { path, requestSerialize, responseDeserialize, responseStream } = methodOf(method);
     const metadata = new Metadata();
     for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
     const options = { deadline: Date.now() + 60_000 };
@@ -39,6 +39,28 @@ export class StockClient {
       const hear = (more: Metadata) => {
         for (const [name, value] of Object.entries(more.getMap())) heard[name] = value.toString();
       };
+      const answer = (error: ServiceError | null, message: Body = null) => {
+        if (error) hear(error.metadata);
+        const [code, sentence] = error ? [error.code, error.details] : [status.OK, ''];
+        answered({ code, sentence, answer: message, metadata: heard });
+      };
+      if (responseStream) {
+        const stream = this.#client.makeServerStreamRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          metadata,
+          options,
+        );
+        stream.on('metadata', hear).on('error', answer);
+        stream.on('end', () => answer(null));
+        stream.on('data', (first: Body) => {
+          answer(null, first);
+          stream.cancel();
+        });
+        return;
+      }
       this.#client
         .makeUnaryRequest(
           path,
@@ -47,11 +69,7 @@ export class StockClient {
           request,
           metadata,
           options,
-          (error, answer: Body) => {
-            if (error) hear(error.metadata);
-            const [code, sentence] = error ? [error.code, error.details] : [status.OK, ''];
-            answered({ code, sentence, answer: answer ?? null, metadata: heard });
-          },
+          (error, message: Body) => answer(error, message),
         )
         .on('metadata', hear);
     });

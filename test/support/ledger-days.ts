@@ -2,8 +2,10 @@ import { newId } from '../../server/src/base/ids.ts';
 import { columnList, columnsOf } from '../../server/src/budget/ledger-sql.ts';
 import { ledgerRow } from '../../server/src/budget/ledger-row.ts';
 import type { Attempt } from '../../server/src/budget/model.ts';
+import { type DayTable, dropDays, ledgerDays, makeDays } from '../../server/src/budget/retention.ts';
 import type { UsageFilter } from '../../server/src/budget/usage-store-filter.ts';
 import type { Queryable } from '../../server/src/pg/tx.ts';
+import type { Pool } from 'pg';
 import { type TestDatabase, queryAsOwner } from './database.ts';
 import { attempt, projectId } from './ledger.ts';
 
@@ -49,6 +51,23 @@ export async function writeRows(db: Queryable, attempts: readonly Attempt[], hel
 /** Makes a day of the past, which no job would make. */
 export async function makeDay(db: TestDatabase, day: string): Promise<void> {
   await queryAsOwner(db, 'SELECT ledger_add_day($1::date)', [day]);
+}
+
+const never = new AbortController().signal;
+
+/** Makes and drops days of a table, as the job of a gate does. */
+export async function keepDays(pool: Pool, table: DayTable, keptDays: number): Promise<void> {
+  await makeDays(pool, table, never);
+  await dropDays({ pool, patient: pool }, table, keptDays, never);
+}
+
+export function keepLedgerDays(pool: Pool, keptDays: number): Promise<void> {
+  return keepDays(pool, ledgerDays, keptDays);
+}
+
+/** As if the rollups were always ahead: a day that is not in them is not dropped. */
+export async function everythingCounted(db: TestDatabase): Promise<void> {
+  await queryAsOwner(db, 'UPDATE rollup_watermarks SET tx_id = 9000000000000000000');
 }
 
 /** In which table each row of the project lies, by the attempt's id. */

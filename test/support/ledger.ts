@@ -126,6 +126,7 @@ export function attempt(known: Partial<Attempt> = {}): Attempt {
   return {
     id: newId('att'),
     requestId: newId('req'),
+    attemptNo: 1,
     projectId,
     agentId,
     personId: null,

@@ -103,4 +103,4 @@ export async function invoke(at: TestGate, key: string): Promise<string> {
   return answer.text();
 }
 
-export const developerScopes = 'models:invoke policy:read runs:write telemetry:read tools:call';
+export const developerScopes = 'models:invoke policy:read runs:write tasks:read telemetry:read tools:call';

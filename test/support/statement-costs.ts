@@ -17,6 +17,8 @@ export interface Statement extends Omit<Cost, 'statements'> {
   readonly text: string;
   /** Tells connections apart. */
   readonly connection: number;
+  /** What the connection calls itself (application_name). */
+  readonly application: string;
 }
 
 export interface CostReader {
@@ -94,8 +96,10 @@ async function openLink(
         to.destroy();
       });
     }
+    let application = '';
+    client.once('data', (chunk) => (application = applicationIn(Buffer.from(chunk))));
     client.on('data', (chunk) => upstream.write(chunk));
-    const read = messageReader((statement) => told({ ...statement, connection }));
+    const read = messageReader((statement) => told({ ...statement, connection, application }));
     upstream.on('data', (chunk) => client.write(read(Buffer.from(chunk))));
   });
   server.listen(0, '127.0.0.1');
@@ -113,10 +117,18 @@ async function openLink(
   };
 }
 
+/** Of the first message of a connection: names and values, each up to a zero byte (PostgreSQL, StartupMessage). */
+function applicationIn(startup: Buffer): string {
+  const [, name = ''] = /\0application_name\0([^\0]*)\0/.exec(startup.toString()) ?? [];
+  return name;
+}
+
 const noticeResponse = 'N'.charCodeAt(0);
 
 /** Passes whole messages of the server on, but for the notices that tell of costs (PostgreSQL, "Message Formats"). */
-function messageReader(told: (statement: Omit<Statement, 'connection'>) => void): (chunk: Buffer) => Buffer {
+function messageReader(
+  told: (statement: Omit<Statement, 'connection' | 'application'>) => void,
+): (chunk: Buffer) => Buffer {
   let unread = Buffer.alloc(0);
   return (chunk) => {
     unread = Buffer.concat([unread, chunk]);
@@ -145,7 +157,7 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[];
 }
 
-function statementIn(notice: string): Omit<Statement, 'connection'> | null {
+function statementIn(notice: string): Omit<Statement, 'connection' | 'application'> | null {
   const [, json] = /duration: [\d.]+ ms {2}plan:\n(\{.*\n\})\0/s.exec(notice) ?? [];
   if (json === undefined) return null;
   const { 'Query Text': text, Plan: plan } = JSON.parse(json) as { 'Query Text': string; Plan: PlanNode };

@@ -16,7 +16,8 @@ import { Refusals } from './errors.ts';
 import { methodRule, services } from './methods.ts';
 import { serviceRegistrar } from './routes.ts';
 
-const methods = services.flatMap((service) => service.methods);
+/** What needs a credential: what does not is in a reviewed list (test/public-routes.test.ts). */
+const methods = services.flatMap((service) => service.methods).filter((method) => methodRule(method).scope !== null);
 
 function holding(...held: Scope[]): Principal {
   return {
@@ -49,7 +50,14 @@ function routes(router: ConnectRouter): void {
   const audit = { note: (...denial: unknown[]) => denials.push(denial) };
   const register = serviceRegistrar(router, new Refusals(createLogger('silent'), audit as never), []);
   for (const service of services) {
-    const handlers = service.methods.map(({ localName }) => [localName, () => (entered.push(localName), {})]);
+    const handlers = service.methods.map(({ localName, methodKind }) => {
+      const enter = () => (entered.push(localName), {});
+      const stream = async function* () {
+        enter();
+        yield* [];
+      };
+      return [localName, methodKind === 'unary' ? enter : stream];
+    });
     register(service, Object.fromEntries(handlers) as ServiceImpl<typeof service>);
   }
 }
@@ -65,12 +73,35 @@ async function call(method: DescMethod, principal: Principal | null, body: strin
   caller = principal;
   record = newAccessRecord('req_1');
   const { port } = server.address() as AddressInfo;
+  const isUnary = method.methodKind === 'unary';
   const answer = await fetch(`http://127.0.0.1:${port}/${method.parent.typeName}/${method.name}`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body,
+    headers: { 'content-type': isUnary ? 'application/json' : 'application/connect+json' },
+    body: isUnary ? body : enveloped(body),
   });
-  return { status: answer.status, answer: (await answer.json()) as { code: string; details: object[] } };
+  if (isUnary) return { status: answer.status, answer: (await answer.json()) as Answer };
+  return streamEnd(Buffer.from(await answer.arrayBuffer()));
+}
+
+interface Answer {
+  readonly code: string;
+  readonly details: object[];
+}
+
+/** A message of a stream (Connect protocol, "Enveloped-Message"). */
+function enveloped(text: string): Uint8Array<ArrayBuffer> {
+  const envelope = new Uint8Array(5 + Buffer.byteLength(text));
+  new DataView(envelope.buffer).setUint32(1, envelope.length - 5);
+  envelope.set(Buffer.from(text), 5);
+  return envelope;
+}
+
+/** A stream says at its end what a unary method says by its status (Connect protocol, "EndStreamResponse"). */
+function streamEnd(body: Buffer): { status: number; answer: Answer } {
+  expect(body[0]).toBe(2);
+  const { error } = JSON.parse(body.subarray(5).toString()) as { error?: Answer };
+  const statuses: Readonly<Record<string, number>> = { unauthenticated: 401, permission_denied: 403 };
+  return { status: error ? (statuses[error.code] ?? 500) : 200, answer: error ?? { code: '', details: [] } };
 }
 
 // No server can read this: who is refused was refused before.

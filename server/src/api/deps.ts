@@ -5,9 +5,11 @@ import type { Logger } from '../base/log.ts';
 import type { SealingKey } from '../base/sealed-secret.ts';
 import { BudgetService } from '../budget/budget-service.ts';
 import { checkCaps, enforceCaps } from '../budget/policy-caps.ts';
+import { ExportService } from '../export/service.ts';
 import type { Idempotency } from '../idempotency/service.ts';
 import { AgentService } from '../identity/agent-service.ts';
 import type { LoginService } from '../identity/logins/service.ts';
+import type { IdentityIndex } from '../identity/identity-index.ts';
 import { KeyService } from '../identity/key-service.ts';
 import { PersonService } from '../identity/person-service.ts';
 import { ProjectService } from '../identity/project-service.ts';
@@ -22,11 +24,21 @@ import type { KillIndex } from '../policy/kill-index.ts';
 import type { PolicyJudge } from '../policy/judge.ts';
 import { PolicySimulator } from '../policy/simulation.ts';
 import { PolicyVersions } from '../policy/version-service.ts';
-import type { RunIndex } from '../run/run-index.ts';
+import { JournalService } from '../journal/service.ts';
+import { TaskService } from '../journal/task-service.ts';
+import { RunEvents } from '../run/events.ts';
+import { PromptAttempts } from '../run/prompt-attempts.ts';
 import { RunService } from '../run/service.ts';
+import { RunWatches } from '../run/watches.ts';
 import type { MatchState } from '../reconciliation/model.ts';
-import { ProvisionalService } from '../reconciliation/provisional.ts';
 import { ReconciliationService } from '../reconciliation/service.ts';
+import type { KeptDays } from '../telemetry/days.ts';
+import { Opinions } from '../telemetry/leaderboard/opinion-service.ts';
+import type { PublicBoards } from '../telemetry/leaderboard/public-board.ts';
+import { PublishedWorkflows } from '../telemetry/leaderboard/published-service.ts';
+import { Leaderboard } from '../telemetry/leaderboard/service.ts';
+import { PromptVersions } from '../telemetry/prompts/service.ts';
+import { Summaries } from '../telemetry/summaries.ts';
 import type { PageTokens } from './page-tokens.ts';
 
 /** What the control plane's services work with; made once by the composition root. */
@@ -36,6 +48,7 @@ export interface ServiceDeps {
   readonly log: Logger;
   readonly feed: ControlFeed;
   readonly refusals: RefusalAudit;
+  readonly identity: Pick<IdentityIndex, 'whyEnded' | 'scopesNow'>;
   readonly pageTokens: PageTokens;
   readonly agents: AgentService;
   readonly keys: KeyService;
@@ -51,8 +64,19 @@ export interface ServiceDeps {
   readonly policies: PolicyVersions;
   readonly simulator: PolicySimulator;
   readonly runs: RunService;
+  readonly runEvents: RunEvents;
+  readonly runWatches: RunWatches;
+  readonly promptAttempts: PromptAttempts;
+  readonly tasks: TaskService;
+  readonly journal: JournalService;
+  readonly exports: ExportService;
+  readonly promptVersions: PromptVersions;
+  readonly summaries: Summaries;
+  readonly opinions: Opinions;
+  readonly leaderboard: Leaderboard;
+  readonly publishedWorkflows: PublishedWorkflows;
+  readonly publicBoards: Pick<PublicBoards, 'current'>;
   readonly reconciliation: ReconciliationService;
-  readonly provisional: ProvisionalService;
   /** The names of the providers to which any route of this process leads. */
   readonly routedProviders: () => ReadonlySet<string>;
   readonly serverVersion: string;
@@ -60,8 +84,12 @@ export interface ServiceDeps {
   readonly idempotency: Pick<Idempotency, 'once'>;
   /** An answer was given again for an Idempotency-Key. */
   readonly onReplay: () => void;
+  /** Whether this process is being stopped: streams end then. */
+  readonly draining: () => boolean;
   /** LEDGER_RETENTION_DAYS. */
   readonly ledgerDaysKept: number;
+  /** TELEMETRY_EVENTS_RETENTION_DAYS, TELEMETRY_BENCHMARKS_RETENTION_DAYS. */
+  readonly telemetryDaysKept: KeptDays;
 }
 
 /** What the services are made from. */
@@ -72,6 +100,7 @@ export interface ServiceParts extends Pick<
   | 'log'
   | 'feed'
   | 'refusals'
+  | 'identity'
   | 'signatures'
   | 'sessions'
   | 'logins'
@@ -81,11 +110,13 @@ export interface ServiceParts extends Pick<
   | 'idempotency'
   | 'onReplay'
   | 'ledgerDaysKept'
+  | 'telemetryDaysKept'
+  | 'publicBoards'
+  | 'draining'
 > {
   readonly keyPepper: KeyObject;
   readonly signingSecrets: SealingKey;
   readonly kills: KillIndex;
-  readonly runs: RunIndex;
   readonly policy: PolicyJudge;
   /** Epoch milliseconds by the database's clock. */
   readonly databaseNow: () => number;
@@ -103,7 +134,6 @@ export function serviceDeps({
   keyPepper,
   signingSecrets,
   kills,
-  runs,
   policy,
   databaseNow,
   onMatched,
@@ -126,8 +156,18 @@ export function serviceDeps({
     kills: new KillService(pool, { isProvider, databaseNow, twoPeople, controlAgeMaxMs }),
     policies: new PolicyVersions(pool, { checkCaps, enforceCaps }),
     simulator: new PolicySimulator(pool, clock),
-    runs: new RunService(pool, databaseNow, runs, kills, budgets, policy),
+    runs: new RunService(pool, databaseNow, kills, budgets, policy),
+    runEvents: new RunEvents(pool, databaseNow),
+    runWatches: new RunWatches({ pool, clock, draining: shared.draining }),
+    promptAttempts: new PromptAttempts(pool, clock),
+    tasks: new TaskService(pool),
+    journal: new JournalService(pool),
+    exports: new ExportService(pool, log),
+    promptVersions: new PromptVersions(pool),
+    summaries: new Summaries(pool, clock),
+    opinions: new Opinions(pool),
+    leaderboard: new Leaderboard(pool),
+    publishedWorkflows: new PublishedWorkflows(pool),
     reconciliation: new ReconciliationService(pool, clock, { log, onMatched }, isProvider),
-    provisional: new ProvisionalService(pool, clock),
   };
 }

@@ -68,12 +68,32 @@ export class Refusals {
 
   /** Around each handler. */
   readonly interceptor: Interceptor = (next) => async (request) => {
+    // The one message of a request that is answered with a stream is read in here: Connect says what is wrong with it.
+    const refused = (thrown: unknown) =>
+      request.stream && thrown instanceof ConnectError
+        ? thrown
+        : this.answer(thrown, request.method, request.contextValues);
     try {
-      return await next(request);
+      const answer = await next(request);
+      return answer.stream ? { ...answer, message: streamed(answer.message, refused) } : answer;
     } catch (thrown) {
-      throw this.answer(thrown, request.method, request.contextValues);
+      throw refused(thrown);
     }
   };
+}
+
+/** A handler's messages, with its refusal in their place. What went wrong with writing one is no refusal. */
+async function* streamed<T>(messages: AsyncIterable<T>, refused: (thrown: unknown) => ConnectError): AsyncGenerator<T> {
+  let isBeingWritten = false;
+  try {
+    for await (const message of messages) {
+      isBeingWritten = true;
+      yield message;
+      isBeingWritten = false;
+    }
+  } catch (thrown) {
+    throw isBeingWritten ? thrown : refused(thrown);
+  }
 }
 
 function note(record: AccessRecord, error: PortcullisError): void {

@@ -2,6 +2,8 @@ import { getOption, hasOption, type DescMethod, type DescService } from '@bufbui
 import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
 import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
+import { ExportService } from '../gen/portcullis/v1/export_pb.ts';
+import { JournalService } from '../gen/portcullis/v1/journal_pb.ts';
 import { Access, access, scope } from '../gen/portcullis/v1/options_pb.ts';
 import { PolicyService } from '../gen/portcullis/v1/policy_pb.ts';
 import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
@@ -50,6 +52,8 @@ export interface MethodRow extends MethodRule {
   readonly method: string;
   /** Where the method is served over HTTP. */
   readonly path: string;
+  /** Answered by a stream of messages. */
+  readonly isStream: boolean;
 }
 
 /** Every service of the control plane, in the order of the reference. */
@@ -59,7 +63,9 @@ export const services: readonly DescService[] = [
   BudgetService,
   PolicyService,
   RunService,
+  JournalService,
   AnalyticsService,
+  ExportService,
   ReconciliationService,
   SystemService,
 ];
@@ -71,6 +77,7 @@ export function methodTable(): MethodRow[] {
       service: service.typeName,
       method: method.name,
       path: `/${service.typeName}/${method.name}`,
+      isStream: method.methodKind !== 'unary',
       ...methodRule(method),
     })),
   );

@@ -27,27 +27,32 @@ export class PageTokens {
    */
   read(list: ListOf, request: { readonly pageSize: number; readonly pageToken: string }): PageRequest {
     const { pageSize, pageToken } = request;
-    return { pageSize, cursor: pageToken === '' ? null : this.#open(list, pageToken) };
+    const cursor = pageToken === '' ? null : this.open(list, pageToken);
+    if (cursor !== null || pageToken === '') return { pageSize, cursor };
+    throw invalid(
+      'page_token',
+      'page_token is not of this list: take it unchanged from next_page_token of the page before.',
+    );
   }
 
   /** The token of the next page; empty after the last. */
   next(list: ListOf, { nextCursor }: Page<unknown>): string {
-    if (nextCursor === null) return '';
-    const cursor = Buffer.from(nextCursor);
+    return nextCursor === null ? '' : this.seal(list, nextCursor);
+  }
+
+  /** Seals a place in what a method says of a project. */
+  seal(list: ListOf, place: string): string {
+    const cursor = Buffer.from(place);
     return Buffer.concat([this.#signature(list, cursor), cursor]).toString('base64url');
   }
 
-  #open(list: ListOf, token: string): string {
+  /** The place that was sealed; null for a token of another method, of another project, or of nobody's. */
+  open(list: ListOf, token: string): string | null {
     const bytes = Buffer.from(token, 'base64url');
     const cursor = bytes.subarray(signatureBytes);
     const signature = bytes.subarray(0, signatureBytes);
-    if (signature.length !== signatureBytes || !timingSafeEqual(signature, this.#signature(list, cursor))) {
-      throw invalid(
-        'page_token',
-        'page_token is not of this list: take it unchanged from next_page_token of the page before.',
-      );
-    }
-    return cursor.toString();
+    const isOurs = signature.length === signatureBytes && timingSafeEqual(signature, this.#signature(list, cursor));
+    return isOurs ? cursor.toString() : null;
   }
 
   #signature({ method, projectId }: ListOf, cursor: Uint8Array): Buffer {

@@ -32,8 +32,24 @@ export const publicRoutes: readonly PublicRoute[] = [
   },
   { method: 'POST', path: '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', why: reflectionWhy },
   { method: 'POST', path: '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo', why: reflectionWhy },
+  {
+    method: 'GET',
+    path: '/',
+    why: 'What Portcullis is. Tells nothing of this gate but whether a leaderboard is published. Made in memory; limited by address.',
+  },
+  {
+    method: 'GET',
+    path: '/leaderboard',
+    why: 'The workflows that an operator published: titles, version labels and aggregates. Made in memory; limited by address.',
+  },
+  {
+    method: 'POST',
+    path: '/portcullis.v1.AnalyticsService/GetPublicLeaderboard',
+    why: 'The same for programs. Made in memory; no credential is looked at; limited by address.',
+  },
+  { method: 'GET', path: '/style.css', why: 'How pages look. A file.' },
+  { method: 'GET', path: '/icon.svg', why: 'What a browser shows beside their titles. A file.' },
   { method: 'GET', path: '/sign-in', why: 'Where people sign in; has no secret and no name in it.' },
-  { method: 'GET', path: '/sign-in/style.css', why: 'How that page looks.' },
   {
     method: 'POST',
     path: '/sign-in',

@@ -6,6 +6,8 @@ import { controlAnswerBytesMax, controlRequestBytesMax } from '../base/limits.ts
 import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
 import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
+import { ExportService } from '../gen/portcullis/v1/export_pb.ts';
+import { JournalService } from '../gen/portcullis/v1/journal_pb.ts';
 import { PolicyService } from '../gen/portcullis/v1/policy_pb.ts';
 import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
 import { ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
@@ -16,9 +18,14 @@ import { requestGate } from './auth.ts';
 import { budgetHandler } from './budgets/handler.ts';
 import type { ServiceDeps } from './deps.ts';
 import { Refusals } from './errors.ts';
+import { exportHandler } from './export/handler.ts';
 import { requestHandlers } from './idempotent-writes.ts';
+import { journalHandler } from './journal/handler.ts';
 import { killHandler } from './kill/handler.ts';
 import { policyHandler } from './policy/handler.ts';
+import { policyPartsHandler } from './policy/parts-handler.ts';
+import { leaderboardHandler } from './leaderboard/handler.ts';
+import { promptHandler } from './leaderboard/prompts.ts';
 import { methodRule, services } from './methods.ts';
 import { projectHandler } from './projects/handler.ts';
 import { reconciliationHandler } from './reconciliation/handler.ts';
@@ -26,7 +33,9 @@ import { RequestsInFlight } from './requests-in-flight.ts';
 import { runHandler } from './runs/handler.ts';
 import { signatureInterceptor } from './signature.ts';
 import { systemHandler } from './system/handler.ts';
-import { analyticsHandler } from './usage/handler.ts';
+import { telemetrySummaryHandler } from './telemetry/summary.ts';
+import { usageHandler } from './usage/handler.ts';
+import { retentionHandler } from './usage/retention.ts';
 import { Validation } from './validation.ts';
 
 /**
@@ -56,9 +65,17 @@ export function registerServices(router: ConnectRouter, deps: ServiceDeps): void
   register(AgentService, agentHandler(deps));
   register(ProjectService, projectHandler(deps));
   register(BudgetService, budgetHandler(deps));
-  register(PolicyService, { ...killHandler(deps), ...policyHandler(deps) });
+  register(PolicyService, { ...killHandler(deps), ...policyHandler(deps), ...policyPartsHandler(deps) });
   register(RunService, runHandler(deps));
-  register(AnalyticsService, analyticsHandler(deps));
+  register(JournalService, journalHandler(deps));
+  register(AnalyticsService, {
+    ...usageHandler(deps),
+    ...retentionHandler(deps),
+    ...promptHandler(deps),
+    ...leaderboardHandler(deps),
+    ...telemetrySummaryHandler(deps),
+  });
+  register(ExportService, exportHandler(deps));
   register(ReconciliationService, reconciliationHandler(deps));
   register(SystemService, systemHandler(deps));
 }

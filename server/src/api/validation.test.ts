@@ -24,10 +24,14 @@ function needsRule(field: DescField): boolean {
   return boundless || (field.fieldKind === 'scalar' && field.scalar !== ScalarType.BOOL);
 }
 
+/** Checked by code, once for each of many: `run/event-input.ts`. */
+const checkedElsewhere: ReadonlySet<string> = new Set(['RunEventInput']);
+
 test('every field of a request that has bounds says so in the schema', () => {
   const fields = new Set(requests.flatMap((request) => fieldsOf(request)));
   expect(fields.size).toBeGreaterThan(100);
-  const bare = [...fields].filter((field) => needsRule(field) && !hasOption(field, fieldRules));
+  const asked = [...fields].filter((field) => needsRule(field) && !checkedElsewhere.has(field.parent.name));
+  const bare = asked.filter((field) => !hasOption(field, fieldRules));
   expect(bare.map((field) => `${field.parent.name}.${field.name}`)).toEqual([]);
 });
 

@@ -55,6 +55,23 @@ export const auditActions = {
   'policy.shadow_changed': 'Another version of a policy, or none, judges beside the one in force.',
   'run.started': 'A run was started.',
   'run.finished': 'A run was finished.',
+  'prompt.registered': 'A version of a prompt was registered. The payload has its label and digest.',
+  'prompt.confirmed':
+    'The label of a version, which somebody else registered, may be seen by strangers from now on. Where nobody had confirmed another one, it took its place.',
+  'prompt.displaced':
+    'A version whose label nobody had confirmed gave it up to another version, and is called by its digest.',
+  'workflow.published':
+    'A workflow was put on the public leaderboard, or got another title there. The payload has the title.',
+  'workflow.unpublished': 'A workflow was taken off the public leaderboard.',
+  'task.created': 'A task of the journal was made.',
+  'task.updated': 'A task was changed. The payload has what changed, with before and after of all but the details.',
+  'task.deleted': 'A task was deleted. The payload has its title and status.',
+  'note.created': 'A note of the journal was made.',
+  'note.deleted': 'A note was deleted. The payload has its title.',
+  'changelog.appended': 'An entry was appended to the changelog. The payload has its category.',
+  'export.begun': 'What a project holds, or some kinds of it, began to be exported, or went on to be.',
+  'export.ended':
+    'A stream of an export ended. The payload has how many records it told, and whether they were the last.',
   'bill.imported': "Figures of a provider's bill were imported. The payload has the digest of what was imported.",
   'reconciliation.drifted':
     "A provider's bill of a day differs from the ledger by more than is tolerated: for each day and matching that says so anew.",
@@ -63,6 +80,8 @@ export const auditActions = {
   'server.stopped': 'A gate process stopped cleanly.',
   'ledger.day_dropped':
     'A day of the ledger was over and was dropped. The payload has how many rows it had and what they cost.',
+  'telemetry.day_dropped':
+    'A day of events or benchmarks was over and was dropped. The payload has the table and how many rows it had.',
   'metrics.read': 'Metrics were read; counted per principal and minute.',
 } as const;
 

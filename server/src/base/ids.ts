@@ -29,7 +29,13 @@ export type IdPrefix =
   | 'prv'
   | 'pol'
   | 'sgk'
-  | 'lgn';
+  | 'lgn'
+  | 'evt'
+  | 'bmk'
+  | 'task'
+  | 'note'
+  | 'chg'
+  | 'prm';
 
 /**
  * A new identifier: prefix, 48 bits of milliseconds, 80 random bits, in base32. Identifiers of one kind sort by time
@@ -44,6 +50,22 @@ export function newId(prefix: IdPrefix, nowMs: number = Date.now()): string {
   let random = '';
   for (const end = used + randomPerId; used < end; used++) random += alphabet[(drawn[used] ?? 0) & 31];
   return `${prefix}_${time}${random}`;
+}
+
+/**
+ * The identifier of what its teller named: prefix, 48 bits of milliseconds, the first 80 bits of a digest of the name. Of the
+ * same time and name it is the same, and it sorts among those of `newId`.
+ */
+export function namedId(prefix: IdPrefix, ms: number, digest: Uint8Array): string {
+  let name = '';
+  let bits = 0;
+  let held = 0;
+  for (const byte of digest.subarray(0, (randomPerId * 5) / 8)) {
+    held = (held << 8) | byte;
+    for (bits += 8; bits >= 5; bits -= 5) name += alphabet[(held >> (bits - 5)) & 31];
+    held &= 31;
+  }
+  return `${prefix}_${timeText(ms)}${name}`;
 }
 
 /** The least identifier that can be made at that time or later; times outside of 48 bits are taken for the nearest one. */

@@ -61,6 +61,9 @@ export const cancelEveryMs = 250;
 // One message of the control API (api/routes.ts)
 export const controlRequestBytesMax = 1024 * 1024;
 export const controlAnswerBytesMax = 2 * 1024 * 1024;
+/** Up to where an answer of rows of any size is filled, by an estimate of them as JSON; and what JSON can make of one byte of a text: \u0001. */
+export const filledAnswerBytesMax = 1_900_000;
+export const escapedByteMax = 6;
 export const violationsToldMax = 10;
 // What anybody may ask over gRPC (api/health, api/reflection): a question, watches at once, and questions on a stream
 export const probeBytesMax = 16 * 1024;
@@ -262,8 +265,11 @@ export const blocksPerAnswerMax = 2_000;
 // Migrations (pg/migrate.ts)
 export const migrationConnectMs = 10_000;
 export const migrationLockMs = 5_000;
-export const migrationStatementMs = 10 * 60_000;
+// A statement may have to change all rows of a table
+export const migrationStatementMs = 24 * 3_600_000;
 export const migrationWaitMs = 60_000;
+// How often the copy of a large table says how far it is (pg/copy.ts)
+export const copyProgressMs = 5_000;
 
 // Embedded PostgreSQL (pg/embedded): its log, and as much again for the older part
 export const embeddedLogBytesMax = 8 * 1024 * 1024;
@@ -281,6 +287,8 @@ export const noticesSweepMs = 60_000;
 export const noticesRetryMs = 5_000;
 // What one call may use at most, a million USD in nano-USD, or tokens: thousands of them at once can be added up
 export const callAmountMax = 10n ** 15n;
+// Tokens of one call: thousands of times what any model takes, and sums of a thousand million calls still fit into 64 bits
+export const callTokensMax = 10_000_000_000;
 export const holdBatchMax = 500;
 // Callers who are decided apart, after a refusal (budget/slow-callers.ts)
 export const slowCallerMs = 1_000;
@@ -296,12 +304,17 @@ export const settleWaitMs = 2_000;
 export const settleQueueMax = 20_000;
 export const countersKnownMax = 50_000;
 export const ledgerLabelCharsMax = 200;
-// The ledger's days (budget/retention.ts). The floor of a week stands in the database too (ledger_drop_day).
+// The days of the ledger, of events and benchmarks (budget/retention.ts). The floor of a week stands in the database too
+// (ledger_drop_day, telemetry_drop_day).
 export const ledgerDaysAhead = 14;
 export const ledgerDaysKeptMin = 7;
 export const ledgerDaysKeptMax = 36_500;
 export const ledgerDaysDroppedMax = 31;
 export const ledgerDaysEveryMs = 3_600_000;
+// What the start of a gate waits for them
+export const ledgerDaysStartMs = 2_000;
+// A day of ten billion rows is counted in it
+export const ledgerDayCountMs = 3_600_000;
 export const ledgerLockTriesMax = 20;
 export const ledgerLockPauseMs = 1_000;
 // An attempt's id is made in the moment that it starts, by the same clock; a run's may be another process's.

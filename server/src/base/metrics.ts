@@ -12,35 +12,48 @@ export interface BreakerLevel {
 
 const breakerLevels = { closed: 0, half_open: 1, open: 2 } as const;
 
+/** Where gauges look at each scrape; whoever owns the thing puts its reading here. */
+function emptyReadings() {
+  return {
+    killEngaged: () => 0,
+    callsInFlight: () => 0,
+    controlAgeS: () => 0,
+    rollupLagS: () => 0,
+    tlsCertificateEndS: () => 0,
+    auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
+    breakers: (): readonly BreakerLevel[] => [],
+  };
+}
+
+type Readings = ReturnType<typeof emptyReadings>;
+type Registers = [Registry];
+
 /**
  * Every metric of the process. Labels are bounded: methods, route patterns, codes and configured names, never what a
  * caller made up. `docs/reference/metrics.md` is generated from this function.
  */
 export function createMetrics() {
-  const readings = {
-    killEngaged: () => 0,
-    callsInFlight: () => 0,
-    controlAgeS: () => 0,
-    tlsCertificateEndS: () => 0,
-    auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
-    breakers: (): readonly BreakerLevel[] => [],
-  };
+  const readings = emptyReadings();
   const registry = new Registry();
-  const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
+  const registers: Registers = [registry];
   collectDefaultMetrics({ register: registry });
   return {
     registry,
-    /** Where gauges look at each scrape; whoever owns the thing puts its reading here. */
     readings,
+    ...httpMetrics(registers),
+    ...identityMetrics(registers),
+    ...tlsMetrics(registers, readings),
+    ...modelMetrics(registers, readings),
+    ...moneyMetrics(registers, readings),
+    ...policyMetrics(registers, readings),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** What HTTP carries. */
+function httpMetrics(registers: Registers) {
+  return {
     httpRequests: new Counter({
       name: 'http_requests_total',
       help: 'HTTP requests answered, by route pattern and status.',
@@ -67,6 +80,23 @@ export function createMetrics() {
       registers,
     }),
     activeConnections: new Gauge({ name: 'active_connections', help: 'Open client connections.', registers }),
+    rateLimitExceeded: new Counter({
+      name: 'rate_limit_exceeded_total',
+      help: 'Calls refused by a rate limit.',
+      labelNames: ['class', 'identifier_type'],
+      registers,
+    }),
+    idempotentReplays: new Counter({
+      name: 'idempotent_replays_total',
+      help: 'Answers given again for an Idempotency-Key.',
+      registers,
+    }),
+  };
+}
+
+/** Who asks, and how that was shown. */
+function identityMetrics(registers: Registers) {
+  return {
     authAttempts: new Counter({
       name: 'auth_attempts_total',
       help: 'Credentials presented, by method and result.',
@@ -103,6 +133,17 @@ export function createMetrics() {
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05],
       registers,
     }),
+    adminAuthFailures: new Counter({
+      name: 'admin_auth_failures_total',
+      help: 'Refused credentials on control and metrics routes, refused tries included.',
+      registers,
+    }),
+  };
+}
+
+/** The listener for client certificates. */
+function tlsMetrics(registers: Registers, readings: Readings) {
+  return {
     tlsHandshakesRefused: new Counter({
       name: 'tls_handshakes_refused_total',
       help: 'Connections to the listener for client certificates that did not come to be, by why.',
@@ -116,21 +157,17 @@ export function createMetrics() {
       registers,
     }),
     tlsCertificateEnd: gauge(
+      registers,
       'tls_certificate_not_after_seconds',
       'When the certificate of the listener for client certificates ends, in Unix time; 0 without one.',
       () => readings.tlsCertificateEndS(),
     ),
-    adminAuthFailures: new Counter({
-      name: 'admin_auth_failures_total',
-      help: 'Refused credentials on control and metrics routes, refused tries included.',
-      registers,
-    }),
-    rateLimitExceeded: new Counter({
-      name: 'rate_limit_exceeded_total',
-      help: 'Calls refused by a rate limit.',
-      labelNames: ['class', 'identifier_type'],
-      registers,
-    }),
+  };
+}
+
+/** Model calls and their attempts. */
+function modelMetrics(registers: Registers, readings: Readings) {
+  return {
     modelDuration: new Histogram({
       name: 'model_request_duration_seconds',
       help: 'Model calls from admission to the last byte.',
@@ -180,6 +217,27 @@ export function createMetrics() {
           this.set({ provider, model }, breakerLevels[state]);
       },
     }),
+    callsInFlight: gauge(registers, 'calls_in_flight', 'Model calls that hold a place.', () =>
+      readings.callsInFlight(),
+    ),
+    responseCache: new Counter({
+      name: 'response_cache_total',
+      help: 'Calls that asked the response cache, by result.',
+      labelNames: ['result'],
+      registers,
+    }),
+    cacheQuarantined: new Counter({
+      name: 'response_cache_quarantined_total',
+      help: 'Damaged entries that were found and put aside instead of being served, by what was wrong.',
+      labelNames: ['reason'],
+      registers,
+    }),
+  };
+}
+
+/** Budgets, bills and sums. */
+function moneyMetrics(registers: Registers, readings: Readings) {
+  return {
     budgetRefusals: new Counter({ name: 'budget_refusals_total', help: 'Calls refused by a budget.', registers }),
     budgetThresholds: new Counter({
       name: 'budget_thresholds_reached_total',
@@ -193,23 +251,24 @@ export function createMetrics() {
       labelNames: ['state'],
       registers,
     }),
-    idempotentReplays: new Counter({
-      name: 'idempotent_replays_total',
-      help: 'Answers given again for an Idempotency-Key.',
+    rollupRows: new Counter({
+      name: 'telemetry_rollup_rows_total',
+      help: 'Rows that this process added to the rollups, by their table.',
+      labelNames: ['source'],
       registers,
     }),
-    responseCache: new Counter({
-      name: 'response_cache_total',
-      help: 'Calls that asked the response cache, by result.',
-      labelNames: ['result'],
+    rollupLag: gauge(
       registers,
-    }),
-    cacheQuarantined: new Counter({
-      name: 'response_cache_quarantined_total',
-      help: 'Damaged entries that were found and put aside instead of being served, by what was wrong.',
-      labelNames: ['reason'],
-      registers,
-    }),
+      'telemetry_rollup_lag_seconds',
+      'How long ago what summaries lack may have been recorded, whichever process keeps the rollups.',
+      () => readings.rollupLagS(),
+    ),
+  };
+}
+
+/** Verdicts, and the state that they stand on. */
+function policyMetrics(registers: Registers, readings: Readings) {
+  return {
     policyDecisions: new Counter({
       name: 'policy_decisions_total',
       help: 'Verdicts of the policy in force, and those of shadow rules and versions that differ from it, by mode.',
@@ -233,9 +292,9 @@ export function createMetrics() {
       labelNames: ['reason'],
       registers,
     }),
-    killEngaged: gauge('kill_switch_engaged', 'Kill switches engaged now.', () => readings.killEngaged()),
-    callsInFlight: gauge('calls_in_flight', 'Model calls that hold a place.', () => readings.callsInFlight()),
+    killEngaged: gauge(registers, 'kill_switch_engaged', 'Kill switches engaged now.', () => readings.killEngaged()),
     controlAge: gauge(
+      registers,
       'control_state_age_seconds',
       'Age of the control state, from the start of the last good read.',
       () => readings.controlAgeS(),
@@ -253,4 +312,13 @@ export function createMetrics() {
   };
 }
 
-export type Metrics = ReturnType<typeof createMetrics>;
+function gauge([registry]: Registers, name: string, help: string, read: () => number) {
+  return new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(read());
+    },
+  });
+}

@@ -6,6 +6,7 @@ import type { Attempt, ShadowVerdict, WorstCase } from './model.ts';
 export const ledgerColumns = [
   'id',
   'request_id',
+  'attempt_no',
   'project_id',
   'agent_id',
   'person_id',
@@ -69,6 +70,7 @@ export function ledgerRow(attempt: Attempt, heldUsd: NanoUsd, budgetShadows: rea
   return {
     id: attempt.id,
     request_id: attempt.requestId,
+    attempt_no: attempt.attemptNo,
     project_id: attempt.projectId,
     agent_id: attempt.agentId ?? undefined,
     person_id: attempt.personId ?? undefined,

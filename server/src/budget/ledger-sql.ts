@@ -22,12 +22,17 @@ export const applyDeltas = `
 
 export const columnList = ledgerColumns.join(', ');
 
-// A hold of an earlier release left a row without these.
-const laterColumns: ReadonlySet<LedgerColumn> = new Set<LedgerColumn>(['notional_nanousd', 'held_nanousd']);
+// What stands in for what a hold of an earlier release left no word of.
+const laterColumns: Readonly<Partial<Record<LedgerColumn, number>>> = {
+  notional_nanousd: 0,
+  held_nanousd: 0,
+  attempt_no: 1,
+};
 
 /** A column of the ledger out of record `r`. */
 export function read(column: LedgerColumn): string {
-  return laterColumns.has(column) ? `coalesce(r.${column}, 0)` : `r.${column}`;
+  const missing = laterColumns[column];
+  return missing === undefined ? `r.${column}` : `coalesce(r.${column}, ${missing})`;
 }
 
 /** The columns of the ledger out of record `r`, some of them replaced by expressions. */

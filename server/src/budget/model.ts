@@ -81,6 +81,8 @@ export interface Attempt {
   /** Also the request id that goes upstream. */
   readonly id: string;
   readonly requestId: string;
+  /** The how manieth upstream attempt of its call it is, from 1; one that was refused counts as the next. */
+  readonly attemptNo: number;
   readonly projectId: string;
   readonly agentId: string | null;
   readonly personId: string | null;

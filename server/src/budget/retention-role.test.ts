@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, queryAsOwner, type TestDatabase } from '../../../test/support/database.ts';
-import { attemptAt, dayOf, makeDay, noon, writeRows } from '../../../test/support/ledger-days.ts';
+import { attemptAt, dayOf, everythingCounted, makeDay, noon, writeRows } from '../../../test/support/ledger-days.ts';
 import { listLedgerDays } from './retention-store.ts';
 
 let db: TestDatabase;
@@ -52,6 +52,7 @@ describe("the application's role", () => {
   test('can drop no day without a trace that it cannot wipe out', async () => {
     const day = dayOf(noon(-60));
     await makeDay(db, day);
+    await everythingCounted(db);
     const row = attemptAt(noon(-60), { costUsd: 7n });
     await writeRows(db.pool, [row]);
     await queryAsOwner(db, `UPDATE attempts SET recorded_at = now() - interval '60 days'`);

@@ -1,14 +1,18 @@
 import type { Queryable, Tx } from '../pg/tx.ts';
 
-/** What one day of the ledger holds. Days are those of ids, in UTC, as `2026-11-22`. */
+/** What one day of the ledger holds. */
 export interface LedgerDay {
-  readonly day: string;
   readonly rows: bigint;
   readonly costUsd: bigint;
 }
 
-/** What a day takes on disk, its indexes included. */
-export interface LedgerDaySize {
+/** With why it stays whatever is kept, as the schema says it (`telemetry_day_stays`); null when it may go. */
+export interface HeldLedgerDay extends LedgerDay {
+  readonly stays: string | null;
+}
+
+/** What a day takes on disk, its indexes included. Days are those of ids, in UTC, as `2026-11-22`. */
+export interface DaySize {
   readonly day: string;
   readonly bytes: bigint;
 }
@@ -21,19 +25,19 @@ export async function addLedgerDays(db: Queryable, ahead: number): Promise<numbe
 
 /**
  * Drops a day. From the drop until the transaction ends, whoever reads or writes the ledger waits.
- * @returns null when the day is not there, or its rows were written lately
+ * @returns null when the day is not there, stays, or another process drops days now
  */
 export async function dropLedgerDay(tx: Tx, day: string): Promise<LedgerDay | null> {
   const { rows } = await tx.query<LedgerDay>(
-    'SELECT $1::text AS day, attempt_rows AS "rows", cost AS "costUsd" FROM ledger_drop_day($1::date)',
+    'SELECT attempt_rows AS "rows", cost AS "costUsd" FROM ledger_drop_day($1::date)',
     [day],
   );
   return rows[0] ?? null;
 }
 
 /** The days that are there, oldest first, those made ahead included. */
-export async function listLedgerDays(db: Queryable): Promise<LedgerDaySize[]> {
-  const { rows } = await db.query<LedgerDaySize>(
+export async function listLedgerDays(db: Queryable): Promise<DaySize[]> {
+  const { rows } = await db.query<DaySize>(
     `SELECT to_char(to_date(right(c.relname, 8), 'YYYYMMDD'), 'YYYY-MM-DD') AS day,
             coalesce(pg_total_relation_size(c.oid), 0) AS bytes
      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -53,17 +57,17 @@ export async function firstKeptDay(db: Queryable, keptDays: number): Promise<str
   return first.day;
 }
 
-/** What days hold, each read by itself. */
-export async function sumLedgerDays(db: Queryable, days: readonly string[]): Promise<LedgerDay[]> {
-  const { rows } = await db.query<LedgerDay>(
-    `SELECT d.day, a.count AS "rows", a.cost AS "costUsd"
-     FROM unnest($1::text[]) AS d (day) CROSS JOIN LATERAL (
-       SELECT count(*), coalesce(sum(cost_nanousd), 0)::bigint AS cost FROM attempts
-       WHERE id >= ledger_day_start(d.day::date) AND id < ledger_day_start(d.day::date + 1)) AS a
-     ORDER BY d.day`,
-    [days],
+/** What a day holds, all of which is read, and whether it may go. */
+export async function sumLedgerDay(db: Queryable, day: string): Promise<HeldLedgerDay> {
+  const { rows } = await db.query<HeldLedgerDay>(
+    `SELECT count(*) AS "rows", coalesce(sum(cost_nanousd), 0)::bigint AS "costUsd",
+            telemetry_day_stays('attempts', max(recorded_at), max(tx_id)) AS stays
+     FROM attempts WHERE id >= ledger_day_start($1::date) AND id < ledger_day_start($1::date + 1)`,
+    [day],
   );
-  return rows;
+  const [held] = rows;
+  if (!held) throw new Error('the database did not tell what a day holds');
+  return held;
 }
 
 /**

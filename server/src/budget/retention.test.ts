@@ -7,6 +7,8 @@ import {
   dayMs,
   dayOf,
   everything,
+  everythingCounted,
+  keepLedgerDays,
   makeDay,
   noon,
   tablesOf,
@@ -15,7 +17,7 @@ import {
 import { leastId, newId } from '../base/ids.ts';
 import { holdAbandonedKeptMs, holdPostedKeptMs, ledgerDaysAhead } from '../base/limits.ts';
 import { createPool } from '../pg/pool.ts';
-import { keepLedgerDays, previewRetention, purgeHolds } from './retention.ts';
+import { previewRetention, purgeHolds } from './retention.ts';
 import { addLedgerDays, listLedgerDays } from './retention-store.ts';
 import { sumUsage } from './usage-store.ts';
 
@@ -24,6 +26,7 @@ let db: TestDatabase;
 beforeEach(async () => {
   db = await createTestDatabase();
   await seedProject(db.pool);
+  await everythingCounted(db);
   // As at the start of a process.
   await keepLedgerDays(db.pool, 90);
 });
@@ -94,8 +97,7 @@ describe('the days of the ledger', () => {
     const foreign = attemptAt(noon(0), { id: 'att_1', costUsd: 8n });
     await writeRows(db.pool, [far, early, foreign, lost, { ...lost, corrects: lost.id, costUsd: 16n }]);
     expect(Object.values(await tablesOf(db))).toEqual(Array(4).fill('attempts_default'));
-    expect(await addLedgerDays(db.pool, 14)).toBe(2);
-    expect(await addLedgerDays(db.pool, 14)).toBe(0);
+    for (const made of [1, 1, 0]) expect(await addLedgerDays(db.pool, 14)).toBe(made);
     expect(await tablesOf(db)).toEqual({
       [lost.id]: tableOf(dayOf(noon(-30))),
       [early.id]: 'attempts_19700101',
@@ -106,13 +108,45 @@ describe('the days of the ledger', () => {
     expect(await days()).toContain('1970-01-01');
   });
 
-  test('are made by the hundred where rows came without them, and none is forgotten', async () => {
-    const rows = Array.from({ length: 210 }, (_, nth) => attemptAt(noon(-10 - nth), { costUsd: 1n }));
+  test('are made one by one where rows came without them, newest first, and none is forgotten', async () => {
+    const rows = Array.from({ length: 60 }, (_, nth) => attemptAt(noon(-10 - nth), { costUsd: 1n }));
     await writeRows(db.pool, rows);
-    expect(await addLedgerDays(db.pool, 14)).toBe(200);
+    expect(await addLedgerDays(db.pool, 14)).toBe(1);
+    expect((await days())[0]).toBe(dayOf(noon(-10)));
     await keepLedgerDays(db.pool, 0);
-    expect(new Set(Object.values(await tablesOf(db))).size).toBe(210);
-    expect(await costOf()).toBe(210n);
+    expect(new Set(Object.values(await tablesOf(db))).size).toBe(60);
+    expect(await costOf()).toBe(60n);
+  });
+
+  test('are made ahead whatever lies in the default partition: more rows than can be moved in time', async () => {
+    const ahead = dayOf(noon(14));
+    await queryAsOwner(db, `DROP TABLE ${tableOf(ahead)}`);
+    await writeRows(db.pool, [attemptAt(noon(-30)), { ...attemptAt(noon(-31)), id: 'att_of_nobody' }]);
+    await queryAsOwner(
+      db,
+      `CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(60); RETURN OLD; END$$;
+       CREATE TRIGGER dawdle BEFORE DELETE ON attempts_default FOR EACH ROW EXECUTE FUNCTION dawdle()`,
+    );
+    const pool = createPool({ ...testBounds, statementMs: 1_000, connectionString: db.appUrl });
+    await expect(keepLedgerDays(pool, 90)).rejects.toMatchObject({ code: '57014' });
+    expect(await days()).toContain(ahead);
+    await pool.end();
+  });
+
+  test('may be written to only through the ledger, whatever privileges new tables get', async () => {
+    await queryAsOwner(db, `DROP TABLE ${tableOf(dayOf(noon(14)))}`);
+    await queryAsOwner(
+      db,
+      `ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO portcullis;
+       ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC`,
+    );
+    expect(await addLedgerDays(db.pool, 14)).toBe(1);
+    const granted = await queryAsOwner(
+      db,
+      `SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p
+       WHERE has_table_privilege('portcullis', '${tableOf(dayOf(noon(14)))}', p)`,
+    );
+    expect(granted).toEqual([]);
   });
 
   test('can be made while rows come: none is refused, and none is left outside', async () => {
@@ -186,7 +220,7 @@ describe('a day that is over', () => {
     await writePast(30, 5n);
     await writePast(10, 3n);
     const { over, kept } = await previewRetention(db.pool, 20);
-    expect(over).toMatchObject([{ day: dayOf(noon(-30)), rows: 1n, costUsd: 5n }]);
+    expect(over).toMatchObject([{ day: dayOf(noon(-30)), rows: 1n, costUsd: 5n, stays: null }]);
     expect(over[0]?.bytes).toBeGreaterThan(0n);
     expect(kept[0]).toMatchObject({ day: dayOf(noon(-10)) });
     expect((await previewRetention(db.pool, 0)).over).toEqual([]);
@@ -209,6 +243,50 @@ describe('a day that is over', () => {
     );
     expect(audit.map(({ target }) => target)).toEqual([93, 92, 91].map((ago) => dayOf(noon(-ago))));
     expect(await days()).toHaveLength(ledgerDaysAhead + 2);
+  });
+
+  test('stays until all of it is in the sums that outlive it', async () => {
+    await queryAsOwner(db, 'UPDATE rollup_watermarks SET tx_id = 0');
+    await writePast(91, 7n);
+    await keepLedgerDays(db.pool, 90);
+    expect(await costOf()).toBe(7n);
+    await everythingCounted(db);
+    await keepLedgerDays(db.pool, 90);
+    expect(await costOf()).toBe(0n);
+  });
+
+  test.each([
+    ['not yet summed', 91, 'UPDATE rollup_watermarks SET tx_id = 0'],
+    ['not yet summed', 91, 'DELETE FROM rollup_watermarks'],
+    ['written lately', 1, 'SELECT'],
+  ])('that stays because it is %s is told so', async (stays, writtenDaysAgo, change) => {
+    await writePast(91, 7n, writtenDaysAgo);
+    await queryAsOwner(db, change);
+    expect((await previewRetention(db.pool, 90)).over).toMatchObject([{ rows: 1n, stays }]);
+    await keepLedgerDays(db.pool, 90);
+    expect(await costOf()).toBe(7n);
+  });
+
+  test('holds none of the others back when it cannot be dropped', async () => {
+    for (const ago of [93, 92, 91]) await writePast(ago, 1n);
+    // An owner's view, without which the table cannot be.
+    await queryAsOwner(db, `CREATE VIEW mine AS SELECT * FROM ${tableOf(dayOf(noon(-93)))}`);
+    await expect(keepLedgerDays(db.pool, 90)).rejects.toThrow(/could not be dropped: .*other objects depend on it/);
+    expect((await days()).slice(0, 2)).toEqual([dayOf(noon(-93)), dayOf(noon(-1))]);
+  });
+
+  test('is counted once, and neither other days nor who makes days waits for that', async () => {
+    for (const ago of [92, 91, 93]) await writePast(ago, 1n);
+    const counting = await db.pool.connect();
+    await counting.query('BEGIN');
+    await counting.query(`SELECT pg_advisory_xact_lock(72184301, $1::date - date '2000-01-01')`, [dayOf(noon(-91))]);
+    await addLedgerDays(db.pool, 14);
+    await keepLedgerDays(db.pool, 90);
+    expect(await costOf()).toBe(1n);
+    await counting.query('COMMIT');
+    counting.release();
+    await keepLedgerDays(db.pool, 90);
+    expect(await costOf()).toBe(0n);
   });
 
   test('stays while its rows are lately written: those of a clock that was absurd', async () => {

@@ -28,6 +28,7 @@ interface Place {
  * The ledger's rows, those of the newest attempts first, each correction above what it corrects. A filter on the outcome
  * finds all rows of the attempts that ended so by what is known of them now, as totals do.
  * @param nowMs where the newest rows are to be looked for; rows of the future are found all the same
+ * @param snapshot what was committed when it was taken alone (a pg_snapshot); null is all
  * @throws PortcullisError invalid_argument
  */
 export function listAttempts(
@@ -35,13 +36,14 @@ export function listAttempts(
   filter: UsageFilter,
   page: PageRequest,
   nowMs: number,
+  snapshot: string | null = null,
 ): Promise<Page<LedgerEntry>> {
   return readPage(page, async (cursor, limit) => {
     const place = cursor === null ? null : readPlace(cursor);
     const newest = (place === null ? null : idTime(place.attemptId)) ?? Math.min(nowMs, filter.to ?? nowMs);
     const rows: Row[] = [];
     for (const range of newestFirst(rangeOf(filter), newest)) {
-      const values = [...filterValues(filter, range), filter.outcome, place?.attemptId, place?.rowNo];
+      const values = [...filterValues(filter, range), filter.outcome, place?.attemptId, place?.rowNo, snapshot];
       rows.push(...(await selectRows(db, values, limit - rows.length)));
       if (rows.length === limit) break;
     }
@@ -67,10 +69,16 @@ async function selectRows(db: Queryable, values: readonly unknown[], limit: numb
        AND ($12::text IS NULL OR (outcome = $12 AND id NOT IN (SELECT id FROM last))
          OR id IN (SELECT id FROM last WHERE outcome = $12))
        AND ($13::text IS NULL OR id <= $13) AND ($13::text IS NULL OR (id, row_no) < ($13, $14::bigint))
-     ORDER BY id DESC, row_no DESC LIMIT $15`,
+     AND ($15::pg_snapshot IS NULL OR pg_visible_in_snapshot(tx_id::text::xid8, $15))
+     ORDER BY id DESC, row_no DESC LIMIT $16`,
     [...values, limit],
   );
   return rows;
+}
+
+/** The cursor of the list from the newest row of an attempt on. */
+export function rowsFrom(attemptId: string): string {
+  return `${'9'.repeat(18)}.${attemptId}`;
 }
 
 function readPlace(cursor: string): Place {
@@ -86,6 +94,7 @@ interface Row {
   readonly recorded_at: Date;
   readonly id: string;
   readonly request_id: string;
+  readonly attempt_no: number;
   readonly project_id: string;
   readonly agent_id: string | null;
   readonly person_id: string | null;
@@ -133,6 +142,7 @@ function fromRow(row: Row): LedgerEntry {
     attempt: {
       id: row.id,
       requestId: row.request_id,
+      attemptNo: row.attempt_no,
       projectId: row.project_id,
       agentId: row.agent_id,
       personId: row.person_id,

@@ -100,9 +100,11 @@ const formats: Readonly<Record<string, Format>> = {
   succeeded: 'green',
   success: 'green',
   expiring: 'yellow',
+  warn: 'yellow',
   disabled: 'red',
   revoked: 'red',
   failed: 'red',
+  error: 'red',
   killed: 'red',
 };
 

@@ -18,8 +18,8 @@ function numericEscape(character: string): string {
 }
 
 /** JSON whose strings a terminal cannot be attacked with. It parses to the same value: JSON allows any escape. */
-export function visibleJson(value: unknown): string {
-  return JSON.stringify(value, null, 2).replace(unsafe, (character) =>
+export function visibleJson(value: unknown, indent = 2): string {
+  return JSON.stringify(value, null, indent).replace(unsafe, (character) =>
     character === '\n'
       ? character
       : Array.from({ length: character.length }, (_, i) => utf16Escape(character.charCodeAt(i))).join(''),

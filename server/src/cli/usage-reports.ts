@@ -2,11 +2,8 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import { formatUsd } from '../base/money.ts';
 import { AttemptOutcomeSchema } from '../gen/portcullis/v1/analytics_pb.ts';
-import {
-  ListProjectDaysResponseSchema,
-  ListProvisionalResponseSchema,
-  ReconciliationService,
-} from '../gen/portcullis/v1/reconciliation_pb.ts';
+import { ListProjectDaysResponseSchema, ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
+import { ListPromptAttemptsResponseSchema, RunService } from '../gen/portcullis/v1/run_pb.ts';
 import type { CliContext } from './context.ts';
 import { parseDuration } from './durations.ts';
 import { enumWord } from './enum-words.ts';
@@ -29,7 +26,7 @@ interface ProvisionalOptions extends GateOptions {
 /** `portcullis usage provisional`: what agents say of calls that did not pass the gate. */
 export function provisionalCommand(context: CliContext): Command {
   return gateCommand('provisional', 'list what agents reported of calls that did not pass the gate; nothing counts it')
-    .option('--since <time>', 'how far back, like 7d or 1h', parseDuration)
+    .option('--since <time>', 'told since then, like 7d or 1h', parseDuration)
     .option('--agent <agent>', 'of one agent, by name or id')
     .option('--run <id>', 'within one run')
     .option('--limit <count>', 'how many rows at most', parseCount, 100)
@@ -43,10 +40,10 @@ export function provisionalCommand(context: CliContext): Command {
         };
         const answer = await readPages(
           limit,
-          (page) => gate.of(ReconciliationService).listProvisional({ ...page, ...filter, ...project }),
+          (page) => gate.of(RunService).listPromptAttempts({ ...page, ...filter, ...project }),
           ({ attempts }) => attempts,
         );
-        if (options.json) return printAnswer(context, ListProvisionalResponseSchema, answer);
+        if (options.json) return printAnswer(context, ListPromptAttemptsResponseSchema, answer);
         const names = await agentNames(gate, project);
         printTable(
           context,
@@ -54,7 +51,8 @@ export function provisionalCommand(context: CliContext): Command {
             ...['TIME', 'AGENT', 'MODEL', 'PROVIDER'].map((title) => ({ title })),
             { title: 'OUTCOME', format: stateFormat },
             ...['COST', 'INPUT', 'OUTPUT', 'CACHED'].map(right),
-            ...['RUN', 'CLIENT ID'].map((title) => ({ title })),
+            ...['RUN', 'CALL'].map((title) => ({ title })),
+            right('ATTEMPT'),
           ],
           answer.attempts.map((attempt) => [
             localTime(attempt.startTime),
@@ -67,7 +65,8 @@ export function provisionalCommand(context: CliContext): Command {
             String(attempt.outputTokens),
             String(attempt.cacheReadTokens + attempt.cacheWriteTokens),
             attempt.runId ?? '',
-            attempt.clientId,
+            attempt.callId,
+            String(attempt.attemptNumber),
           ]),
           'No agent reported anything.',
         );

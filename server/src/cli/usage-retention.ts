@@ -27,12 +27,13 @@ export function retentionCommand(context: CliContext) {
         if (options.json) return printAnswer(context, GetLedgerRetentionResponseSchema, answer);
         printTable(
           context,
-          [{ title: 'OVER' }, ...['ROWS', 'COST', 'BYTES'].map(right)],
-          answer.over.map(({ date, rows, costNanousd, sizeBytes }) => [
+          [{ title: 'OVER' }, ...['ROWS', 'COST', 'BYTES'].map(right), { title: 'STAYS' }],
+          answer.over.map(({ date, rows, costNanousd, sizeBytes, stays }) => [
             date,
             String(rows),
             formatUsd(costNanousd),
             String(sizeBytes),
+            stays,
           ]),
           'No day is over.',
         );
@@ -45,7 +46,7 @@ export function retentionCommand(context: CliContext) {
     );
 }
 
-function parseDays(text: string): number {
+export function parseDays(text: string): number {
   if (/^\d{1,5}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('Write a number of days.');
 }

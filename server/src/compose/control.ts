@@ -13,6 +13,8 @@ import { KillAcknowledger } from '../policy/kill-acknowledger.ts';
 import { KillIndex, killError } from '../policy/kill-index.ts';
 import { PolicyIndex } from '../policy/policy-index.ts';
 import { RunIndex } from '../run/run-index.ts';
+import { PublicBoardMaker } from '../telemetry/leaderboard/public-board-maker.ts';
+import { PublicBoards } from '../telemetry/leaderboard/public-board.ts';
 import { startJobs } from '../worker/ticker.ts';
 import { type Base, reporter } from './base.ts';
 import type { Store } from './database.ts';
@@ -27,6 +29,8 @@ export interface Control {
   readonly runs: RunIndex;
   readonly flights: Flights;
   readonly acknowledger: KillAcknowledger;
+  readonly publicBoards: PublicBoards;
+  readonly boardMaker: PublicBoardMaker;
 }
 
 /** Control state in memory, and the calls in flight that it ends. */
@@ -43,9 +47,11 @@ export async function startControl(
   const kills = new KillIndex();
   const policies = new PolicyIndex(log);
   const runs = new RunIndex(() => feed.refresh());
+  const publicBoards = new PublicBoards();
+  const boardMaker = new PublicBoardMaker(publicBoards, systemClock, () => feed.databaseNow(), log);
   const feed: ControlFeed = new ControlFeed({
     connection,
-    parts: [identity, signers, budgets, kills, policies, runs],
+    parts: [identity, signers, budgets, kills, policies, runs, boardMaker],
     clock: systemClock,
     log,
     maxAgeMs: options.CONTROL_AGE_MAX_MS,
@@ -76,7 +82,7 @@ export async function startControl(
   metrics.readings.auditEntries = () => appended;
   await feed.start();
   stops.add('control feed', () => feed.stop());
-  return { feed, identity, signers, budgets, kills, policies, runs, flights, acknowledger };
+  return { feed, identity, signers, budgets, kills, policies, runs, flights, acknowledger, publicBoards, boardMaker };
 }
 
 /** Says from now on, as this instance, which kill switches were applied here. */

@@ -83,12 +83,12 @@ export async function openStore(base: Base, database: OpenedDatabase): Promise<S
 export function openPool(
   { config, log, stops }: Base,
   name: string,
-  connection: ConnectionOptions & { readonly max: number },
+  connection: ConnectionOptions & { readonly max: number; readonly idleMs?: number },
 ): Pool {
   const { options } = config;
   const pool = createPool({
-    ...connection,
     idleMs: options.DATABASE_IDLE_MS,
+    ...connection,
     lifetimeMs: options.DATABASE_LIFETIME_MS,
     onError: (err) => log.warn({ err }, 'a database connection broke'),
   });

@@ -1,6 +1,7 @@
 /** What the listeners serve. Part of the composition root: see main.ts. */
 import { type ServiceDeps, serviceDeps } from '../api/deps.ts';
 import { healthHandlers } from '../api/health/handler.ts';
+import { methodTable } from '../api/methods.ts';
 import { PageTokens } from '../api/page-tokens.ts';
 import { reflectionHandlers } from '../api/reflection/handler.ts';
 import { controlHandlers } from '../api/routes.ts';
@@ -11,7 +12,7 @@ import type { Instance } from '../budget/instances.ts';
 import type { Ledger } from '../budget/ledger.ts';
 import type { ModelGate } from '../gateway/models/gate.ts';
 import type { RoutingInForce } from '../gateway/models/routing-in-force.ts';
-import { mountHandlers, registerApi } from '../http/api-routes.ts';
+import { mountHandlers, registerApi, registerPublicApi } from '../http/api-routes.ts';
 import type { GuardOptions } from '../http/guard.ts';
 import { ReadinessCheck, registerHealth } from '../http/health.ts';
 import { registerMetrics } from '../http/metrics-routes.ts';
@@ -19,6 +20,8 @@ import { registerDevicePage } from '../http/logins/device-routes.ts';
 import { registerOAuth } from '../http/logins/oauth-routes.ts';
 import type { LoginOptions } from '../http/logins/options.ts';
 import { registerModels } from '../http/models-routes.ts';
+import { registerAssets } from '../http/pages/assets.ts';
+import { registerPublicPages } from '../http/public/routes.ts';
 import { type RateClass, takeRate } from '../http/rates.ts';
 import { readinessChecks } from '../http/readiness.ts';
 import type { PageCallers } from '../http/sign-in/browser.ts';
@@ -31,6 +34,7 @@ import type { RequestSignatures } from '../identity/signatures/request-signature
 import type { FastifyInstance } from 'fastify';
 import type { Base } from './base.ts';
 import type { Control } from './control.ts';
+import { telemetryDaysKept } from './days.ts';
 import type { Store } from './database.ts';
 import type { ClientCertificates } from './mtls.ts';
 
@@ -60,6 +64,8 @@ export interface Doors {
   readonly control: Door;
   /** The same for browsers too, which come with a session. */
   readonly browserControl: Door;
+  /** The start page, the public leaderboard, and what pages load. */
+  readonly publicPages: Door;
   readonly signIn: Door;
   /** Where command lines log in, and people confirm it. */
   readonly logins: Door;
@@ -92,7 +98,7 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
   );
   const isServing = async () => !draining() && (await readiness.report()).ready;
   const models = modelGate(base, parts, guard);
-  const handlers = controlHandlers(services(base, parts, serverVersion));
+  const handlers = controlHandlers(services(base, parts, draining, serverVersion));
   const metricsRate: RateClass = {
     name: 'admin',
     perMinute: options.RATE_LIMIT_ADMIN_PER_MINUTE,
@@ -102,12 +108,26 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
   const pageRate: Pick<PageCallers, 'takeRate'> = {
     takeRate: (principal, reply) => takeRate(guard, controlRate, principal, reply),
   };
+  // Of their own: whoever floods them takes no room from callers.
+  const strangers = new RateLimiter(systemClock, bucketsMax);
+  const publicPaths = new Set(methodTable().flatMap(({ access, path }) => (access === 'public_read' ? [path] : [])));
+  const [open = [], closed = []] = [true, false].map((isOpen) =>
+    handlers.filter(({ requestPath }) => publicPaths.has(requestPath) === isOpen),
+  );
+  const controlApi = async (app: FastifyInstance, guardOf: GuardOptions) => {
+    await registerApi(app, guardOf, controlRate, closed, log);
+    await registerPublicApi(app, { limiter: strangers, metrics }, open, log);
+  };
   return {
     health: (app) => registerHealth(app, readiness, draining),
     metrics: (app) => registerMetrics(app, { ...browserGuard, refusals, signatures, throughput, rate: metricsRate }),
     models: (app) => registerModels(app, models, throughput),
-    control: (app) => registerApi(app, guard, controlRate, handlers, log),
-    browserControl: (app) => registerApi(app, browserGuard, controlRate, handlers, log),
+    control: (app) => controlApi(app, guard),
+    browserControl: (app) => controlApi(app, browserGuard),
+    publicPages: async (app) => {
+      registerAssets(app);
+      await registerPublicPages(app, { boards: parts.publicBoards, limiter: strangers, metrics, log });
+    },
     signIn: (app) => registerSignIn(app, { ...parts.signIn, ...pageRate }),
     logins: async (app) => {
       const logins = { ...parts.logins, ...pageRate };
@@ -119,7 +139,12 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
   };
 }
 
-function services({ config, log, metrics }: Base, parts: Parts, serverVersion: string): ServiceDeps {
+function services(
+  { config, log, metrics }: Base,
+  parts: Parts,
+  draining: () => boolean,
+  serverVersion: string,
+): ServiceDeps {
   const { pool, keys } = parts.store;
   return serviceDeps({
     ...parts,
@@ -128,7 +153,9 @@ function services({ config, log, metrics }: Base, parts: Parts, serverVersion: s
     pool,
     log,
     serverVersion,
+    draining,
     ledgerDaysKept: config.options.LEDGER_RETENTION_DAYS,
+    telemetryDaysKept: telemetryDaysKept(config),
     clock: systemClock,
     keyPepper: keys.keyPepper,
     signingSecrets: keys.signingSecrets,

@@ -1,10 +1,10 @@
 /** The ledger of this process and its jobs. Part of the composition root: see main.ts. */
 import { systemClock } from '../base/clock.ts';
-import { instanceBeatMs, ledgerDaysEveryMs, noticesEveryMs, purgeEveryMs } from '../base/limits.ts';
+import { instanceBeatMs, noticesEveryMs, purgeEveryMs } from '../base/limits.ts';
 import { Instance, sweepHolds, sweepLeases } from '../budget/instances.ts';
 import { Ledger } from '../budget/ledger.ts';
 import { ThresholdNotices } from '../budget/notices.ts';
-import { keepLedgerDays, purgeHolds } from '../budget/retention.ts';
+import { purgeHolds } from '../budget/retention.ts';
 import { TouchedCounters } from '../budget/touched-counters.ts';
 import { startJobs } from '../worker/ticker.ts';
 import type { Base } from './base.ts';
@@ -30,14 +30,10 @@ export async function startLedger(
   if (config.embedded) await instance.buryOthers();
   await sweepHolds(pool);
   await sweepLeases(pool);
-  const keepDays = () => keepLedgerDays(pool, config.options.LEDGER_RETENTION_DAYS);
-  // Rows whose day could not be made are kept all the same, and move when it is.
-  await keepDays().catch((err: unknown) => log.error({ err }, 'the days of the ledger could not be kept in order'));
   const jobs = [
     { name: 'heartbeat', everyMs: instanceBeatMs, run: () => instance.beat() },
     { name: 'sweep holds', everyMs: instanceBeatMs, run: () => sweepHolds(pool) },
     { name: 'sweep leases', everyMs: instanceBeatMs, run: () => sweepLeases(pool) },
-    { name: 'days of the ledger', everyMs: ledgerDaysEveryMs, run: keepDays },
     { name: 'purge holds', everyMs: purgeEveryMs, run: () => purgeHolds(pool) },
   ];
   stops.add('jobs', startJobs(jobs, log));

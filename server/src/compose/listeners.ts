@@ -30,7 +30,8 @@ export interface Listener {
 export function configuredListeners({ config }: Base, doors: Doors, certificates: ClientCertificates): Listener[] {
   const { HTTP_ADDR, GRPC_ADDR, MTLS_ADDR, ENABLE_REFLECTION } = config.options;
   const { ofProxies, ofConnections, terminator } = certificates;
-  const { health, metrics, models, control, browserControl, signIn, logins, grpcHealth, reflection } = doors;
+  const { health, metrics, models, control, browserControl, publicPages, signIn, logins, grpcHealth, reflection } =
+    doors;
   const listeners: Listener[] = [];
   if (GRPC_ADDR !== null) {
     listeners.push({
@@ -59,7 +60,7 @@ export function configuredListeners({ config }: Base, doors: Doors, certificates
     address: HTTP_ADDR,
     transport: { kind: 'http1' },
     clientCertificate: ofProxies,
-    doors: [health, metrics, models, browserControl, signIn, logins],
+    doors: [health, metrics, models, browserControl, publicPages, signIn, logins],
   });
   return listeners;
 }
@@ -97,7 +98,7 @@ export async function openListeners(
 
 function httpOptions(
   { config, log, metrics }: Base,
-  { clientCertificate }: Listener,
+  { option, clientCertificate }: Listener,
   draining: () => boolean,
 ): HttpOptions {
   const { options } = config;
@@ -110,5 +111,6 @@ function httpOptions(
     clientAddress: createAddressReader(options.TRUSTED_PROXIES),
     clientCertificate,
     draining,
+    hasPages: option === 'HTTP_ADDR',
   };
 }

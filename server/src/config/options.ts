@@ -52,6 +52,9 @@ const count = (min: number, max: number) =>
     .regex(/^\d+$/, 'write a whole number')
     .transform(Number)
     .pipe(z.number().int().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+const keptDays = count(0, ledgerDaysKeptMax).refine((days) => days === 0 || days >= ledgerDaysKeptMin, {
+  error: `must be 0 (keep all) or at least ${ledgerDaysKeptMin}`,
+});
 const address = z.string().transform((value, context) => {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
@@ -179,15 +182,22 @@ export const options = {
     'The owner role for `portcullis migrate`, where it differs from DATABASE_URL.',
     { secret: true },
   ),
+  COPY_FROM_DATABASE_URL: option(
+    stores,
+    postgresUrl,
+    null,
+    'The database that `portcullis migrate --copy-from` copies, with a role that may read all of it.',
+    { secret: true },
+  ),
   DATABASE_POOL_MAX: option(
     stores,
     count(2, 500),
     '20',
-    'Connections of the pool at most. A process has three more: two for the ledger, and one on which it reads control state.',
+    'Connections of the pool at most. A process has four more: two for the ledger, one on which rollups and the leaderboard are summed up, and one on which it reads control state; and one while it drops days that are over.',
   ),
   DATABASE_IDLE_MS: option(stores, count(0, 86_400_000), '300000', 'An idle connection is closed after this time.'),
   DATABASE_LIFETIME_MS: option(stores, count(0, 86_400_000), '1800000', 'A connection is replaced after this time.'),
-  DATABASE_STATEMENT_MS: option(stores, count(0, 3_600_000), '15000', 'A statement is cancelled after this time.'),
+  DATABASE_STATEMENT_MS: option(stores, count(100, 3_600_000), '15000', 'A statement is cancelled after this time.'),
   DATABASE_LOCK_MS: option(
     stores,
     count(0, 3_600_000),
@@ -197,11 +207,21 @@ export const options = {
   DATABASE_CONNECT_MS: option(stores, count(100, 600_000), '5000', 'Connecting gives up after this time.'),
   LEDGER_RETENTION_DAYS: option(
     stores,
-    count(0, ledgerDaysKeptMax).refine((days) => days === 0 || days >= ledgerDaysKeptMin, {
-      error: `must be 0 (keep all) or at least ${ledgerDaysKeptMin}`,
-    }),
+    keptDays,
     '90',
     'Attempts are dropped, a day at a time, so many days after their day ended; 0 keeps them all. Budgets do not need them.',
+  ),
+  TELEMETRY_EVENTS_RETENTION_DAYS: option(
+    stores,
+    keptDays,
+    '90',
+    'Events of runs are dropped, a day at a time, so many days after the day they occurred on ended; 0 keeps them all.',
+  ),
+  TELEMETRY_BENCHMARKS_RETENTION_DAYS: option(
+    stores,
+    keptDays,
+    '180',
+    'Benchmarks are dropped, a day at a time, so many days after their day ended; 0 keeps them all.',
   ),
   POLICY_RECORD_DAYS: option(
     stores,
@@ -268,7 +288,7 @@ export const options = {
   RATE_LIMIT_API_PER_MINUTE: option(
     limits,
     count(1, 10_000_000),
-    '100',
+    '600',
     'Control API calls per principal; sign-ins and pages count, too.',
   ),
   RATE_LIMIT_ADMIN_PER_MINUTE: option(limits, count(1, 10_000_000), '10', 'Metrics reads per principal.'),

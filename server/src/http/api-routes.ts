@@ -5,12 +5,14 @@ import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { accessRecordKey, principalKey, refusalKey, signedRequestKey } from '../api/context.ts';
 import { PortcullisError } from '../base/errors.ts';
+import { answerBytesPerSMin, unreadAnswerMs } from '../base/limits.ts';
+import { publicReadsPerMinute } from '../base/telemetry-limits.ts';
 import type { Logger } from '../base/log.ts';
 import type { BodyDigest } from '../identity/signatures/model.ts';
 import { signedRequestOf } from '../identity/signatures/node-request.ts';
 import { holdDeadline } from './deadline-headers.ts';
 import { type GuardOptions, admitCaller } from './guard.ts';
-import type { RateClass } from './rates.ts';
+import { type Meters, type RateClass, takeTurn } from './rates.ts';
 import { discardBody } from './refusal.ts';
 
 /**
@@ -24,10 +26,36 @@ export async function registerApi(
   handlers: readonly UniversalHandler[],
   log: Logger,
 ): Promise<void> {
+  await mountGuarded(app, handlers, log, async (request, reply) => {
+    await admitCaller(guardOptions, rate, request, reply);
+  });
+}
+
+/**
+ * What of the control API needs no credential. None is looked at, since to verify one may take the database; addresses are
+ * limited.
+ */
+export async function registerPublicApi(
+  app: FastifyInstance,
+  meters: Meters,
+  handlers: readonly UniversalHandler[],
+  log: Logger,
+): Promise<void> {
+  await mountGuarded(app, handlers, log, async (request) =>
+    takeTurn(meters, request, 'public_read', publicReadsPerMinute),
+  );
+}
+
+async function mountGuarded(
+  app: FastifyInstance,
+  handlers: readonly UniversalHandler[],
+  log: Logger,
+  admit: (request: FastifyRequest, reply: FastifyReply) => Promise<void>,
+): Promise<void> {
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
       try {
-        await admitCaller(guardOptions, rate, request, reply);
+        await admit(request, reply);
       } catch (thrown) {
         request.refusal = PortcullisError.from(thrown);
         await discardBody(request, reply);
@@ -81,7 +109,23 @@ async function answer(handler: UniversalHandler, request: FastifyRequest, reply:
   for (const [name, value] of Object.entries(reply.getHeaders()))
     if (value !== undefined) reply.raw.setHeader(name, value);
   reply.hijack();
-  await universalResponseToNodeResponse(answered, reply.raw);
+  const body = takenInTime(answered.body ?? [], () => reply.raw.destroy());
+  await universalResponseToNodeResponse({ ...answered, body }, reply.raw);
+}
+
+/** An answer of which each part must be taken before the next is made: a client that takes nothing more is cut off. */
+async function* takenInTime(
+  parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  cutOff: () => void,
+): AsyncGenerator<Uint8Array> {
+  for await (const part of parts) {
+    const late = setTimeout(cutOff, unreadAnswerMs + (part.length / answerBytesPerSMin) * 1000);
+    try {
+      yield part;
+    } finally {
+      clearTimeout(late);
+    }
+  }
 }
 
 /** A text as gRPC has it in a header (PROTOCOL-HTTP2, "Percent-Encoded"). What Connect encodes beyond that, grpc-js would show as it is. */

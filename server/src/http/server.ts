@@ -12,6 +12,7 @@ import { type HostRules, createHostCheck } from './hosts.ts';
 import { type ListenerBounds, listenerBounds } from './listener-bounds.ts';
 import { MalformedRequests } from './malformed.ts';
 import { type ObserveOptions, observe } from './observe.ts';
+import { asksForPage, sendMissing } from './pages/missing.ts';
 import { sendRefusal } from './refusal.ts';
 import { securityHeaders } from './security-headers.ts';
 import { Http2Listener, type Transport, http1Options } from './transport.ts';
@@ -39,6 +40,8 @@ export interface HttpOptions extends HostRules, ObserveOptions {
   readonly clientCertificate: (request: IncomingMessage, response: ServerResponse) => Presented;
   /** True from the moment at which no new work is taken. */
   readonly draining: () => boolean;
+  /** People come here with browsers, and are told on a page what does not exist. */
+  readonly hasPages?: boolean;
 }
 
 const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
@@ -131,8 +134,12 @@ export async function createHttpServer(
     return sendRefusal(error, request, reply);
   });
   app.setNotFoundHandler((request, reply) => {
-    const sentence = `There is nothing at ${request.method} ${pathOf(request.url)}.`;
-    return sendRefusal(new PortcullisError('not_found', sentence), request, reply);
+    const error = new PortcullisError('not_found', `There is nothing at ${request.method} ${pathOf(request.url)}.`);
+    if (!options.hasPages) return sendRefusal(error, request, reply);
+    // Programs get another answer than browsers do; neither is to be kept.
+    const vary = [reply.getHeader('vary'), 'Accept'].filter(Boolean).join(', ');
+    reply.headers({ vary, 'cache-control': 'no-store' });
+    return asksForPage(request) ? sendMissing(error, request, reply) : sendRefusal(error, request, reply);
   });
   return app;
 }

@@ -61,7 +61,8 @@ export class Authenticator {
   /**
    * Who is calling. A credential that holds is never slowed by the failures of others at the same address: it is
    * verified first, and only what does not hold is limited.
-   * @throws PortcullisError unauthenticated, with one message whatever the reason; rate_limited after many failures;
+   * @throws PortcullisError unauthenticated, with one message whatever the reason, but to who holds the secret of a key that
+   * was bound to a run; rate_limited after many failures;
    * cannot_verify or unavailable when it cannot be told now
    */
   async identify(request: AuthRequest): Promise<Principal> {
@@ -77,7 +78,9 @@ export class Authenticator {
     access.authMethod = verdict.method;
     access.authReason = verdict.reason;
     access.keyId = verdict.keyId;
-    throw this.#refuse(verdict, failureKey(verdict, credential, request.certificate), request, unauthenticated);
+    throw this.#refuse(verdict, failureKey(verdict, credential, request.certificate), request, (internal) =>
+      verdict.reason === 'run_key_ended' ? endedWithRun(internal) : unauthenticated(internal),
+    );
   }
 
   /**
@@ -159,6 +162,15 @@ export function unauthenticated(internal: string): PortcullisError {
   return new PortcullisError(
     'unauthenticated',
     'The credential is missing or does not hold: send an API key or an access token as "Authorization: Bearer …" or in "x-api-key", never in the URL.',
+    { internal },
+  );
+}
+
+/** Who repeats the end of a run with the key that ended with it must be able to tell this from a key that is wrong. */
+function endedWithRun(internal: string): PortcullisError {
+  return new PortcullisError(
+    'unauthenticated',
+    'This key was bound to a run and has ended: with its run, or because it was revoked. Ask with another key of its agent.',
     { internal },
   );
 }

@@ -98,6 +98,7 @@ export class IdentityIndex implements ControlPart {
     if (stored.expiresAt !== null && stored.expiresAt <= this.#clock.now()) return 'key_expired';
     const principal = this.#principalOf(key);
     const ended = this.whyEnded(principal);
+    if (ended === 'key_revoked' && stored.runId !== null) return 'run_key_ended';
     if (ended) return ended;
     if (ranges && !isInRanges(clientAddress, ranges)) return 'address_not_allowed';
     return principal;
@@ -128,6 +129,15 @@ export class IdentityIndex implements ControlPart {
     if (agent?.state === 'disabled') return 'agent_disabled';
     const person = this.#people.get(agent?.personId ?? personId ?? '');
     return person?.state === 'disabled' ? 'person_disabled' : null;
+  }
+
+  /** What a caller that was let in may do now: the roles of its person may have changed. */
+  scopesNow({ keyId, method, id, scopes }: Principal): ReadonlySet<Scope> {
+    const key = keyId === null ? undefined : this.#keys.get(keyId);
+    if (key) return this.#principalOf(key).scopes;
+    if (method !== 'session') return scopes;
+    const person = this.personInSession(id);
+    return typeof person === 'string' ? new Set() : person.scopes;
   }
 
   /** Whether the person was ever heard of. */

@@ -1,4 +1,5 @@
 import { PortcullisError } from '../base/errors.ts';
+import { hasInk } from '../base/ink.ts';
 import { emailCharsMax, nameCharsMax } from '../base/limits.ts';
 
 /** A refusal of one field, in a sentence that begins with its name. */
@@ -6,12 +7,17 @@ export function invalid(param: string, message: string): PortcullisError {
   return new PortcullisError('invalid_argument', message, { param });
 }
 
-/** A line of text without control characters or separators of lines; surrounding blanks are dropped. @throws PortcullisError invalid_argument */
+/**
+ * A line of text without control characters or separators of lines, which shows something if it may not be empty; surrounding
+ * blanks are dropped.
+ * @throws PortcullisError invalid_argument
+ */
 export function checkLine(param: string, text: string, charsMin: number, charsMax: number): string {
   const line = text.trim();
   if (line.length < charsMin || line.length > charsMax || /[\p{C}\p{Zl}\p{Zp}]/u.test(line)) {
     throw invalid(param, `${param} must be one line of ${charsMin} to ${charsMax} characters.`);
   }
+  if (charsMin > 0 && !hasInk(line)) throw invalid(param, `${param} must have a character that can be seen.`);
   return line;
 }
 

@@ -69,6 +69,8 @@ export type RefusalReason =
   | 'unknown_key'
   | 'bad_secret'
   | 'key_revoked'
+  // It was bound to a run: it ended with that, or was revoked.
+  | 'run_key_ended'
   | 'key_expired'
   | 'address_not_allowed'
   // What stands behind a key or token

@@ -62,7 +62,7 @@ describe('roles', () => {
     expect((await holder()).scopes).toEqual(new Set(['admin:read', 'models:invoke']));
     await identity.people.update(admin, 'req_2', { projectId, id, roles: ['developer'] });
     expect((await holder()).scopes).toEqual(
-      new Set(['models:invoke', 'policy:read', 'runs:read', 'telemetry:read', 'tools:read']),
+      new Set(['models:invoke', 'policy:read', 'runs:read', 'tasks:read', 'telemetry:read', 'tools:read']),
     );
     await identity.people.update(admin, 'req_2', { projectId, id, roles: [] });
     expect((await holder()).scopes).toEqual(new Set());
@@ -82,7 +82,7 @@ describe('roles', () => {
     await say(['developer']);
     expect((await holder()).scopes).toEqual(new Set(['models:invoke', 'webhooks:write']));
     expect((await root()).scopes).toEqual(
-      new Set(['models:invoke', 'policy:read', 'runs:write', 'telemetry:read', 'tools:call']),
+      new Set(['models:invoke', 'policy:read', 'runs:write', 'tasks:read', 'telemetry:read', 'tools:call']),
     );
     await say([]);
     expect((await holder()).scopes).toEqual(new Set(['models:invoke', 'webhooks:write']));

@@ -18,7 +18,7 @@ it('roles are the same in the contract, in the configuration and in what people 
 it('a person has the scopes of all their roles together, and none without a role', () => {
   expect(scopesOfRoles([])).toEqual(new Set());
   expect(scopesOfRoles(['approver', 'auditor'])).toEqual(
-    new Set(['approvals:decide', 'policy:read', 'runs:read', 'telemetry:read', 'admin:read']),
+    new Set(['approvals:decide', 'policy:read', 'runs:read', 'telemetry:read', 'tasks:read', 'admin:read']),
   );
 });
 

@@ -8,9 +8,9 @@ export type Role = (typeof roles)[number];
 export const roleScopes: Readonly<Record<Role, readonly Scope[]>> = {
   admin: ['admin'],
   operator: ['keys:write', 'policy:write', 'runs:write', 'telemetry:read', 'webhooks:write', 'tasks:write'],
-  approver: ['approvals:decide', 'policy:read', 'runs:read', 'telemetry:read'],
+  approver: ['approvals:decide', 'policy:read', 'runs:read', 'telemetry:read', 'tasks:read'],
   auditor: ['admin:read'],
-  developer: ['models:invoke', 'tools:call', 'runs:write', 'telemetry:read', 'policy:read'],
+  developer: ['models:invoke', 'tools:call', 'runs:write', 'telemetry:read', 'policy:read', 'tasks:read'],
 };
 
 export function isRole(name: string): name is Role {

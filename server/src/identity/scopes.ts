@@ -8,6 +8,7 @@ export const scopes = [
   'telemetry:write',
   'telemetry:read',
   'tasks:write',
+  'tasks:read',
   'policy:read',
   'policy:write',
   'approvals:decide',

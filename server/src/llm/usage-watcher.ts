@@ -1,3 +1,4 @@
+import { callTokensMax } from '../base/limits.ts';
 import type { JsonObject } from './conversation.ts';
 import { isJsonObject } from './object-reader.ts';
 import { type Usage, tokenClasses } from './usage.ts';
@@ -21,10 +22,10 @@ export interface UsageWatcher {
   readonly malformed: number;
 }
 
-/** The number that a usage field holds; 0 when it is absent, NaN when it is no count. */
+/** The number that a usage field holds; 0 when it is absent, NaN when it is no count, or more than any model takes. */
 export function countOf(json: unknown): number {
   if (json === undefined || json === null) return 0;
-  return typeof json === 'number' && Number.isSafeInteger(json) && json >= 0 ? json : NaN;
+  return typeof json === 'number' && Number.isSafeInteger(json) && json >= 0 && json <= callTokensMax ? json : NaN;
 }
 
 /** `usage` if all its counts are counts: one that is not makes the others no more credible. */

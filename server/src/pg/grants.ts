@@ -9,6 +9,7 @@ const passing = 'SELECT, INSERT, UPDATE, DELETE';
 /** What the application's role may do, by table. Rows end rather than vanish; only answers kept for a time are deleted. */
 export const appPrivileges: Readonly<Record<string, string>> = {
   schema_migrations: readOnly,
+  schema_layout: readOnly,
   control_version: 'SELECT, UPDATE',
   projects: ended,
   people: ended,
@@ -37,6 +38,7 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   lease_flushes: passing,
   attempts: appendOnly,
   ledger_dropped_days: readOnly,
+  telemetry_dropped_days: readOnly,
   bill_imports: appendOnly,
   billed_figures: appendOnly,
   billed_days: appendOnly,
@@ -44,6 +46,37 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   current_reconciled_days: readOnly,
   provisional_attempts: appendOnly,
   provisional_days: ended,
+  tasks: passing,
+  notes: 'SELECT, INSERT, DELETE',
+  changelog: appendOnly,
+  benchmarks: appendOnly,
+  journal_quotas: ended,
+  run_events: appendOnly,
+  rollup_watermarks: 'SELECT, UPDATE',
+  rollup_kept: 'SELECT, UPDATE',
+  rollup_series: appendOnly,
+  attempt_rollups_1m: passing,
+  attempt_rollups_1h: passing,
+  attempt_rollups_1d: ended,
+  attempt_latency_1m: passing,
+  attempt_latency_1h: passing,
+  attempt_latency_1d: ended,
+  event_rollups_1m: passing,
+  event_rollups_1h: passing,
+  event_rollups_1d: ended,
+  run_totals: ended,
+  prompt_versions: ended,
+  run_ratings: ended,
+  run_evaluations: ended,
+  counted_models: appendOnly,
+  counted_runs: ended,
+  version_days: ended,
+  version_durations: ended,
+  published_workflows: ended,
+  public_counts: ended,
+  // What left the window is folded.
+  public_steps: 'SELECT, INSERT, DELETE',
+  public_durations: 'SELECT, INSERT, DELETE',
   audit_entries: appendOnly,
   idempotency_keys: passing,
   cache_entries: passing,
@@ -51,7 +84,12 @@ export const appPrivileges: Readonly<Record<string, string>> = {
 };
 
 /** What of the schema's functions the application's role may call beyond what everybody may: those that do DDL for it, within their bounds. */
-export const appFunctions: readonly string[] = ['ledger_add_days(int)', 'ledger_drop_day(date)'];
+export const appFunctions: readonly string[] = [
+  'ledger_add_days(int)',
+  'ledger_drop_day(date)',
+  'telemetry_add_days(text, int)',
+  'telemetry_drop_day(text, date)',
+];
 
 /**
  * Gives the application's role exactly `appPrivileges` and `appFunctions`: no DDL, no temporary tables, and nothing left of earlier grants.

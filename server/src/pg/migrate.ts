@@ -5,6 +5,7 @@ import { PortcullisError } from '../base/errors.ts';
 import { migrationConnectMs, migrationLockMs, migrationStatementMs, migrationWaitMs } from '../base/limits.ts';
 import { isUnavailable } from './errors.ts';
 import { grantAppRole } from './grants.ts';
+import { decideLayout, type Layout } from './layout.ts';
 import { createPool } from './pool.ts';
 import { inTransaction, type Queryable, type Tx } from './tx.ts';
 
@@ -12,6 +13,7 @@ import { inTransaction, type Queryable, type Tx } from './tx.ts';
 export interface Migration {
   readonly version: number;
   readonly name: string;
+  /** With the file of the same name in `timescale/` after it, where that is the layout and there is one. */
   readonly sql: string;
   /** SHA-256 in hex, line endings not counted. */
   readonly checksum: string;
@@ -22,6 +24,8 @@ export interface MigrateOptions {
   readonly appRole?: string;
   /** The folder of the SQL files. */
   readonly folder?: URL;
+  /** Lays a new database out for TimescaleDB; later migrations find that written down. */
+  readonly timescale?: boolean;
 }
 
 /** How the schema stands to this code. */
@@ -42,8 +46,9 @@ const advisoryLock = '7218430915720634';
  * Reads the migrations in their order.
  * @throws Error when the files are not numbered 1, 2, 3, … without gaps
  */
-export async function readMigrations(folder: URL = sqlFolder): Promise<Migration[]> {
+export async function readMigrations(folder: URL = sqlFolder, layout: Layout = 'plain'): Promise<Migration[]> {
   const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
+  const more = layout === 'plain' ? [] : await readdir(new URL('timescale/', folder));
   const migrations: Migration[] = [];
   for (const file of files) {
     const match = /^(\d{6})_([a-z0-9_]+)\.sql$/.exec(file);
@@ -51,11 +56,17 @@ export async function readMigrations(folder: URL = sqlFolder): Promise<Migration
     if (version !== migrations.length + 1) {
       throw new Error(`server/sql/${file} must be named ${String(migrations.length + 1).padStart(6, '0')}_name.sql.`);
     }
-    const sql = (await readFile(new URL(file, folder), 'utf8')).replaceAll('\r\n', '\n');
+    const texts = [await readSql(new URL(file, folder))];
+    if (more.includes(file)) texts.push(await readSql(new URL(`timescale/${file}`, folder)));
+    const sql = texts.join('\n');
     const checksum = createHash('sha256').update(sql).digest('hex');
     migrations.push({ version, name: match?.[2] ?? '', sql, checksum });
   }
   return migrations;
+}
+
+async function readSql(file: URL): Promise<string> {
+  return (await readFile(file, 'utf8')).replaceAll('\r\n', '\n');
 }
 
 /**
@@ -64,7 +75,6 @@ export async function readMigrations(folder: URL = sqlFolder): Promise<Migration
  * @throws Error with a sentence for the operator: old server, changed file, newer database, missing role, locked tables
  */
 export async function migrate(connectionString: string, options: MigrateOptions = {}): Promise<Migration[]> {
-  const migrations = await readMigrations(options.folder);
   const pool = createPool({
     connectionString,
     max: 1,
@@ -78,10 +88,16 @@ export async function migrate(connectionString: string, options: MigrateOptions 
   });
   try {
     await requireServerVersion(pool);
+    const layout = await inTransaction(pool, async (tx) => {
+      await lockMigrations(tx);
+      return decideLayout(tx, options.timescale === true, (await readApplied(tx)).length > 0);
+    });
+    const migrations = await readMigrations(options.folder, layout);
     const applied: Migration[] = [];
     for (const migration of migrations) {
       if (await inTransaction(pool, (tx) => applyNext(tx, migrations, migration))) applied.push(migration);
     }
+    await inTransaction(pool, renumberTransactions);
     const { appRole } = options;
     if (appRole !== undefined) {
       await inTransaction(pool, async (tx) => {
@@ -93,6 +109,13 @@ export async function migrate(connectionString: string, options: MigrateOptions 
   } finally {
     await pool.end();
   }
+}
+
+/** A dump that was restored brought numbers of transactions that mean nothing in this cluster (decision 0022). */
+async function renumberTransactions(tx: Tx): Promise<void> {
+  await lockMigrations(tx);
+  const { rows } = await tx.query<{ known: boolean }>(`SELECT to_regprocedure('tx_renumber()') IS NOT NULL AS known`);
+  if (rows[0]?.known) await tx.query('SELECT tx_renumber()');
 }
 
 /** The schema's version beside the one that this code was written for. */

@@ -11,8 +11,8 @@ let pool: Pool;
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  await queryAsOwner(db, 'CREATE TABLE notes (text text PRIMARY KEY)');
-  await queryAsOwner(db, `GRANT ALL ON notes TO ${new URL(db.appUrl).username}`);
+  await queryAsOwner(db, 'CREATE TABLE jottings (text text PRIMARY KEY)');
+  await queryAsOwner(db, `GRANT ALL ON jottings TO ${new URL(db.appUrl).username}`);
   // Longer than these tests take: no timeout of the database ends what they wait for.
   const bounds = { ...testBounds, max: 3, statementMs: 120_000, lockMs: 120_000, connectMs: 60_000 };
   pool = createPool({ ...bounds, connectionString: db.appUrl, applicationName: 'scoped' });
@@ -21,13 +21,13 @@ afterAll(async () => {
   await pool.end();
   await db.drop();
 });
-beforeEach(() => queryAsOwner(db, 'TRUNCATE notes'));
+beforeEach(() => queryAsOwner(db, 'TRUNCATE jottings'));
 
 const never = new AbortController().signal;
-const insert = (on: Queryable, text: string) => on.query('INSERT INTO notes VALUES ($1)', [text]);
+const insert = (on: Queryable, text: string) => on.query('INSERT INTO jottings VALUES ($1)', [text]);
 
 async function read(on: Queryable): Promise<string[]> {
-  const { rows } = await on.query<{ text: string }>('SELECT text FROM notes ORDER BY text');
+  const { rows } = await on.query<{ text: string }>('SELECT text FROM jottings ORDER BY text');
   return rows.map(({ text }) => text);
 }
 
@@ -231,7 +231,7 @@ describe('when a request ends early', () => {
     const blocker = await db.pool.connect();
     try {
       await blocker.query('BEGIN');
-      await blocker.query(`UPDATE notes SET text = 'changed'`);
+      await blocker.query(`UPDATE jottings SET text = 'changed'`);
       await work(new AbortController());
     } finally {
       await blocker.query('ROLLBACK');
@@ -239,7 +239,7 @@ describe('when a request ends early', () => {
     }
   }
 
-  const locked = `UPDATE notes SET text = 'mine'`;
+  const locked = `UPDATE jottings SET text = 'mine'`;
   const ways: Readonly<Record<string, () => Promise<unknown>>> = {
     'a statement by itself': () => pool.query(locked),
     'a transaction': () => inTransaction(pool, (tx) => tx.query(locked)),

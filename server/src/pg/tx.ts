@@ -87,13 +87,16 @@ export const controlChannel = 'portcullis_control';
 /**
  * Runs a change of control state: increments the one version row first, so that versions follow commit order, and
  * gives `work` the version to stamp on every row it changes.
+ * @param before what may wait for others: done in the same transaction before that row is locked, for which all of them wait
  * @returns what `work` returned, and the version that a replica must reach to have seen it
  */
 export async function controlWrite<T>(
   pool: Pool,
   work: (tx: Tx, version: bigint) => Promise<T>,
+  before?: (tx: Tx) => Promise<void>,
 ): Promise<{ result: T; version: bigint }> {
   return inTransaction(pool, async (tx) => {
+    await before?.(tx);
     const bumped = await tx.query<{ version: bigint }>(
       'UPDATE control_version SET version = version + 1 RETURNING version',
     );

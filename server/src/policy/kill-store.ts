@@ -166,6 +166,21 @@ export async function listEngaged(
   return rows.map(fromRow);
 }
 
+/** All switches of the project, released ones too, newest first, from below `beforeId` (null: from the newest). */
+export async function selectKillSwitches(
+  db: Queryable,
+  projectId: string,
+  beforeId: string | null,
+  limit: number,
+): Promise<StoredKillSwitch[]> {
+  const { rows } = await db.query<Row>(
+    `SELECT ${columns} FROM kill_switches
+     WHERE project_id = $1 AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+    [projectId, beforeId, limit],
+  );
+  return rows.map(fromRow);
+}
+
 /** How many switches of the project are not released. */
 export async function countUnreleased(db: Queryable, projectId: string): Promise<bigint> {
   const { rows } = await db.query<{ count: bigint }>(

@@ -133,6 +133,21 @@ export async function selectVersions(
   return rows.map(headOf);
 }
 
+/** Versions with their documents, newest first, from below `before` (null: from the newest). */
+export async function selectWholeVersions(
+  db: Queryable,
+  projectId: string,
+  before: number | null,
+  limit: number,
+): Promise<StoredVersion[]> {
+  const { rows } = await db.query<VersionRow>(
+    `SELECT ${headColumns}, document FROM policy_versions
+     WHERE project_id = $1 AND ($2::int IS NULL OR version < $2) ORDER BY version DESC LIMIT $3`,
+    [projectId, before, limit],
+  );
+  return rows.map(versionOf);
+}
+
 interface StateRow {
   readonly in_force: number | null;
   readonly previous: number | null;

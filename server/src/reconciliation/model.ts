@@ -93,35 +93,3 @@ export interface BillImport {
   /** Epoch milliseconds. */
   readonly importedAt: number;
 }
-
-/** How a call that did not pass the gate can have ended. */
-export const toldOutcomes = ['success', 'failed', 'timeout', 'client_closed'] as const;
-export type ToldOutcome = (typeof toldOutcomes)[number];
-
-/** What an agent tells of a call that could not pass the gate. */
-export interface ToldAttempt {
-  /** The agent's own id of it: told twice, it is one. */
-  readonly clientId: string;
-  readonly runId: string | null;
-  readonly provider: string;
-  readonly model: string;
-  readonly tokensInput: bigint;
-  readonly tokensOutput: bigint;
-  readonly tokensCacheRead: bigint;
-  readonly tokensCacheWrite: bigint;
-  readonly costUsd: NanoUsd;
-  readonly outcome: ToldOutcome;
-  /** Epoch milliseconds. */
-  readonly startedAt: number;
-}
-
-/** What was told, as it is kept. Nothing here was seen by the gate, and nothing that counts counts it. */
-export interface ProvisionalAttempt extends ToldAttempt {
-  readonly id: string;
-  readonly projectId: string;
-  readonly agentId: string;
-  readonly personId: string | null;
-  readonly keyId: string | null;
-  /** Epoch milliseconds. */
-  readonly recordedAt: number;
-}

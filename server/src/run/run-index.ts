@@ -6,13 +6,12 @@ import type { Run } from './model.ts';
 import { runsSince } from './store.ts';
 
 /** What the data plane needs to know of a run that runs. */
-export type RunningRun = Pick<Run, 'id' | 'projectId' | 'agentId' | 'workflow'>;
+export type RunningRun = Pick<Run, 'id' | 'projectId' | 'agentId' | 'workflow' | 'maxRetries'>;
 
 /** The running runs, in memory; finished ones leave. Fed by the control feed. */
 export class RunIndex implements ControlPart {
   readonly name = 'runs';
   readonly #runs = new Map<string, RunningRun>();
-  readonly #perAgent = new Map<string, number>();
   readonly #refresh: () => Promise<void>;
 
   /** @param refresh brings control state up to now: a run may have been started on another replica just before */
@@ -23,13 +22,11 @@ export class RunIndex implements ControlPart {
   async load(db: Queryable, since: bigint): Promise<() => void> {
     const changed = await runsSince(db, since);
     return () => {
-      for (const run of changed) this.#apply(run);
+      for (const run of changed) {
+        if (run.state === 'running') this.#runs.set(run.id, run);
+        else this.#runs.delete(run.id);
+      }
     };
-  }
-
-  /** How many runs of the agent run, as far as this replica has seen. */
-  runningOf(agentId: string): number {
-    return this.#perAgent.get(agentId) ?? 0;
   }
 
   /**
@@ -57,15 +54,5 @@ export class RunIndex implements ControlPart {
       );
     }
     return run;
-  }
-
-  #apply(run: Run): void {
-    const known = this.#runs.has(run.id);
-    if (run.state === 'running') this.#runs.set(run.id, run);
-    else this.#runs.delete(run.id);
-    const change = Number(this.#runs.has(run.id)) - Number(known);
-    const count = this.runningOf(run.agentId) + change;
-    if (count === 0) this.#perAgent.delete(run.agentId);
-    else this.#perAgent.set(run.agentId, count);
   }
 }

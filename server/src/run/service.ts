@@ -2,23 +2,56 @@ import type { Pool } from 'pg';
 import { appendAudit } from '../audit/append.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { nameCharsMax, reasonCharsMax, runClockMarginMs, runsRunningPerAgentMax } from '../base/limits.ts';
+import { attemptsMax, nameCharsMax, runsRunningPerAgentMax } from '../base/limits.ts';
+import { runErrorCharsMax, runSummaryCharsMax } from '../base/telemetry-limits.ts';
 import type { BudgetService } from '../budget/budget-service.ts';
-import { sumUsage, type UsageTotal } from '../budget/usage-store.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { requireActiveAgent } from '../identity/references.ts';
-import { controlWrite, type Queryable } from '../pg/tx.ts';
+import { controlWrite, type Queryable, type Tx } from '../pg/tx.ts';
 import { type KillIndex, killError } from '../policy/kill-index.ts';
 import { boundArgs } from '../policy/facts.ts';
 import type { PolicyJudge } from '../policy/judge.ts';
 import { principalFacts } from '../policy/principal-facts.ts';
-import type { Run, RunOutcome } from './model.ts';
-import type { RunIndex } from './run-index.ts';
-import { findRun, finishRun, insertRun, revokeRunKeys, type RunScope } from './store.ts';
+import type { NewRun, Run, RunOutcome, RunTotals } from './model.ts';
+import { noSuchRun, noSuchVersion, reach } from './reach.ts';
+import {
+  countRunning,
+  findPromptVersion,
+  findRun,
+  findStanding,
+  finishRun,
+  insertRun,
+  markForCount,
+  revokeRunKeys,
+  type RunScope,
+  type StandingRun,
+} from './store.ts';
+import { storable } from './storable.ts';
+import { totalsOf } from './totals.ts';
 
-/** What the ledger holds of a run. Calls in flight are added when they settle. */
-type RunTotals = Omit<UsageTotal, 'key'>;
+/** What a caller says of a run when it starts. */
+export interface StartOfRun {
+  readonly projectId: string;
+  /** Null is the calling agent. */
+  readonly agentId: string | null;
+  readonly workflow: string;
+  readonly taskId: string | null;
+  /** The digest or label of a registered version. */
+  readonly promptVersion: string | null;
+  readonly maxRetries: number | null;
+}
+
+type NewWork = Pick<NewRun, 'projectId' | 'agentId' | 'workflow'>;
+
+/** What a caller says of a run when it ends. */
+export interface EndOfRun {
+  readonly id: string;
+  readonly projectId: string;
+  readonly outcome: RunOutcome;
+  readonly summary: string;
+  readonly error: string;
+}
 
 export interface RunWithTotals {
   readonly run: Run;
@@ -29,7 +62,6 @@ export interface RunWithTotals {
 export class RunService {
   readonly #pool: Pool;
   readonly #databaseNow: () => number;
-  readonly #index: RunIndex;
   readonly #kills: KillIndex;
   readonly #budgets: Pick<BudgetService, 'requireLeft'>;
   readonly #policy: PolicyJudge;
@@ -37,14 +69,12 @@ export class RunService {
   constructor(
     pool: Pool,
     databaseNow: () => number,
-    index: RunIndex,
     kills: KillIndex,
     budgets: Pick<BudgetService, 'requireLeft'>,
     policy: PolicyJudge,
   ) {
     this.#pool = pool;
     this.#databaseNow = databaseNow;
-    this.#index = index;
     this.#kills = kills;
     this.#budgets = budgets;
     this.#policy = policy;
@@ -53,14 +83,15 @@ export class RunService {
   /**
    * Starts a run of the calling agent, or of the one that another principal names.
    * @throws PortcullisError killed, budget_exceeded (nothing is left of a budget that counts all of the run),
-   * invalid_argument, policy_denied (a key bound to a run, a rule of the policy), not_found (no such agent), conflict (the agent is disabled, or has too many runs)
+   * invalid_argument, policy_denied (a key bound to a run, a rule of the policy), not_found (no such agent, or version of the
+   * prompt), conflict (the agent is disabled, or has too many runs)
    */
-  async start(
-    by: Principal,
-    requestId: string,
-    request: { readonly projectId: string; readonly agentId: string | null; readonly workflow: string },
-  ): Promise<{ result: Run; version: bigint }> {
+  async start(by: Principal, requestId: string, request: StartOfRun): Promise<{ result: Run; version: bigint }> {
     const workflow = checkLine('workflow', request.workflow, 1, nameCharsMax);
+    const version = request.promptVersion;
+    const promptName = version === null ? null : checkLine('prompt_version', version, 1, nameCharsMax);
+    const taskId = request.taskId === null ? null : checkLine('task_id', request.taskId, 1, nameCharsMax);
+    const maxRetries = checkRetries(request.maxRetries);
     if (by.runId !== null) {
       throw new PortcullisError('policy_denied', `This key is bound to the run ${by.runId}: it cannot start another.`, {
         rule: 'key.run',
@@ -68,25 +99,28 @@ export class RunService {
     }
     const { projectId } = request;
     const agentId = agentOf(by, request.agentId);
-    const subject = {
-      projectId,
-      agentId,
-      personId: by.personId,
-      keyId: by.keyId,
-      loginId: by.loginId ?? null,
-      runId: null,
-      workflow,
-    };
-    const kill = this.#kills.killedBy({ ...subject, provider: null, models: [] }, this.#databaseNow());
-    if (kill) throw killError(kill);
-    if (this.#index.runningOf(agentId) >= runsRunningPerAgentMax) {
-      throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
-    }
+    this.#requireNoKill(by, { projectId, agentId, workflow });
     this.#requireAllowed(by, requestId, { projectId, agentId, workflow });
     await this.#budgets.requireLeft({ projectId, agentId, workflow });
-    return controlWrite(this.#pool, async (tx, version) => {
+    return controlWrite(this.#pool, async (tx, stamp) => {
       await requireActiveAgent(tx, projectId, agentId);
-      const run = await insertRun(tx, version, { id: newId('run'), projectId, agentId, workflow });
+      if ((await countRunning(tx, agentId, runsRunningPerAgentMax)) === runsRunningPerAgentMax) {
+        throw new PortcullisError('conflict', `${runsRunningPerAgentMax} runs of this agent are running: finish some.`);
+      }
+      const promptVersion = promptName === null ? null : await digestOf(tx, projectId, workflow, promptName);
+      // The id says when it started, to the millisecond: lists by time are ranges of ids.
+      const startedAt = Math.floor(this.#databaseNow());
+      const made: NewRun = {
+        id: newId('run', startedAt),
+        projectId,
+        agentId,
+        workflow,
+        taskId,
+        promptVersion,
+        maxRetries,
+        startedAt,
+      };
+      const run = await insertRun(tx, stamp, made);
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
         action: 'run.started',
@@ -100,57 +134,58 @@ export class RunService {
   }
 
   /**
-   * Ends a run by one conditional update, and the keys bound to it. The same outcome again gives the same answer.
+   * Ends a run by one conditional update, and the keys bound to it. The same outcome again gives the same answer, with what
+   * the run had used when it ended, and writes nothing.
    * @throws PortcullisError not_found, conflict (it ended otherwise), invalid_argument
    */
   async finish(
     by: Principal,
     requestId: string,
-    request: {
-      readonly id: string;
-      readonly projectId: string;
-      readonly outcome: RunOutcome;
-      readonly summary: string;
-    },
+    request: EndOfRun,
   ): Promise<{ result: RunWithTotals; version: bigint }> {
     const { outcome } = request;
-    const summary = checkLine('summary', request.summary, 0, reasonCharsMax);
+    const summary = checkText('summary', request.summary.trim(), runSummaryCharsMax);
+    const error = checkText('error', request.error, runErrorCharsMax);
+    if (error !== '' && outcome === 'succeeded')
+      throw invalid('error', 'error is of runs that did not succeed: leave it out.');
     const scope = reach(by, request);
+    const found = await requireRun(this.#pool, scope);
+    if (found.run.state !== 'running')
+      return { result: await toldBefore(this.#pool, found, outcome), version: found.version };
     // Before the write, for which every other control write waits.
-    const totals = await totalsOf(this.#pool, request);
-    const { result: run, version } = await controlWrite(this.#pool, async (tx, stamp) => {
-      const finished = await finishRun(tx, stamp, scope, outcome, summary);
-      if (finished) {
-        const revokedKeys = await revokeRunKeys(tx, stamp, finished.id);
+    const totals = await totalsOf(this.#pool, found.run);
+    const end = { outcome, summary, error, totals };
+    return controlWrite(
+      this.#pool,
+      async (tx, stamp) => {
+        const run = await finishRun(tx, stamp, scope, end);
+        if (run === null) return toldBefore(tx, await requireRun(tx, scope), outcome);
+        const revokedKeys = await revokeRunKeys(tx, stamp, run.id);
         await appendAudit(tx, {
           actor: { kind: by.kind, id: by.id },
           action: 'run.finished',
-          target: finished.id,
-          projectId: finished.projectId,
+          target: run.id,
+          projectId: run.projectId,
           requestId,
           payload: { outcome, revoked_keys: revokedKeys },
         });
-      }
-      const ended = finished ?? (await findRun(tx, scope));
-      if (!ended) throw notFound(scope);
-      if (ended.state !== outcome) {
-        throw new PortcullisError('conflict', `The run ended as ${ended.state} already: an outcome never changes.`);
-      }
-      return ended;
-    });
-    return { result: { run, totals }, version };
+        return { run, totals };
+      },
+      // Whoever counts may hold that row for a while: it is waited for before all of control state is locked.
+      (tx) => markForCount(tx, scope),
+    );
+  }
+
+  /** @throws PortcullisError killed */
+  #requireNoKill({ personId, keyId, loginId }: Principal, run: NewWork): void {
+    const caller = { personId, keyId, loginId: loginId ?? null };
+    const subject = { ...run, ...caller, runId: null, provider: null, models: [] };
+    const kill = this.#kills.killedBy(subject, this.#databaseNow());
+    if (kill) throw killError(kill);
   }
 
   /** @throws PortcullisError policy_denied, unavailable */
-  #requireAllowed(
-    by: Principal,
-    requestId: string,
-    {
-      projectId,
-      agentId,
-      workflow,
-    }: { readonly projectId: string; readonly agentId: string; readonly workflow: string },
-  ): void {
+  #requireAllowed(by: Principal, requestId: string, { projectId, agentId, workflow }: NewWork): void {
     const { refusal } = this.#policy.judge(projectId, requestId, () => ({
       facts: {
         action: 'runs.start',
@@ -170,37 +205,10 @@ export class RunService {
   async get(by: Principal, request: { readonly id: string; readonly projectId: string }): Promise<RunWithTotals> {
     const scope = reach(by, request);
     const run = await findRun(this.#pool, scope);
-    if (!run) throw notFound(scope);
+    if (!run) throw noSuchRun(request.id);
     return { run, totals: await totalsOf(this.#pool, run) };
   }
 }
-
-/** @param run without its end where it may still be running */
-async function totalsOf(
-  db: Queryable,
-  { id, projectId, finishedAt = null }: Pick<Run, 'id' | 'projectId'> & Partial<Pick<Run, 'finishedAt'>>,
-): Promise<RunTotals> {
-  const every = { agentId: null, keyId: null, workflow: null, provider: null, model: null, outcome: null };
-  // A call begins while its run runs, by the clock of another process perhaps.
-  const to = finishedAt === null ? null : finishedAt + runClockMarginMs;
-  const [totals] = await sumUsage(db, { ...every, from: null, to, projectId, runId: id }, 'run', 1);
-  return totals ?? nothingUsed;
-}
-
-const nothingUsed: RunTotals = {
-  attempts: 0n,
-  refused: 0n,
-  tokensInput: 0n,
-  tokensOutput: 0n,
-  tokensCacheRead: 0n,
-  tokensCacheWrite: 0n,
-  tokensReasoning: 0n,
-  costUsd: 0n,
-  estimatedUsd: 0n,
-  measuredUsd: 0n,
-  reconciledUsd: 0n,
-  notionalUsd: 0n,
-};
 
 function agentOf(by: Principal, named: string | null): string {
   if (by.agentId === null) {
@@ -211,13 +219,36 @@ function agentOf(by: Principal, named: string | null): string {
   throw new PortcullisError('not_found', `You are not the agent "${named}": leave agent_id out.`);
 }
 
-/** Whose runs the caller may reach: an agent its own alone, a key bound to a run that run alone. */
-function reach(by: Principal, { id, projectId }: { readonly id: string; readonly projectId: string }): RunScope {
-  const scope = { id, projectId, agentId: by.agentId };
-  if (by.runId !== null && by.runId !== id) throw notFound(scope);
-  return scope;
+/** @throws PortcullisError not_found */
+async function digestOf(tx: Tx, projectId: string, workflow: string, promptName: string): Promise<string> {
+  const digest = await findPromptVersion(tx, { projectId, workflow }, promptName);
+  if (digest !== null) return digest;
+  throw noSuchVersion(workflow, promptName);
 }
 
-function notFound({ id }: RunScope): PortcullisError {
-  return new PortcullisError('not_found', `There is no run "${id.slice(0, 100)}" that you may see.`);
+/** @throws PortcullisError not_found */
+async function requireRun(db: Queryable, scope: RunScope): Promise<StandingRun> {
+  const found = await findStanding(db, scope);
+  if (found) return found;
+  throw noSuchRun(scope.id);
+}
+
+/** What whoever finished it first was told. @throws PortcullisError conflict (it ended otherwise) */
+async function toldBefore(db: Queryable, { run, totals }: StandingRun, outcome: RunOutcome): Promise<RunWithTotals> {
+  if (run.state === outcome) return { run, totals: totals ?? (await totalsOf(db, run)) };
+  throw new PortcullisError('conflict', `The run ended as ${run.state} already: an outcome never changes.`);
+}
+
+function checkRetries(maxRetries: number | null): number | null {
+  if (maxRetries === null) return null;
+  if (Number.isInteger(maxRetries) && maxRetries >= 0 && maxRetries < attemptsMax) return maxRetries;
+  throw invalid('max_retries', `max_retries must be from 0 to ${attemptsMax - 1}.`);
+}
+
+/** Text of any lines. @throws PortcullisError invalid_argument */
+function checkText(param: string, text: string, charsMax: number): string {
+  // As protovalidate counts them: a character may be two units of UTF-16.
+  if (text.length > charsMax && Array.from(text).length > charsMax)
+    throw invalid(param, `${param} must be at most ${charsMax} characters: tell the rest as events.`);
+  return storable(text);
 }

@@ -4,6 +4,8 @@ import type { Logger } from '../base/log.ts';
 export interface Job {
   readonly name: string;
   readonly everyMs: number;
+  /** Whether its first run is now, not after `everyMs`. */
+  readonly atOnce?: boolean;
   run(): Promise<unknown>;
 }
 
@@ -16,10 +18,10 @@ export function startJobs(jobs: readonly Job[], log: Logger): () => Promise<void
   const timers = new Map<Job, NodeJS.Timeout>();
   const running = new Map<Job, Promise<void>>();
 
-  function plan(job: Job): void {
+  function plan(job: Job, afterMs: number): void {
     timers.set(
       job,
-      setTimeout(() => running.set(job, runOnce(job)), job.everyMs),
+      setTimeout(() => running.set(job, runOnce(job)), afterMs),
     );
   }
 
@@ -29,10 +31,10 @@ export function startJobs(jobs: readonly Job[], log: Logger): () => Promise<void
     } catch (err) {
       log.error({ err, job: job.name }, 'a background job failed');
     }
-    if (!stopped) plan(job);
+    if (!stopped) plan(job, job.everyMs);
   }
 
-  for (const job of jobs) plan(job);
+  for (const job of jobs) plan(job, job.atOnce === true ? 0 : job.everyMs);
   return async () => {
     stopped = true;
     for (const timer of timers.values()) clearTimeout(timer);

@@ -59,6 +59,11 @@ function projectChange({ updateMask, name, durability }: UpdateProjectRequest, i
   };
 }
 
-function projectMessage({ id, name, durability, createdAt }: ProjectRecord): MessageInitShape<typeof ProjectSchema> {
+export function projectMessage({
+  id,
+  name,
+  durability,
+  createdAt,
+}: ProjectRecord): MessageInitShape<typeof ProjectSchema> {
   return { id, name, durability: toEnum(DurabilitySchema, durability), createTime: toTimestamp(createdAt) };
 }

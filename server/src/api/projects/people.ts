@@ -80,7 +80,7 @@ function personChange(request: UpdatePersonRequest, projectId: string): PersonCh
   };
 }
 
-function personMessage(person: PersonRecord): MessageInitShape<typeof PersonSchema> {
+export function personMessage(person: PersonRecord): MessageInitShape<typeof PersonSchema> {
   const { id, projectId, email, name, state, roles, issuer, subject } = person;
   return {
     id,

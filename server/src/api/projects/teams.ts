@@ -42,7 +42,7 @@ export function teamMethods({
   };
 }
 
-function teamMessage(team: TeamRecord): MessageInitShape<typeof TeamSchema> {
+export function teamMessage(team: TeamRecord): MessageInitShape<typeof TeamSchema> {
   const { id, projectId, name, createdAt, createdBy } = team;
   return { id, projectId, name, createTime: toTimestamp(createdAt), createdBy };
 }

@@ -1,6 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { driftsToldMax } from '../../base/limits.ts';
-import { AttemptOutcomeSchema } from '../../gen/portcullis/v1/analytics_pb.ts';
 import {
   type BilledFigure as BilledFigureMessage,
   type BillImportSchema,
@@ -8,19 +7,11 @@ import {
   MatchStateSchema,
   type MatchSummarySchema,
   type ProjectDaySchema,
-  type ProvisionalAttemptSchema,
   type ReconciledDaySchema,
   type Tolerance as ToleranceMessage,
 } from '../../gen/portcullis/v1/reconciliation_pb.ts';
 import type { Matched } from '../../reconciliation/matching.ts';
-import type {
-  BilledFigure,
-  BillImport,
-  MatchState,
-  ProvisionalAttempt,
-  ReconciledDay,
-  Tolerance,
-} from '../../reconciliation/model.ts';
+import type { BilledFigure, BillImport, MatchState, ReconciledDay, Tolerance } from '../../reconciliation/model.ts';
 import { toEnum } from '../enums.ts';
 import { toTimestamp } from '../time.ts';
 
@@ -109,28 +100,6 @@ export function summaryMessage({ days, droppedDays, rows }: Matched): MessageIni
     bookedNanousd: sum(withBill.map(({ bookedUsd }) => bookedUsd)),
     unexplainedNanousd: sum(rows.map(({ unexplainedUsd }) => unexplainedUsd)),
     drifts: drifts.slice(0, driftsToldMax).map(reconciledDayMessage),
-  };
-}
-
-export function provisionalMessage(attempt: ProvisionalAttempt): MessageInitShape<typeof ProvisionalAttemptSchema> {
-  return {
-    id: attempt.id,
-    clientId: attempt.clientId,
-    projectId: attempt.projectId,
-    agentId: attempt.agentId,
-    personId: attempt.personId ?? undefined,
-    keyId: attempt.keyId ?? undefined,
-    runId: attempt.runId ?? undefined,
-    provider: attempt.provider,
-    model: attempt.model,
-    inputTokens: attempt.tokensInput,
-    outputTokens: attempt.tokensOutput,
-    cacheReadTokens: attempt.tokensCacheRead,
-    cacheWriteTokens: attempt.tokensCacheWrite,
-    costNanousd: attempt.costUsd,
-    outcome: toEnum(AttemptOutcomeSchema, attempt.outcome),
-    startTime: toTimestamp(attempt.startedAt),
-    recordTime: toTimestamp(attempt.recordedAt),
   };
 }
 

@@ -1,29 +1,36 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { type RunSchema, type RunService, RunStateSchema } from '../../gen/portcullis/v1/run_pb.ts';
-import { runOutcomes, type Run } from '../../run/model.ts';
+import { type RunService, RunStateSchema } from '../../gen/portcullis/v1/run_pb.ts';
+import { listRuns } from '../../run/list.ts';
+import { runOutcomes, runStates } from '../../run/model.ts';
+import { watchRun } from '../../run/watch.ts';
 import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
-import { fromEnum, toEnum } from '../enums.ts';
-import { toTimestamp } from '../time.ts';
+import { fromEnum } from '../enums.ts';
+import { fromTimestamp } from '../time.ts';
 import { totalsMessage } from '../usage/messages.ts';
 import { visible } from '../visible.ts';
+import { attemptMethods } from './attempts.ts';
+import { eventMethods } from './events.ts';
+import { listedMessage, runMessage, toldMessage } from './messages.ts';
 
-export function runHandler({ runs, feed }: ServiceDeps): ServiceImpl<typeof RunService> {
+export function runHandler(deps: ServiceDeps): ServiceImpl<typeof RunService> {
+  const { runs, feed, pool, pageTokens, clock, identity, runWatches: watches } = deps;
   return {
+    ...attemptMethods(deps),
+    ...eventMethods(deps),
+
     async startRun(request, context) {
       const { principal, requestId, projectId } = callerOf(context, request.projectId);
-      const { agentId = null, workflow } = request;
-      return {
-        run: runMessage(await visible(feed, runs.start(principal, requestId, { projectId, agentId, workflow }))),
-      };
+      const { agentId = null, workflow, taskId = null, promptVersion = null, maxRetries = null } = request;
+      const asked = { projectId, agentId, workflow, taskId, promptVersion, maxRetries };
+      return { run: runMessage(await visible(feed, runs.start(principal, requestId, asked))) };
     },
 
     async finishRun(request, context) {
       const { principal, requestId, projectId } = callerOf(context, request.projectId);
-      const { runId: id, summary } = request;
+      const { runId: id, summary, error } = request;
       const outcome = fromEnum(RunStateSchema, runOutcomes, request.outcome, 'outcome');
-      const finished = runs.finish(principal, requestId, { id, projectId, outcome, summary });
+      const finished = runs.finish(principal, requestId, { id, projectId, outcome, summary, error });
       const { run, totals } = await visible(feed, finished);
       return { run: runMessage(run), totals: totalsMessage(totals) };
     },
@@ -33,18 +40,30 @@ export function runHandler({ runs, feed }: ServiceDeps): ServiceImpl<typeof RunS
       const { run, totals } = await runs.get(principal, { id: request.runId, projectId });
       return { run: runMessage(run), totals: totalsMessage(totals) };
     },
-  };
-}
 
-function runMessage(run: Run): MessageInitShape<typeof RunSchema> {
-  return {
-    id: run.id,
-    projectId: run.projectId,
-    agentId: run.agentId,
-    workflow: run.workflow,
-    state: toEnum(RunStateSchema, run.state),
-    summary: run.summary,
-    startTime: toTimestamp(run.startedAt),
-    finishTime: toTimestamp(run.finishedAt),
+    async listRuns(request, context) {
+      const { principal, projectId } = callerOf(context, request.projectId);
+      const list = { method: context.method, projectId };
+      const { agentId = null, workflow = null, promptVersion = null, taskId = null } = request;
+      const filter = {
+        projectId,
+        agentId,
+        workflow,
+        promptVersion,
+        taskId,
+        state: request.state === 0 ? null : fromEnum(RunStateSchema, runStates, request.state, 'state'),
+        from: fromTimestamp('start_time', request.startTime),
+        to: fromTimestamp('end_time', request.endTime),
+      };
+      const page = await listRuns(pool, principal, filter, pageTokens.read(list, request));
+      return { runs: page.items.map(listedMessage), nextPageToken: pageTokens.next(list, page) };
+    },
+
+    async *watchRun(request, context) {
+      const { principal, projectId } = callerOf(context, request.projectId);
+      const asked = { id: request.runId, projectId, position: request.position };
+      for await (const told of watchRun({ pool, clock, identity, watches }, principal, asked, context.signal))
+        yield toldMessage(told);
+    },
   };
 }

@@ -1,7 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
-import { ledgerDaysKeptMax, ledgerDaysKeptMin, pageSizeDefault, usageDefaultMs } from '../../base/limits.ts';
+import { pageSizeDefault, usageDefaultMs } from '../../base/limits.ts';
 import { listHolds } from '../../budget/hold-list-store.ts';
-import { previewRetention } from '../../budget/retention.ts';
 import { sumUsage, usageGroups } from '../../budget/usage-store.ts';
 import { attemptOutcomes, type UsageFilter } from '../../budget/usage-store-filter.ts';
 import { listAttempts } from '../../budget/usage-store-list.ts';
@@ -11,19 +10,20 @@ import {
   type UsageFilter as UsageFilterMessage,
   UsageGroupSchema,
 } from '../../gen/portcullis/v1/analytics_pb.ts';
-import { invalid } from '../../identity/input.ts';
 import { callerOf } from '../caller.ts';
 import type { ServiceDeps } from '../deps.ts';
 import { fromEnum } from '../enums.ts';
 import { fromTimestamp, toTimestamp } from '../time.ts';
-import { attemptMessage, holdMessage, retentionMessage, totalsMessage } from './messages.ts';
+import { attemptMessage, holdMessage, totalsMessage } from './messages.ts';
 
-export function analyticsHandler({
+type UsageMethods = 'getUsage' | 'listAttempts' | 'listHolds';
+
+/** What the ledger tells: a part of AnalyticsService. */
+export function usageHandler({
   pool,
   clock,
   pageTokens,
-  ledgerDaysKept,
-}: ServiceDeps): ServiceImpl<typeof AnalyticsService> {
+}: ServiceDeps): Pick<ServiceImpl<typeof AnalyticsService>, UsageMethods> {
   return {
     async getUsage(request, context) {
       const { projectId } = callerOf(context, request.projectId);
@@ -54,11 +54,6 @@ export function analyticsHandler({
       const page = await listHolds(pool, projectId, pageTokens.read(list, request));
       return { holds: page.items.map(holdMessage), nextPageToken: pageTokens.next(list, page) };
     },
-
-    async getLedgerRetention({ keptDays }) {
-      const days = keptDays === undefined ? ledgerDaysKept : daysToKeep(keptDays);
-      return retentionMessage(days, await previewRetention(pool, days));
-    },
   };
 }
 
@@ -78,9 +73,4 @@ function usageFilter(projectId: string, filter: UsageFilterMessage | undefined):
     from: fromTimestamp('filter.start_time', filter?.startTime),
     to: fromTimestamp('filter.end_time', filter?.endTime),
   };
-}
-
-function daysToKeep(days: number): number {
-  if (days === 0 || (days >= ledgerDaysKeptMin && days <= ledgerDaysKeptMax)) return days;
-  throw invalid('kept_days', `kept_days must be 0 (all) or from ${ledgerDaysKeptMin} to ${ledgerDaysKeptMax}.`);
 }

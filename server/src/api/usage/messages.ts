@@ -1,12 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { OpenHold } from '../../budget/hold-list-store.ts';
-import type { Retention } from '../../budget/retention.ts';
 import type { UsageTotal } from '../../budget/usage-store.ts';
 import type { LedgerEntry } from '../../budget/usage-store-list.ts';
 import {
   AttemptOutcomeSchema,
   type AttemptSchema,
-  type GetLedgerRetentionResponseSchema,
   type HoldSchema,
   ProvenanceSchema,
   type UsageTotalsSchema,
@@ -38,6 +36,7 @@ export function attemptMessage(entry: LedgerEntry): MessageInitShape<typeof Atte
   return {
     id: attempt.id,
     requestId: attempt.requestId,
+    attemptNumber: attempt.attemptNo,
     projectId: attempt.projectId,
     agentId: attempt.agentId ?? undefined,
     personId: attempt.personId ?? undefined,
@@ -94,17 +93,5 @@ export function holdMessage(hold: OpenHold): MessageInitShape<typeof HoldSchema>
     amounts: hold.amounts.map((held) => ({ ...held, unit: toEnum(BudgetUnitSchema, held.unit) })),
     createTime: toTimestamp(hold.createdAt),
     deadlineTime: toTimestamp(hold.deadlineAt),
-  };
-}
-
-export function retentionMessage(
-  keptDays: number,
-  { over, kept }: Retention,
-): MessageInitShape<typeof GetLedgerRetentionResponseSchema> {
-  return {
-    keptDays,
-    over: over.map(({ day, rows, costUsd, bytes }) => ({ date: day, rows, costNanousd: costUsd, sizeBytes: bytes })),
-    oldestKeptDate: kept[0]?.day ?? '',
-    keptSizeBytes: kept.reduce((sum, { bytes }) => sum + bytes, 0n),
   };
 }

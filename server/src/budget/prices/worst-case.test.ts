@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import { describe, expect, it, test } from 'vitest';
 import { PortcullisError } from '../../base/errors.ts';
+import { callTokensMax } from '../../base/limits.ts';
 import { maxAmount } from '../../base/money.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { type Term, listPrice } from '../../llm/terms.ts';
@@ -261,13 +262,16 @@ describe('what nothing bounds is refused by name', () => {
   });
 
   it('and so is an answer too long to be counted', () => {
-    const call = planned(
-      'openai',
-      'gpt-4o',
-      { maxOutputTokens: Number.MAX_SAFE_INTEGER, choices: 128 },
-      { limits: book.limits(at('none'), '') },
-    );
-    expect(() => worstCase(call)).toThrow('max_tokens times n');
+    const call = (maxOutputTokens: number) =>
+      planned(
+        'openai',
+        'gpt-4o',
+        { maxOutputTokens, choices: 2 },
+        { price: null, limits: book.limits(at('none'), '') },
+      );
+    expect(() => worstCase(call(Number.MAX_SAFE_INTEGER))).toThrow('max_tokens times n');
+    expect(() => worstCase(call(callTokensMax / 2))).toThrow('max_tokens times n');
+    expect(worstCase(call(2 ** 31 - 1)).usage.output).toBe(2 ** 32 - 2);
   });
 });
 

@@ -1,4 +1,5 @@
 import { PortcullisError } from '../../base/errors.ts';
+import { callTokensMax } from '../../base/limits.ts';
 import { type NanoUsd, maxAmount } from '../../base/money.ts';
 import type { RequestFacts, ServerTool } from '../../llm/facts.ts';
 import { noUsage, type Usage } from '../../llm/usage.ts';
@@ -50,7 +51,7 @@ export function worstCase(call: PlannedCall): WorstCase {
   const known = { ...limits, contextTokens: knownContext(limits, price) };
   const input = inputTokens(facts, known, overhead);
   const output = outputTokens(facts, known) * facts.choices;
-  if (!Number.isSafeInteger(input + output)) throw uncountable(param);
+  if (input + output > callTokensMax) throw uncountable(param);
   const { usd, usage } = dearest(call, { ...noUsage, input, output, ...searchesOf(call, overhead) });
   const feesUsd = price === null ? 0n : feesOf(call, price);
   // A thousand such holds still fit into one counter.

@@ -19,7 +19,7 @@ import { judgedRoute } from './judged-route.ts';
 import { openRoute } from './open-route.ts';
 import { passingQuery } from './passing-query.ts';
 import { type Clamp, type Prepared, prepare } from './prepare.ts';
-import { type Route, type Target, chooseTarget } from './routing.ts';
+import { type Route, type Target, chooseTarget, withRetries } from './routing.ts';
 import { wire } from './wire.ts';
 
 /** What the call may do: where it goes first, and with what bytes. */
@@ -86,7 +86,8 @@ export async function authorize(
   const found = gate.routes().resolve(facts.model);
   call.note({ route: found.name });
   const open = openRoute(isEmbedding ? embeddingRoute(found, facts.model) : found, flight);
-  const route = judgedRoute(gate, call, { principal, run, facts, body, scanned, route: open });
+  const judged = judgedRoute(gate, call, { principal, run, facts, body, scanned, route: open });
+  const route = run === null ? judged : withRetries(judged, run.maxRetries);
   const chosen = chooseTarget(route, Math.random());
   // A provider may have embeddings and no chat; they are not translated.
   const dialectsOf = (target: Target) =>

@@ -87,7 +87,9 @@ export class Call {
     if (this.#caller === null) return;
     const { runId, workflow, route, modelAsked, streamed, policyShadows = [] } = this.#caller.attempt;
     const row = firstRow(this.exchange, this.endpoint, this.#caller.principal, clock.now());
-    this.#caller.attempt = { ...row, runId, workflow, route, modelAsked, streamed, policyShadows };
+    // Where the call ends between two attempts, the row is of the one that was not made.
+    const attemptNo = this.#caller.attempt.attemptNo + 1;
+    this.#caller.attempt = { ...row, attemptNo, runId, workflow, route, modelAsked, streamed, policyShadows };
     this.attemptAt = clock.monotonic();
     this.held = false;
   }
@@ -102,6 +104,7 @@ function firstRow(exchange: Exchange, endpoint: Endpoint, principal: Principal, 
   return {
     id: newId('att'),
     requestId: exchange.requestId,
+    attemptNo: 1,
     projectId: principal.projectId,
     agentId: principal.agentId,
     personId: principal.personId,

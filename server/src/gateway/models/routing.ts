@@ -102,6 +102,11 @@ export function withTargets(route: Route, targets: readonly Target[]): Route {
   return { ...route, targets: isLeft ? targets : targets.map((target) => ({ ...target, weight: 1 })) };
 }
 
+/** The route with no more attempts of a call than its run allows; null is as many as the route does. */
+export function withRetries(route: Route, maxRetries: number | null): Route {
+  return maxRetries === null ? route : { ...route, attemptsMax: Math.min(route.attemptsMax, maxRetries + 1) };
+}
+
 /** Chooses a target by weight; `random` is in [0, 1). */
 export function chooseTarget(route: Route, random: number): Target {
   const total = route.targets.reduce((sum, { weight }) => sum + weight, 0);

@@ -1,7 +1,8 @@
 import type { WaitingRequest } from '../../identity/logins/device-service.ts';
 import type { Scope } from '../../identity/scopes.ts';
-import { type Html, html } from '../sign-in/html.ts';
-import { alertBox, type Page } from '../sign-in/layout.ts';
+import { foreign } from '../pages/foreign.ts';
+import { type Html, html } from '../pages/html.ts';
+import { alertBox, type Page } from '../pages/layout.ts';
 import { devicePath } from './options.ts';
 
 interface View {
@@ -86,10 +87,10 @@ export function decidedPage(name: string, isApproved: boolean, clientName: strin
       <p>
         ${
           isApproved
-            ? html`“${clientName}” is logged in: go back to your terminal. You can end the login on
+            ? html`“${foreign(clientName)}” is logged in: go back to your terminal. You can end the login on
                 <a href="/account">your account</a>.`
-            : html`“${clientName}” gets nothing. If you did not expect it, somebody may have tried to act in your name:
-              tell an administrator.`
+            : html`“${foreign(clientName)}” gets nothing. If you did not expect it, somebody may have tried to act in
+              your name: tell an administrator.`
         }
       </p>
     </div>`,

@@ -5,17 +5,19 @@ import { requirePerson, type WaitingRequest } from '../../identity/logins/device
 import { grantedScopes } from '../../identity/logins/granted-scopes.ts';
 import { findProject } from '../../identity/project-store.ts';
 import { csrfToken } from '../../identity/sessions/token.ts';
+import { takeOne, takeTurn } from '../rates.ts';
 import { noteRefusal } from '../refusal.ts';
 import { askToSignIn, pageCaller, type PageCaller } from '../sign-in/browser.ts';
-import { sendPage } from '../sign-in/layout.ts';
-import { formField, registerPages } from '../sign-in/pages.ts';
+import { sendPage } from '../pages/layout.ts';
+import { formField, registerPages } from '../pages/pages.ts';
 import { requireOwnPage } from '../sign-in/place.ts';
+import { backToSignIn } from '../sign-in/sign-in-page.ts';
 import { codePage, confirmPage, decidedPage } from './device-page.ts';
-import { devicePath, type LoginOptions, takeOne, takeTurn } from './options.ts';
+import { devicePath, type LoginOptions } from './options.ts';
 
 /** The page on which a person confirms the login of a command line (RFC 8628, section 3.3). */
 export async function registerDevicePage(app: FastifyInstance, options: LoginOptions): Promise<void> {
-  await registerPages(app, options.log, (scope) => {
+  await registerPages(app, options.log, backToSignIn, (scope) => {
     scope.get<{ Querystring: { user_code?: unknown } }>(devicePath, async (request, reply) => {
       const caller = await pageCaller(options, request, reply);
       if (!caller) return askToSignIn(request, reply);

@@ -8,6 +8,7 @@ import {
   tokenRequestsPerMinute,
 } from '../../base/limits.ts';
 import type { Granted, Issued } from '../../identity/logins/model.ts';
+import { takeOne, takeTurn } from '../rates.ts';
 import { noteRefusal } from '../refusal.ts';
 import { placeOf } from '../sign-in/place.ts';
 import {
@@ -18,7 +19,7 @@ import {
   scopeParameter,
   sendError,
 } from './form.ts';
-import { clientId, devicePath, type LoginOptions, takeOne, takeTurn } from './options.ts';
+import { clientId, devicePath, type LoginOptions } from './options.ts';
 
 type Grant = (options: LoginOptions, request: FastifyRequest) => Promise<Granted>;
 

@@ -2,8 +2,8 @@ import type { LoginRecord } from '../../identity/logins/model.ts';
 import type { Principal } from '../../identity/model.ts';
 import type { PersonRecord, TeamRecord } from '../../identity/records.ts';
 import type { SessionRecord } from '../../identity/sessions/model.ts';
-import { type Html, html } from './html.ts';
-import type { Page } from './layout.ts';
+import { type Html, html } from '../pages/html.ts';
+import type { Page } from '../pages/layout.ts';
 
 export interface AccountView {
   readonly principal: Principal;
@@ -66,7 +66,7 @@ function sessionItem(session: SessionRecord, isThis: boolean, token: Html): Html
     </div>
     <form method="post" action="/account/sessions/end">
       ${token}<input type="hidden" name="session_id" value="${id}" />
-      <button class="plain" type="submit">End<span class="skip"> the session since ${time(createdAt)}</span></button>
+      <button class="plain" type="submit">End<span class="unseen"> the session since ${time(createdAt)}</span></button>
     </form>
   </li>`;
 }
@@ -88,7 +88,7 @@ function loginItem({ id, clientName, address, createdAt, lastUsedAt, scopes }: L
     </div>
     <form method="post" action="/account/logins/end">
       ${token}<input type="hidden" name="login_id" value="${id}" />
-      <button class="plain" type="submit">End<span class="skip"> the login of ${clientName}</span></button>
+      <button class="plain" type="submit">End<span class="unseen"> the login of ${clientName}</span></button>
     </form>
   </li>`;
 }

@@ -3,7 +3,7 @@ import { PortcullisError } from '../../base/errors.ts';
 import type { Authenticator } from '../../identity/authenticator.ts';
 import type { Principal } from '../../identity/model.ts';
 import { readCookie } from './cookies.ts';
-import { goTo } from './layout.ts';
+import { goTo } from '../pages/layout.ts';
 import { type Place, placeOf } from './place.ts';
 
 /** Somebody who is signed in and asks for a page. */

@@ -20,11 +20,11 @@ import { noteRefusal } from '../refusal.ts';
 import { accountPage } from './account-page.ts';
 import { askToSignIn, pageCaller, type PageCaller, type PageCallers } from './browser.ts';
 import { clearCookie, readCookie, setCookie } from './cookies.ts';
-import { goTo, sendPage, stylesheet, stylesheetPath } from './layout.ts';
-import { formField, registerPages } from './pages.ts';
+import { goTo, sendPage } from '../pages/layout.ts';
+import { formField, registerPages } from '../pages/pages.ts';
 import { type Place, placeOf, requireOwnOrigin, requireOwnPage, requireSafePlace } from './place.ts';
 import { accountPath, safeReturnPath } from './return-path.ts';
-import { leavingPage, signInPage } from './sign-in-page.ts';
+import { backToSignIn, leavingPage, signInPage } from './sign-in-page.ts';
 
 export interface SignInOptions extends PageCallers {
   readonly pool: Pool;
@@ -43,10 +43,7 @@ const sessionsShown = 50;
 
 /** The pages on which people sign in and out, and see where they are signed in. */
 export async function registerSignIn(app: FastifyInstance, options: SignInOptions): Promise<void> {
-  await registerPages(app, options.log, (scope) => {
-    scope.get(stylesheetPath, (_request, reply) =>
-      reply.header('cache-control', 'max-age=300').type('text/css; charset=utf-8').send(stylesheet),
-    );
+  await registerPages(app, options.log, backToSignIn, (scope) => {
     scope.get<{ Querystring: { return_to?: unknown } }>('/sign-in', async (request, reply) => {
       const returnTo = safeReturnPath(request.query.return_to);
       if (await pageCaller(options, request, reply)) return goTo(reply, returnTo);

@@ -1,5 +1,8 @@
-import { Html, html } from './html.ts';
-import { alertBox, type Page } from './layout.ts';
+import { Html, html } from '../pages/html.ts';
+import { alertBox, type Link, type Page } from '../pages/layout.ts';
+
+/** Where pages lead on which something went wrong. */
+export const backToSignIn: Link = { href: '/sign-in', text: 'Back to sign-in' };
 
 export interface SignInView {
   readonly returnTo: string;
@@ -50,19 +53,6 @@ export function leavingPage(url: string): Page {
       <h1>Sign in</h1>
       <p>You are being taken to your identity provider.</p>
       <p><a class="button" href="${url}">Continue</a></p>
-    </div>`,
-  };
-}
-
-/** What went wrong, and the way back. */
-export function problemPage(sentence: string, requestId: string): Page {
-  return {
-    title: 'Error',
-    main: html`<div class="narrow">
-      <h1>That did not work</h1>
-      ${alertBox(sentence)}
-      <p><a class="button" href="/sign-in">Back to sign-in</a></p>
-      <p class="hint">Request ${requestId}</p>
     </div>`,
   };
 }

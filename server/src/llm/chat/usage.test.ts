@@ -1,3 +1,4 @@
+import { callTokensMax } from '../../base/limits.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { listPrice } from '../terms.ts';
@@ -61,7 +62,7 @@ describe('the usage of a whole answer', () => {
     for (const answer of [null, [], {}, { usage: null }, { usage: {} }, { usage: { total_tokens: 5 } }]) {
       expect(readUsage(answer)).toBeNull();
     }
-    for (const wrong of [-1, 1.5, '5', Infinity, 2 ** 53]) {
+    for (const wrong of [-1, 1.5, '5', Infinity, callTokensMax + 1]) {
       expect(read({ ...usage, prompt_tokens: wrong })).toBeNull();
       expect(read({ ...usage, prompt_tokens_details: { cached_tokens: wrong } })).toBeNull();
     }

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file buf/validate/validate.proto.
  */
 export const file_buf_validate_validate: GenFile = /*@__PURE__*/
-  fileDesc("ChtidWYvdmFsaWRhdGUvdmFsaWRhdGUucHJvdG8SDGJ1Zi52YWxpZGF0ZSIwCgpPbmVvZlJ1bGVzEhUKCHJlcXVpcmVkGAEgASgISACIAQFCCwoJX3JlcXVpcmVkIsYCCgpGaWVsZFJ1bGVzEhUKCHJlcXVpcmVkGBkgASgISAGIAQESKQoFaW50MzIYAyABKAsyGC5idWYudmFsaWRhdGUuSW50MzJSdWxlc0gAEikKBWludDY0GAQgASgLMhguYnVmLnZhbGlkYXRlLkludDY0UnVsZXNIABIrCgZzdHJpbmcYDiABKAsyGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXNIABInCgRlbnVtGBAgASgLMhcuYnVmLnZhbGlkYXRlLkVudW1SdWxlc0gAEi8KCHJlcGVhdGVkGBIgASgLMhsuYnVmLnZhbGlkYXRlLlJlcGVhdGVkUnVsZXNIABIvCghkdXJhdGlvbhgVIAEoCzIbLmJ1Zi52YWxpZGF0ZS5EdXJhdGlvblJ1bGVzSABCBgoEdHlwZUILCglfcmVxdWlyZWQiQAoKSW50MzJSdWxlcxIQCgNsdGUYAyABKAVIAIgBARIQCgNndGUYBSABKAVIAYgBAUIGCgRfbHRlQgYKBF9ndGUiQAoKSW50NjRSdWxlcxIQCgNsdGUYAyABKANIAIgBARIQCgNndGUYBSABKANIAYgBAUIGCgRfbHRlQgYKBF9ndGUicwoLU3RyaW5nUnVsZXMSFAoHbWluX2xlbhgCIAEoBEgAiAEBEhQKB21heF9sZW4YAyABKARIAYgBARIUCgdwYXR0ZXJuGAYgASgJSAKIAQFCCgoIX21pbl9sZW5CCgoIX21heF9sZW5CCgoIX3BhdHRlcm4iRwoJRW51bVJ1bGVzEhkKDGRlZmluZWRfb25seRgCIAEoCEgAiAEBEg4KBm5vdF9pbhgEIAMoBUIPCg1fZGVmaW5lZF9vbmx5IpMBCg1SZXBlYXRlZFJ1bGVzEhYKCW1pbl9pdGVtcxgBIAEoBEgAiAEBEhYKCW1heF9pdGVtcxgCIAEoBEgBiAEBEiwKBWl0ZW1zGAQgASgLMhguYnVmLnZhbGlkYXRlLkZpZWxkUnVsZXNIAogBAUIMCgpfbWluX2l0ZW1zQgwKCl9tYXhfaXRlbXNCCAoGX2l0ZW1zInkKDUR1cmF0aW9uUnVsZXMSKwoDbHRlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSACIAQESKwoDZ3RlGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAGIAQFCBgoEX2x0ZUIGCgRfZ3RlOlEKBW9uZW9mEh0uZ29vZ2xlLnByb3RvYnVmLk9uZW9mT3B0aW9ucxiHCSABKAsyGC5idWYudmFsaWRhdGUuT25lb2ZSdWxlc1IFb25lb2aIAQE6UQoFZmllbGQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGIcJIAEoCzIYLmJ1Zi52YWxpZGF0ZS5GaWVsZFJ1bGVzUgVmaWVsZIgBAWIGcHJvdG8z", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("ChtidWYvdmFsaWRhdGUvdmFsaWRhdGUucHJvdG8SDGJ1Zi52YWxpZGF0ZSIwCgpPbmVvZlJ1bGVzEhUKCHJlcXVpcmVkGAEgASgISACIAQFCCwoJX3JlcXVpcmVkIvMCCgpGaWVsZFJ1bGVzEhUKCHJlcXVpcmVkGBkgASgISAGIAQESKwoGZG91YmxlGAIgASgLMhkuYnVmLnZhbGlkYXRlLkRvdWJsZVJ1bGVzSAASKQoFaW50MzIYAyABKAsyGC5idWYudmFsaWRhdGUuSW50MzJSdWxlc0gAEikKBWludDY0GAQgASgLMhguYnVmLnZhbGlkYXRlLkludDY0UnVsZXNIABIrCgZzdHJpbmcYDiABKAsyGS5idWYudmFsaWRhdGUuU3RyaW5nUnVsZXNIABInCgRlbnVtGBAgASgLMhcuYnVmLnZhbGlkYXRlLkVudW1SdWxlc0gAEi8KCHJlcGVhdGVkGBIgASgLMhsuYnVmLnZhbGlkYXRlLlJlcGVhdGVkUnVsZXNIABIvCghkdXJhdGlvbhgVIAEoCzIbLmJ1Zi52YWxpZGF0ZS5EdXJhdGlvblJ1bGVzSABCBgoEdHlwZUILCglfcmVxdWlyZWQiQQoLRG91YmxlUnVsZXMSEAoDbHRlGAMgASgBSACIAQESEAoDZ3RlGAUgASgBSAGIAQFCBgoEX2x0ZUIGCgRfZ3RlIkAKCkludDMyUnVsZXMSEAoDbHRlGAMgASgFSACIAQESEAoDZ3RlGAUgASgFSAGIAQFCBgoEX2x0ZUIGCgRfZ3RlIkAKCkludDY0UnVsZXMSEAoDbHRlGAMgASgDSACIAQESEAoDZ3RlGAUgASgDSAGIAQFCBgoEX2x0ZUIGCgRfZ3RlInMKC1N0cmluZ1J1bGVzEhQKB21pbl9sZW4YAiABKARIAIgBARIUCgdtYXhfbGVuGAMgASgESAGIAQESFAoHcGF0dGVybhgGIAEoCUgCiAEBQgoKCF9taW5fbGVuQgoKCF9tYXhfbGVuQgoKCF9wYXR0ZXJuIkcKCUVudW1SdWxlcxIZCgxkZWZpbmVkX29ubHkYAiABKAhIAIgBARIOCgZub3RfaW4YBCADKAVCDwoNX2RlZmluZWRfb25seSKTAQoNUmVwZWF0ZWRSdWxlcxIWCgltaW5faXRlbXMYASABKARIAIgBARIWCgltYXhfaXRlbXMYAiABKARIAYgBARIsCgVpdGVtcxgEIAEoCzIYLmJ1Zi52YWxpZGF0ZS5GaWVsZFJ1bGVzSAKIAQFCDAoKX21pbl9pdGVtc0IMCgpfbWF4X2l0ZW1zQggKBl9pdGVtcyJ5Cg1EdXJhdGlvblJ1bGVzEisKA2x0ZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAiAEBEisKA2d0ZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgBiAEBQgYKBF9sdGVCBgoEX2d0ZTpRCgVvbmVvZhIdLmdvb2dsZS5wcm90b2J1Zi5PbmVvZk9wdGlvbnMYhwkgASgLMhguYnVmLnZhbGlkYXRlLk9uZW9mUnVsZXNSBW9uZW9miAEBOlEKBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiHCSABKAsyGC5idWYudmFsaWRhdGUuRmllbGRSdWxlc1IFZmllbGSIAQFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * Rules of a oneof.
@@ -58,6 +58,12 @@ export type FieldRules = Message<"buf.validate.FieldRules"> & {
    * @generated from oneof buf.validate.FieldRules.type
    */
   type: {
+    /**
+     * @generated from field: buf.validate.DoubleRules double = 2;
+     */
+    value: DoubleRules;
+    case: "double";
+  } | {
     /**
      * @generated from field: buf.validate.Int32Rules int32 = 3;
      */
@@ -104,6 +110,34 @@ export const FieldRulesSchema: GenMessage<FieldRules> = /*@__PURE__*/
   messageDesc(file_buf_validate_validate, 1);
 
 /**
+ * Rules of a number with a fraction. What is no number (NaN) is in no bounds.
+ *
+ * @generated from message buf.validate.DoubleRules
+ */
+export type DoubleRules = Message<"buf.validate.DoubleRules"> & {
+  /**
+   * At most.
+   *
+   * @generated from field: optional double lte = 3;
+   */
+  lte?: number | undefined;
+
+  /**
+   * At least.
+   *
+   * @generated from field: optional double gte = 5;
+   */
+  gte?: number | undefined;
+};
+
+/**
+ * Describes the message buf.validate.DoubleRules.
+ * Use `create(DoubleRulesSchema)` to create a new message.
+ */
+export const DoubleRulesSchema: GenMessage<DoubleRules> = /*@__PURE__*/
+  messageDesc(file_buf_validate_validate, 2);
+
+/**
  * Rules of a 32-bit number.
  *
  * @generated from message buf.validate.Int32Rules
@@ -129,7 +163,7 @@ export type Int32Rules = Message<"buf.validate.Int32Rules"> & {
  * Use `create(Int32RulesSchema)` to create a new message.
  */
 export const Int32RulesSchema: GenMessage<Int32Rules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 2);
+  messageDesc(file_buf_validate_validate, 3);
 
 /**
  * Rules of a 64-bit number.
@@ -157,7 +191,7 @@ export type Int64Rules = Message<"buf.validate.Int64Rules"> & {
  * Use `create(Int64RulesSchema)` to create a new message.
  */
 export const Int64RulesSchema: GenMessage<Int64Rules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 3);
+  messageDesc(file_buf_validate_validate, 4);
 
 /**
  * Rules of a text.
@@ -192,7 +226,7 @@ export type StringRules = Message<"buf.validate.StringRules"> & {
  * Use `create(StringRulesSchema)` to create a new message.
  */
 export const StringRulesSchema: GenMessage<StringRules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 4);
+  messageDesc(file_buf_validate_validate, 5);
 
 /**
  * Rules of an enum.
@@ -220,7 +254,7 @@ export type EnumRules = Message<"buf.validate.EnumRules"> & {
  * Use `create(EnumRulesSchema)` to create a new message.
  */
 export const EnumRulesSchema: GenMessage<EnumRules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 5);
+  messageDesc(file_buf_validate_validate, 6);
 
 /**
  * Rules of a list.
@@ -255,7 +289,7 @@ export type RepeatedRules = Message<"buf.validate.RepeatedRules"> & {
  * Use `create(RepeatedRulesSchema)` to create a new message.
  */
 export const RepeatedRulesSchema: GenMessage<RepeatedRules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 6);
+  messageDesc(file_buf_validate_validate, 7);
 
 /**
  * Rules of a time span.
@@ -283,7 +317,7 @@ export type DurationRules = Message<"buf.validate.DurationRules"> & {
  * Use `create(DurationRulesSchema)` to create a new message.
  */
 export const DurationRulesSchema: GenMessage<DurationRules> = /*@__PURE__*/
-  messageDesc(file_buf_validate_validate, 7);
+  messageDesc(file_buf_validate_validate, 8);
 
 /**
  * Of a choice between fields.

@@ -7,16 +7,18 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { UsageTotals } from "./analytics_pb.ts";
+import type { AttemptOutcome, UsageTotals } from "./analytics_pb.ts";
 import { file_portcullis_v1_analytics } from "./analytics_pb.ts";
 import { file_portcullis_v1_options } from "./options_pb.ts";
+import type { ListRunEventsRequestSchema, ListRunEventsResponseSchema, RecordRunEventRequestSchema, RecordRunEventResponseSchema, RecordRunEventsRequestSchema, RecordRunEventsResponseSchema, RunEvent } from "./run_event_pb.ts";
+import { file_portcullis_v1_run_event } from "./run_event_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file portcullis/v1/run.proto.
  */
 export const file_portcullis_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("Chdwb3J0Y3VsbGlzL3YxL3J1bi5wcm90bxINcG9ydGN1bGxpcy52MSL4AQoDUnVuEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEAoId29ya2Zsb3cYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1blN0YXRlEg8KB3N1bW1hcnkYBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQFCDgoMX2ZpbmlzaF90aW1lIrwBCg9TdGFydFJ1blJlcXVlc3QSGwoId29ya2Zsb3cYASABKAlCCbpIBnIEEAEYZBI2CghhZ2VudF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBEjgKCnByb2plY3RfaWQYAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAYgBAUILCglfYWdlbnRfaWRCDQoLX3Byb2plY3RfaWQiMwoQU3RhcnRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi5wb3J0Y3VsbGlzLnYxLlJ1biLeAQoQRmluaXNoUnVuUmVxdWVzdBIvCgZydW5faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSNQoHb3V0Y29tZRgCIAEoDjIXLnBvcnRjdWxsaXMudjEuUnVuU3RhdGVCC7pICIIBBRABIgEAEhkKB3N1bW1hcnkYAyABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYBCABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBAUINCgtfcHJvamVjdF9pZCJgChFGaW5pc2hSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi5wb3J0Y3VsbGlzLnYxLlJ1bhIqCgZ0b3RhbHMYAiABKAsyGi5wb3J0Y3VsbGlzLnYxLlVzYWdlVG90YWxzIokBCg1HZXRSdW5SZXF1ZXN0Ei8KBnJ1bl9pZBgBIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JBI4Cgpwcm9qZWN0X2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQiXQoOR2V0UnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIucG9ydGN1bGxpcy52MS5SdW4SKgoGdG90YWxzGAIgASgLMhoucG9ydGN1bGxpcy52MS5Vc2FnZVRvdGFscyqEAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIXChNSVU5fU1RBVEVfU1VDQ0VFREVEEAISFAoQUlVOX1NUQVRFX0ZBSUxFRBADEhcKE1JVTl9TVEFURV9DQU5DRUxMRUQQBDKrAgoKUnVuU2VydmljZRJfCghTdGFydFJ1bhIeLnBvcnRjdWxsaXMudjEuU3RhcnRSdW5SZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5TdGFydFJ1blJlc3BvbnNlIhKItRgDkrUYCnJ1bnM6d3JpdGUSYgoJRmluaXNoUnVuEh8ucG9ydGN1bGxpcy52MS5GaW5pc2hSdW5SZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5GaW5pc2hSdW5SZXNwb25zZSISiLUYA5K1GApydW5zOndyaXRlElgKBkdldFJ1bhIcLnBvcnRjdWxsaXMudjEuR2V0UnVuUmVxdWVzdBodLnBvcnRjdWxsaXMudjEuR2V0UnVuUmVzcG9uc2UiEYi1GAKStRgJcnVuczpyZWFkYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_portcullis_v1_analytics, file_portcullis_v1_options]);
+  fileDesc("Chdwb3J0Y3VsbGlzL3YxL3J1bi5wcm90bxINcG9ydGN1bGxpcy52MSKDAwoDUnVuEgoKAmlkGAEgASgJEhIKCnByb2plY3RfaWQYAiABKAkSEAoIYWdlbnRfaWQYAyABKAkSEAoId29ya2Zsb3cYBCABKAkSJgoFc3RhdGUYBSABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1blN0YXRlEg8KB3N1bW1hcnkYBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSACIAQESFAoHdGFza19pZBgJIAEoCUgBiAEBEhsKDnByb21wdF92ZXJzaW9uGAogASgJSAKIAQESGAoLbWF4X3JldHJpZXMYCyABKAVIA4gBARINCgVlcnJvchgMIAEoCUIOCgxfZmluaXNoX3RpbWVCCgoIX3Rhc2tfaWRCEQoPX3Byb21wdF92ZXJzaW9uQg4KDF9tYXhfcmV0cmllcyLvAgoPU3RhcnRSdW5SZXF1ZXN0EhsKCHdvcmtmbG93GAEgASgJQgm6SAZyBBABGGQSNgoIYWdlbnRfaWQYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBARI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSAGIAQESNQoHdGFza19pZBgEIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgCiAEBEiYKDnByb21wdF92ZXJzaW9uGAUgASgJQgm6SAZyBBABGGRIA4gBARIjCgttYXhfcmV0cmllcxgGIAEoBUIJukgGGgQYCSgASASIAQFCCwoJX2FnZW50X2lkQg0KC19wcm9qZWN0X2lkQgoKCF90YXNrX2lkQhEKD19wcm9tcHRfdmVyc2lvbkIOCgxfbWF4X3JldHJpZXMiMwoQU3RhcnRSdW5SZXNwb25zZRIfCgNydW4YASABKAsyEi5wb3J0Y3VsbGlzLnYxLlJ1biL3AQoQRmluaXNoUnVuUmVxdWVzdBIvCgZydW5faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSNQoHb3V0Y29tZRgCIAEoDjIXLnBvcnRjdWxsaXMudjEuUnVuU3RhdGVCC7pICIIBBRABIgEAEhkKB3N1bW1hcnkYAyABKAlCCLpIBXIDGPQDEjgKCnByb2plY3RfaWQYBCABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIAIgBARIXCgVlcnJvchgFIAEoCUIIukgFcgMYoB9CDQoLX3Byb2plY3RfaWQiYAoRRmluaXNoUnVuUmVzcG9uc2USHwoDcnVuGAEgASgLMhIucG9ydGN1bGxpcy52MS5SdW4SKgoGdG90YWxzGAIgASgLMhoucG9ydGN1bGxpcy52MS5Vc2FnZVRvdGFscyKJAQoNR2V0UnVuUmVxdWVzdBIvCgZydW5faWQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSQSOAoKcHJvamVjdF9pZBgCIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBQg0KC19wcm9qZWN0X2lkIl0KDkdldFJ1blJlc3BvbnNlEh8KA3J1bhgBIAEoCzISLnBvcnRjdWxsaXMudjEuUnVuEioKBnRvdGFscxgCIAEoCzIaLnBvcnRjdWxsaXMudjEuVXNhZ2VUb3RhbHMidwoJTGlzdGVkUnVuEh8KA3J1bhgBIAEoCzISLnBvcnRjdWxsaXMudjEuUnVuEioKBnRvdGFscxgCIAEoCzIaLnBvcnRjdWxsaXMudjEuVXNhZ2VUb3RhbHMSDgoGZXZlbnRzGAMgASgDEg0KBW1vZGVsGAQgASgJIr8ECg9MaXN0UnVuc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGPQDEjYKCGFnZW50X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQESIAoId29ya2Zsb3cYBCABKAlCCbpIBnIEEAEYZEgBiAEBEjAKBXN0YXRlGAUgASgOMhcucG9ydGN1bGxpcy52MS5SdW5TdGF0ZUIIukgFggECEAESJgoOcHJvbXB0X3ZlcnNpb24YBiABKAlCCbpIBnIEEAEYZEgCiAEBEjUKB3Rhc2tfaWQYByABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIA4gBARIzCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEjEKCGVuZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgFiAEBEjgKCnByb2plY3RfaWQYCiABKAlCH7pIHHIaMhheW0EtWmEtejAtOV86Li1dezEsMTAwfSRIBogBAUILCglfYWdlbnRfaWRCCwoJX3dvcmtmbG93QhEKD19wcm9tcHRfdmVyc2lvbkIKCghfdGFza19pZEINCgtfc3RhcnRfdGltZUILCglfZW5kX3RpbWVCDQoLX3Byb2plY3RfaWQiUwoQTGlzdFJ1bnNSZXNwb25zZRImCgRydW5zGAEgAygLMhgucG9ydGN1bGxpcy52MS5MaXN0ZWRSdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqcBCg9XYXRjaFJ1blJlcXVlc3QSLwoGcnVuX2lkGAEgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kEhoKCHBvc2l0aW9uGAIgASgJQgi6SAVyAxjIARI4Cgpwcm9qZWN0X2lkGAMgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQFCDQoLX3Byb2plY3RfaWQingEKEFdhdGNoUnVuUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAkSIQoDcnVuGAIgASgLMhIucG9ydGN1bGxpcy52MS5SdW5IABIoCgVldmVudBgDIAEoCzIXLnBvcnRjdWxsaXMudjEuUnVuRXZlbnRIABIjCgVlbmRlZBgEIAEoCzISLnBvcnRjdWxsaXMudjEuUnVuSABCBgoEdG9sZCK/BAoNUHJvbXB0QXR0ZW1wdBIKCgJpZBgBIAEoCRIRCgljbGllbnRfaWQYAiABKAkSEgoKcHJvamVjdF9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIWCglwZXJzb25faWQYBSABKAlIAIgBARITCgZrZXlfaWQYBiABKAlIAYgBARITCgZydW5faWQYByABKAlIAogBARIQCghwcm92aWRlchgIIAEoCRINCgVtb2RlbBgJIAEoCRIUCgxpbnB1dF90b2tlbnMYCiABKAMSFQoNb3V0cHV0X3Rva2VucxgLIAEoAxIZChFjYWNoZV9yZWFkX3Rva2VucxgMIAEoAxIaChJjYWNoZV93cml0ZV90b2tlbnMYDSABKAMSFAoMY29zdF9uYW5vdXNkGA4gASgDEi4KB291dGNvbWUYDyABKA4yHS5wb3J0Y3VsbGlzLnYxLkF0dGVtcHRPdXRjb21lEi4KCnN0YXJ0X3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JlY29yZF90aW1lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjYWxsX2lkGBIgASgJEhYKDmF0dGVtcHRfbnVtYmVyGBMgASgFEhsKDnByb21wdF92ZXJzaW9uGBQgASgJSAOIAQFCDAoKX3BlcnNvbl9pZEIJCgdfa2V5X2lkQgkKB19ydW5faWRCEQoPX3Byb21wdF92ZXJzaW9uIpkEChpSZWNvcmRQcm9tcHRBdHRlbXB0UmVxdWVzdBIdCgljbGllbnRfaWQYASABKAlCCrpIB3IFEAEYyAESNAoGcnVuX2lkGAIgASgJQh+6SBxyGjIYXltBLVphLXowLTlfOi4tXXsxLDEwMH0kSACIAQESGwoIcHJvdmlkZXIYAyABKAlCCbpIBnIEEAEYZBIZCgVtb2RlbBgEIAEoCUIKukgHcgUQARjIARIdCgxpbnB1dF90b2tlbnMYBSABKANCB7pIBCICKAASHgoNb3V0cHV0X3Rva2VucxgGIAEoA0IHukgEIgIoABIiChFjYWNoZV9yZWFkX3Rva2VucxgHIAEoA0IHukgEIgIoABIjChJjYWNoZV93cml0ZV90b2tlbnMYCCABKANCB7pIBCICKAASHQoMY29zdF9uYW5vdXNkGAkgASgDQge6SAQiAigAEjsKB291dGNvbWUYCiABKA4yHS5wb3J0Y3VsbGlzLnYxLkF0dGVtcHRPdXRjb21lQgu6SAiCAQUQASIBABIuCgpzdGFydF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgdjYWxsX2lkGAwgASgJQgq6SAdyBRABGMgBSAGIAQESIQoOYXR0ZW1wdF9udW1iZXIYDSABKAVCCbpIBhoEGAooAEIJCgdfcnVuX2lkQgoKCF9jYWxsX2lkIkwKG1JlY29yZFByb21wdEF0dGVtcHRSZXNwb25zZRItCgdhdHRlbXB0GAEgASgLMhwucG9ydGN1bGxpcy52MS5Qcm9tcHRBdHRlbXB0IqsDChlMaXN0UHJvbXB0QXR0ZW1wdHNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxj0AxI2CghhZ2VudF9pZBgDIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgAiAEBEjQKBnJ1bl9pZBgEIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgBiAEBEjMKCnN0YXJ0X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAKIAQESMQoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAOIAQESOAoKcHJvamVjdF9pZBgHIAEoCUIfukgcchoyGF5bQS1aYS16MC05XzouLV17MSwxMDB9JEgEiAEBQgsKCV9hZ2VudF9pZEIJCgdfcnVuX2lkQg0KC19zdGFydF90aW1lQgsKCV9lbmRfdGltZUINCgtfcHJvamVjdF9pZCJlChpMaXN0UHJvbXB0QXR0ZW1wdHNSZXNwb25zZRIuCghhdHRlbXB0cxgBIAMoCzIcLnBvcnRjdWxsaXMudjEuUHJvbXB0QXR0ZW1wdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqhAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9SVU5OSU5HEAESFwoTUlVOX1NUQVRFX1NVQ0NFRURFRBACEhQKEFJVTl9TVEFURV9GQUlMRUQQAxIXChNSVU5fU1RBVEVfQ0FOQ0VMTEVEEAQy2wgKClJ1blNlcnZpY2USXwoIU3RhcnRSdW4SHi5wb3J0Y3VsbGlzLnYxLlN0YXJ0UnVuUmVxdWVzdBofLnBvcnRjdWxsaXMudjEuU3RhcnRSdW5SZXNwb25zZSISiLUYA5K1GApydW5zOndyaXRlEmIKCUZpbmlzaFJ1bhIfLnBvcnRjdWxsaXMudjEuRmluaXNoUnVuUmVxdWVzdBogLnBvcnRjdWxsaXMudjEuRmluaXNoUnVuUmVzcG9uc2UiEoi1GAOStRgKcnVuczp3cml0ZRJYCgZHZXRSdW4SHC5wb3J0Y3VsbGlzLnYxLkdldFJ1blJlcXVlc3QaHS5wb3J0Y3VsbGlzLnYxLkdldFJ1blJlc3BvbnNlIhGItRgCkrUYCXJ1bnM6cmVhZBJeCghMaXN0UnVucxIeLnBvcnRjdWxsaXMudjEuTGlzdFJ1bnNSZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5MaXN0UnVuc1Jlc3BvbnNlIhGItRgCkrUYCXJ1bnM6cmVhZBJgCghXYXRjaFJ1bhIeLnBvcnRjdWxsaXMudjEuV2F0Y2hSdW5SZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5XYXRjaFJ1blJlc3BvbnNlIhGItRgCkrUYCXJ1bnM6cmVhZDABEoUBChNSZWNvcmRQcm9tcHRBdHRlbXB0EikucG9ydGN1bGxpcy52MS5SZWNvcmRQcm9tcHRBdHRlbXB0UmVxdWVzdBoqLnBvcnRjdWxsaXMudjEuUmVjb3JkUHJvbXB0QXR0ZW1wdFJlc3BvbnNlIheItRgDkrUYD3RlbGVtZXRyeTp3cml0ZRKBAQoSTGlzdFByb21wdEF0dGVtcHRzEigucG9ydGN1bGxpcy52MS5MaXN0UHJvbXB0QXR0ZW1wdHNSZXF1ZXN0GikucG9ydGN1bGxpcy52MS5MaXN0UHJvbXB0QXR0ZW1wdHNSZXNwb25zZSIWiLUYApK1GA50ZWxlbWV0cnk6cmVhZBJ2Cg5SZWNvcmRSdW5FdmVudBIkLnBvcnRjdWxsaXMudjEuUmVjb3JkUnVuRXZlbnRSZXF1ZXN0GiUucG9ydGN1bGxpcy52MS5SZWNvcmRSdW5FdmVudFJlc3BvbnNlIheItRgDkrUYD3RlbGVtZXRyeTp3cml0ZRJ5Cg9SZWNvcmRSdW5FdmVudHMSJS5wb3J0Y3VsbGlzLnYxLlJlY29yZFJ1bkV2ZW50c1JlcXVlc3QaJi5wb3J0Y3VsbGlzLnYxLlJlY29yZFJ1bkV2ZW50c1Jlc3BvbnNlIheItRgDkrUYD3RlbGVtZXRyeTp3cml0ZRJtCg1MaXN0UnVuRXZlbnRzEiMucG9ydGN1bGxpcy52MS5MaXN0UnVuRXZlbnRzUmVxdWVzdBokLnBvcnRjdWxsaXMudjEuTGlzdFJ1bkV2ZW50c1Jlc3BvbnNlIhGItRgCkrUYCXJ1bnM6cmVhZGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_portcullis_v1_analytics, file_portcullis_v1_options, file_portcullis_v1_run_event]);
 
 /**
  * One piece of work by an agent on a workflow.
@@ -79,6 +81,34 @@ export type Run = Message<"portcullis.v1.Run"> & {
    * @generated from field: optional google.protobuf.Timestamp finish_time = 8;
    */
   finishTime?: Timestamp | undefined;
+
+  /**
+   * The task that it is for: of the journal, or named by the caller.
+   *
+   * @generated from field: optional string task_id = 9;
+   */
+  taskId?: string | undefined;
+
+  /**
+   * The SHA-256 of its prompt, in hex: a version that is registered for its workflow.
+   *
+   * @generated from field: optional string prompt_version = 10;
+   */
+  promptVersion?: string | undefined;
+
+  /**
+   * How many further upstream attempts each of its calls may make; absent is as many as the gate allows.
+   *
+   * @generated from field: optional int32 max_retries = 11;
+   */
+  maxRetries?: number | undefined;
+
+  /**
+   * Why it failed, in the words of who finished it.
+   *
+   * @generated from field: string error = 12;
+   */
+  error: string;
 };
 
 /**
@@ -114,6 +144,27 @@ export type StartRunRequest = Message<"portcullis.v1.StartRunRequest"> & {
    * @generated from field: optional string project_id = 3;
    */
   projectId?: string | undefined;
+
+  /**
+   * The task that it is for: of the journal, or a name of the caller's own. Versions of prompts are compared over tasks.
+   *
+   * @generated from field: optional string task_id = 4;
+   */
+  taskId?: string | undefined;
+
+  /**
+   * The version of the workflow's prompt, which must be registered: its SHA-256 in hex, or its label.
+   *
+   * @generated from field: optional string prompt_version = 5;
+   */
+  promptVersion?: string | undefined;
+
+  /**
+   * How many further upstream attempts each of its calls may make at most: 0 to 9.
+   *
+   * @generated from field: optional int32 max_retries = 6;
+   */
+  maxRetries?: number | undefined;
 };
 
 /**
@@ -165,7 +216,7 @@ export type FinishRunRequest = Message<"portcullis.v1.FinishRunRequest"> & {
   outcome: RunState;
 
   /**
-   * What came of it: at most 500 characters.
+   * What came of it: at most 500 characters, of any lines.
    *
    * @generated from field: string summary = 3;
    */
@@ -177,6 +228,13 @@ export type FinishRunRequest = Message<"portcullis.v1.FinishRunRequest"> & {
    * @generated from field: optional string project_id = 4;
    */
   projectId?: string | undefined;
+
+  /**
+   * Why it did not succeed: at most 4,000 characters, of any lines.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
 };
 
 /**
@@ -200,7 +258,7 @@ export type FinishRunResponse = Message<"portcullis.v1.FinishRunResponse"> & {
   run?: Run | undefined;
 
   /**
-   * What it spent. Calls that were still in flight are added when they settle.
+   * What it had spent when it was finished, as GetRun told it then. That adds what was still in flight, when it is settled.
    *
    * @generated from field: portcullis.v1.UsageTotals totals = 2;
    */
@@ -256,7 +314,8 @@ export type GetRunResponse = Message<"portcullis.v1.GetRunResponse"> & {
   run?: Run | undefined;
 
   /**
-   * What it spent so far.
+   * What it spent so far. Of a run whose days the ledger has begun to drop it is what was counted, as in lists: what bills
+   * agree with is measured then.
    *
    * @generated from field: portcullis.v1.UsageTotals totals = 2;
    */
@@ -269,6 +328,621 @@ export type GetRunResponse = Message<"portcullis.v1.GetRunResponse"> & {
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_run, 6);
+
+/**
+ * A run in a list.
+ *
+ * @generated from message portcullis.v1.ListedRun
+ */
+export type ListedRun = Message<"portcullis.v1.ListedRun"> & {
+  /**
+   * The run.
+   *
+   * @generated from field: portcullis.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * What it spent so far, as far as it is counted: a few seconds behind. What bills agree with counts as measured.
+   *
+   * @generated from field: portcullis.v1.UsageTotals totals = 2;
+   */
+  totals?: UsageTotals | undefined;
+
+  /**
+   * How many events it has, as far as they are counted.
+   *
+   * @generated from field: int64 events = 3;
+   */
+  events: bigint;
+
+  /**
+   * The model that was asked for; empty for none, "*" for several.
+   *
+   * @generated from field: string model = 4;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListedRun.
+ * Use `create(ListedRunSchema)` to create a new message.
+ */
+export const ListedRunSchema: GenMessage<ListedRun> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 7);
+
+/**
+ * Request of ListRuns. Without a filter: all of the project. Served are each filter alone, agent with workflow, state or
+ * task, and workflow with state or prompt version; each with times. An agent's own list is one of its agent.
+ *
+ * @generated from message portcullis.v1.ListRunsRequest
+ */
+export type ListRunsRequest = Message<"portcullis.v1.ListRunsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Of this agent; to an agent, another one has none.
+   *
+   * @generated from field: optional string agent_id = 3;
+   */
+  agentId?: string | undefined;
+
+  /**
+   * Of this workflow.
+   *
+   * @generated from field: optional string workflow = 4;
+   */
+  workflow?: string | undefined;
+
+  /**
+   * In this state; any when unspecified.
+   *
+   * @generated from field: portcullis.v1.RunState state = 5;
+   */
+  state: RunState;
+
+  /**
+   * With this version of the workflow's prompt: its SHA-256 in hex, or its label. Needs workflow.
+   *
+   * @generated from field: optional string prompt_version = 6;
+   */
+  promptVersion?: string | undefined;
+
+  /**
+   * For this task.
+   *
+   * @generated from field: optional string task_id = 7;
+   */
+  taskId?: string | undefined;
+
+  /**
+   * That started then or later.
+   *
+   * @generated from field: optional google.protobuf.Timestamp start_time = 8;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * That started earlier.
+   *
+   * @generated from field: optional google.protobuf.Timestamp end_time = 9;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 10;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListRunsRequest.
+ * Use `create(ListRunsRequestSchema)` to create a new message.
+ */
+export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 8);
+
+/**
+ * Response of ListRuns.
+ *
+ * @generated from message portcullis.v1.ListRunsResponse
+ */
+export type ListRunsResponse = Message<"portcullis.v1.ListRunsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.ListedRun runs = 1;
+   */
+  runs: ListedRun[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListRunsResponse.
+ * Use `create(ListRunsResponseSchema)` to create a new message.
+ */
+export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 9);
+
+/**
+ * Request of WatchRun.
+ *
+ * @generated from message portcullis.v1.WatchRunRequest
+ */
+export type WatchRunRequest = Message<"portcullis.v1.WatchRunRequest"> & {
+  /**
+   * The run to watch.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The position of the last message that was received whole, of any replica; empty begins with the run's first event.
+   *
+   * @generated from field: string position = 2;
+   */
+  position: string;
+
+  /**
+   * The project of the run; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 3;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.WatchRunRequest.
+ * Use `create(WatchRunRequestSchema)` to create a new message.
+ */
+export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 10);
+
+/**
+ * One message of WatchRun. Without anything told it says that the stream lives.
+ *
+ * @generated from message portcullis.v1.WatchRunResponse
+ */
+export type WatchRunResponse = Message<"portcullis.v1.WatchRunResponse"> & {
+  /**
+   * Where to go on after this message.
+   *
+   * @generated from field: string position = 1;
+   */
+  position: string;
+
+  /**
+   * What is told.
+   *
+   * @generated from oneof portcullis.v1.WatchRunResponse.told
+   */
+  told: {
+    /**
+     * The run as it stands: the first message of each stream.
+     *
+     * @generated from field: portcullis.v1.Run run = 2;
+     */
+    value: Run;
+    case: "run";
+  } | {
+    /**
+     * An event. Those that are recorded when the stream begins come as they occurred, all others as they are recorded.
+     *
+     * @generated from field: portcullis.v1.RunEvent event = 3;
+     */
+    value: RunEvent;
+    case: "event";
+  } | {
+    /**
+     * The run as it ended: the last message, and every event that was recorded before its end came before it.
+     *
+     * @generated from field: portcullis.v1.Run ended = 4;
+     */
+    value: Run;
+    case: "ended";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message portcullis.v1.WatchRunResponse.
+ * Use `create(WatchRunResponseSchema)` to create a new message.
+ */
+export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 11);
+
+/**
+ * An attempt that did not pass the gate, as its agent told it: its provenance is provisional.
+ *
+ * @generated from message portcullis.v1.PromptAttempt
+ */
+export type PromptAttempt = Message<"portcullis.v1.PromptAttempt"> & {
+  /**
+   * Begins with "prv_".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The agent's own id of it.
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * The project of the agent.
+   *
+   * @generated from field: string project_id = 3;
+   */
+  projectId: string;
+
+  /**
+   * The agent that told it.
+   *
+   * @generated from field: string agent_id = 4;
+   */
+  agentId: string;
+
+  /**
+   * The person who answers for the agent.
+   *
+   * @generated from field: optional string person_id = 5;
+   */
+  personId?: string | undefined;
+
+  /**
+   * The key that was presented.
+   *
+   * @generated from field: optional string key_id = 6;
+   */
+  keyId?: string | undefined;
+
+  /**
+   * The run that it belongs to.
+   *
+   * @generated from field: optional string run_id = 7;
+   */
+  runId?: string | undefined;
+
+  /**
+   * The provider, in the agent's words.
+   *
+   * @generated from field: string provider = 8;
+   */
+  provider: string;
+
+  /**
+   * The model, in the agent's words.
+   *
+   * @generated from field: string model = 9;
+   */
+  model: string;
+
+  /**
+   * Prompt tokens that were neither read from nor written to a cache.
+   *
+   * @generated from field: int64 input_tokens = 10;
+   */
+  inputTokens: bigint;
+
+  /**
+   * Tokens that came back.
+   *
+   * @generated from field: int64 output_tokens = 11;
+   */
+  outputTokens: bigint;
+
+  /**
+   * Prompt tokens read from a cache.
+   *
+   * @generated from field: int64 cache_read_tokens = 12;
+   */
+  cacheReadTokens: bigint;
+
+  /**
+   * Prompt tokens written to a cache.
+   *
+   * @generated from field: int64 cache_write_tokens = 13;
+   */
+  cacheWriteTokens: bigint;
+
+  /**
+   * What the agent says that it cost, in nano-USD.
+   *
+   * @generated from field: int64 cost_nanousd = 14;
+   */
+  costNanousd: bigint;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: portcullis.v1.AttemptOutcome outcome = 15;
+   */
+  outcome: AttemptOutcome;
+
+  /**
+   * When it started.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 16;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When it was told.
+   *
+   * @generated from field: google.protobuf.Timestamp record_time = 17;
+   */
+  recordTime?: Timestamp | undefined;
+
+  /**
+   * The agent's own name of the call that it is an attempt of.
+   *
+   * @generated from field: string call_id = 18;
+   */
+  callId: string;
+
+  /**
+   * The how manieth attempt of its call it was, from 1.
+   *
+   * @generated from field: int32 attempt_number = 19;
+   */
+  attemptNumber: number;
+
+  /**
+   * The run's.
+   *
+   * @generated from field: optional string prompt_version = 20;
+   */
+  promptVersion?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.PromptAttempt.
+ * Use `create(PromptAttemptSchema)` to create a new message.
+ */
+export const PromptAttemptSchema: GenMessage<PromptAttempt> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 12);
+
+/**
+ * Request of RecordPromptAttempt.
+ *
+ * @generated from message portcullis.v1.RecordPromptAttemptRequest
+ */
+export type RecordPromptAttemptRequest = Message<"portcullis.v1.RecordPromptAttemptRequest"> & {
+  /**
+   * An id of the agent's own: 1 to 200 characters. The same again with the same content gives the same answer.
+   *
+   * @generated from field: string client_id = 1;
+   */
+  clientId: string;
+
+  /**
+   * A run of the agent; a key that is bound to a run may leave it out.
+   *
+   * @generated from field: optional string run_id = 2;
+   */
+  runId?: string | undefined;
+
+  /**
+   * The provider: 1 to 100 characters.
+   *
+   * @generated from field: string provider = 3;
+   */
+  provider: string;
+
+  /**
+   * The model: 1 to 200 characters.
+   *
+   * @generated from field: string model = 4;
+   */
+  model: string;
+
+  /**
+   * Prompt tokens that were neither read from nor written to a cache.
+   *
+   * @generated from field: int64 input_tokens = 5;
+   */
+  inputTokens: bigint;
+
+  /**
+   * Tokens that came back.
+   *
+   * @generated from field: int64 output_tokens = 6;
+   */
+  outputTokens: bigint;
+
+  /**
+   * Prompt tokens read from a cache.
+   *
+   * @generated from field: int64 cache_read_tokens = 7;
+   */
+  cacheReadTokens: bigint;
+
+  /**
+   * Prompt tokens written to a cache.
+   *
+   * @generated from field: int64 cache_write_tokens = 8;
+   */
+  cacheWriteTokens: bigint;
+
+  /**
+   * What it cost, in nano-USD.
+   *
+   * @generated from field: int64 cost_nanousd = 9;
+   */
+  costNanousd: bigint;
+
+  /**
+   * How it ended: success, failed, timeout or client_closed.
+   *
+   * @generated from field: portcullis.v1.AttemptOutcome outcome = 10;
+   */
+  outcome: AttemptOutcome;
+
+  /**
+   * When it started: within the last 30 days.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 11;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The agent's own name of the call that it is an attempt of, within the run: 1 to 200 characters. Without it the call is
+   * client_id, and this is its only attempt.
+   *
+   * @generated from field: optional string call_id = 12;
+   */
+  callId?: string | undefined;
+
+  /**
+   * The how manieth attempt of its call it was: 1 (which 0 stands for) to the run's max_retries + 1, or 10 where the run has
+   * none. Each number of a call is told once.
+   *
+   * @generated from field: int32 attempt_number = 13;
+   */
+  attemptNumber: number;
+};
+
+/**
+ * Describes the message portcullis.v1.RecordPromptAttemptRequest.
+ * Use `create(RecordPromptAttemptRequestSchema)` to create a new message.
+ */
+export const RecordPromptAttemptRequestSchema: GenMessage<RecordPromptAttemptRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 13);
+
+/**
+ * Response of RecordPromptAttempt.
+ *
+ * @generated from message portcullis.v1.RecordPromptAttemptResponse
+ */
+export type RecordPromptAttemptResponse = Message<"portcullis.v1.RecordPromptAttemptResponse"> & {
+  /**
+   * What is kept.
+   *
+   * @generated from field: portcullis.v1.PromptAttempt attempt = 1;
+   */
+  attempt?: PromptAttempt | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.RecordPromptAttemptResponse.
+ * Use `create(RecordPromptAttemptResponseSchema)` to create a new message.
+ */
+export const RecordPromptAttemptResponseSchema: GenMessage<RecordPromptAttemptResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 14);
+
+/**
+ * Request of ListPromptAttempts.
+ *
+ * @generated from message portcullis.v1.ListPromptAttemptsRequest
+ */
+export type ListPromptAttemptsRequest = Message<"portcullis.v1.ListPromptAttemptsRequest"> & {
+  /**
+   * At most this many: 1 to 500, 50 when 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Told by this agent; to an agent, another one has none.
+   *
+   * @generated from field: optional string agent_id = 3;
+   */
+  agentId?: string | undefined;
+
+  /**
+   * Within this run; to a key that is bound to a run, another one has none.
+   *
+   * @generated from field: optional string run_id = 4;
+   */
+  runId?: string | undefined;
+
+  /**
+   * That were told then or later.
+   *
+   * @generated from field: optional google.protobuf.Timestamp start_time = 5;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * That were told earlier.
+   *
+   * @generated from field: optional google.protobuf.Timestamp end_time = 6;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * The project to list; only admin may name another than the credential's own.
+   *
+   * @generated from field: optional string project_id = 7;
+   */
+  projectId?: string | undefined;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPromptAttemptsRequest.
+ * Use `create(ListPromptAttemptsRequestSchema)` to create a new message.
+ */
+export const ListPromptAttemptsRequestSchema: GenMessage<ListPromptAttemptsRequest> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 15);
+
+/**
+ * Response of ListPromptAttempts.
+ *
+ * @generated from message portcullis.v1.ListPromptAttemptsResponse
+ */
+export type ListPromptAttemptsResponse = Message<"portcullis.v1.ListPromptAttemptsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated portcullis.v1.PromptAttempt attempts = 1;
+   */
+  attempts: PromptAttempt[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message portcullis.v1.ListPromptAttemptsResponse.
+ * Use `create(ListPromptAttemptsResponseSchema)` to create a new message.
+ */
+export const ListPromptAttemptsResponseSchema: GenMessage<ListPromptAttemptsResponse> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_run, 16);
 
 /**
  * Where a run stands. Every state but running is an outcome: it never changes again.
@@ -326,7 +1000,8 @@ export const RunStateSchema: GenEnum<RunState> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_run, 0);
 
 /**
- * Runs: pieces of work by an agent. A run belongs to its agent; to another agent it does not exist.
+ * Runs: pieces of work by an agent, and what it tells of them. A run belongs to its agent; to another agent it does not
+ * exist.
  *
  * @generated from service portcullis.v1.RunService
  */
@@ -342,8 +1017,9 @@ export const RunService: GenService<{
     output: typeof StartRunResponseSchema;
   },
   /**
-   * Ends a run; keys bound to it stop. Finishing twice with the same outcome gives the same answer; with another
-   * outcome it is a conflict.
+   * Ends a run; keys bound to it end with it. Finishing twice with the same outcome gives the same answer, and changes
+   * nothing; with another outcome it is a conflict. A key that is bound to the run cannot ask twice: it is refused then,
+   * with the reason, and another key of the agent is told the answer.
    *
    * @generated from rpc portcullis.v1.RunService.FinishRun
    */
@@ -361,6 +1037,77 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof GetRunRequestSchema;
     output: typeof GetRunResponseSchema;
+  },
+  /**
+   * Lists runs, newest first; an agent sees its own.
+   *
+   * @generated from rpc portcullis.v1.RunService.ListRuns
+   */
+  listRuns: {
+    methodKind: "unary";
+    input: typeof ListRunsRequestSchema;
+    output: typeof ListRunsResponseSchema;
+  },
+  /**
+   * Streams a run: where it stands, then its events as they are recorded, then its end. Each message carries a position at
+   * which a stream that broke is taken up again.
+   *
+   * @generated from rpc portcullis.v1.RunService.WatchRun
+   */
+  watchRun: {
+    methodKind: "server_streaming";
+    input: typeof WatchRunRequestSchema;
+    output: typeof WatchRunResponseSchema;
+  },
+  /**
+   * Keeps what the calling agent tells of an attempt that could not pass the gate. No budget and no total counts it.
+   *
+   * @generated from rpc portcullis.v1.RunService.RecordPromptAttempt
+   */
+  recordPromptAttempt: {
+    methodKind: "unary";
+    input: typeof RecordPromptAttemptRequestSchema;
+    output: typeof RecordPromptAttemptResponseSchema;
+  },
+  /**
+   * Lists what agents told of such attempts, newest first; an agent sees its own.
+   *
+   * @generated from rpc portcullis.v1.RunService.ListPromptAttempts
+   */
+  listPromptAttempts: {
+    methodKind: "unary";
+    input: typeof ListPromptAttemptsRequestSchema;
+    output: typeof ListPromptAttemptsResponseSchema;
+  },
+  /**
+   * Keeps an event of a run. No kill switch silences it.
+   *
+   * @generated from rpc portcullis.v1.RunService.RecordRunEvent
+   */
+  recordRunEvent: {
+    methodKind: "unary";
+    input: typeof RecordRunEventRequestSchema;
+    output: typeof RecordRunEventResponseSchema;
+  },
+  /**
+   * Keeps events of a run: all of them, or none where one is refused.
+   *
+   * @generated from rpc portcullis.v1.RunService.RecordRunEvents
+   */
+  recordRunEvents: {
+    methodKind: "unary";
+    input: typeof RecordRunEventsRequestSchema;
+    output: typeof RecordRunEventsResponseSchema;
+  },
+  /**
+   * Lists events of a run, those that occurred last first.
+   *
+   * @generated from rpc portcullis.v1.RunService.ListRunEvents
+   */
+  listRunEvents: {
+    methodKind: "unary";
+    input: typeof ListRunEventsRequestSchema;
+    output: typeof ListRunEventsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_portcullis_v1_run, 0);
