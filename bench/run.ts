@@ -1,6 +1,6 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { control } from './control/bench.ts';
 import { stopChildren } from './harness/children.ts';
@@ -12,13 +12,15 @@ import { models } from './models/bench.ts';
 import { money } from './money/bench.ts';
 import { policy } from './policy/bench.ts';
 import { soak } from './soak/bench.ts';
+import { telemetry } from './telemetry/bench.ts';
 
-const benches: Readonly<Record<string, Bench>> = { models, money, policy, soak, control };
+const benches: Readonly<Record<string, Bench>> = { models, money, policy, soak, control, telemetry };
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds n] [--duration s] [--smoke] [--targets a,b] [--workloads a,b]
 ${Object.entries(benches)
   .map(([name, bench]) => `  ${name.padEnd(10)} ${bench.summary}`)
-  .join('\n')}`;
+  .join('\n')}
+telemetry takes [--attempts n] [--seed n] [--data FOLDER] too: FOLDER keeps what was seeded, for the next time.`;
 
 class UsageError extends Error {}
 
@@ -39,6 +41,9 @@ function readCommandLine(): Request {
       smoke: { type: 'boolean', default: false },
       targets: { type: 'string' },
       workloads: { type: 'string' },
+      attempts: { type: 'string' },
+      seed: { type: 'string' },
+      data: { type: 'string' },
     },
   });
   const [name = ''] = positionals;
@@ -56,6 +61,9 @@ function readCommandLine(): Request {
       smoke,
       targets: chosen('--targets', values.targets, bench.targets),
       workloads: chosen('--workloads', values.workloads, bench.workloads),
+      attempts: count('--attempts', values.attempts, smoke ? 20_000 : 10_000_000),
+      seed: count('--seed', values.seed, 1),
+      data: values.data === undefined ? null : resolve(values.data),
     },
   };
 }

@@ -113,7 +113,13 @@ export const pinning =
   availableParallelism() > 1 && spawnSync('taskset', ['-p', String(process.pid)], { stdio: 'ignore' }).status === 0;
 
 function pin(side: Side): string[] {
-  if (!pinning || side === 'all') return [];
+  const cores = coresOf(side);
+  return cores === null ? [] : ['taskset', '-c', cores];
+}
+
+/** The cores of a side, as taskset(1) has them; null is all. */
+export function coresOf(side: Side): string | null {
+  if (!pinning || side === 'all') return null;
   const last = availableParallelism() - 1;
-  return ['taskset', '-c', side === 'target' ? String(last) : `0-${last - 1}`];
+  return side === 'target' ? String(last) : `0-${last - 1}`;
 }

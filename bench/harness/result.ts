@@ -11,6 +11,11 @@ export interface BenchOptions {
   /** Only these are measured. */
   readonly targets: readonly string[];
   readonly workloads: readonly string[];
+  /** How many attempts are seeded, and by which random numbers. */
+  readonly attempts: number;
+  readonly seed: number;
+  /** The folder of what was seeded, to be kept and used again; null is none. */
+  readonly data: string | null;
   /** A folder of its own that is removed afterwards. */
   readonly directory: string;
   readonly progress: (text: string) => void;

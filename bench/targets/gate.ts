@@ -16,7 +16,7 @@ interface Credentials {
 }
 
 /** Budgets that count every call and never refuse one: a gate without any would have less to do than those that people run. */
-const budgets = [
+export const budgets = [
   { name: 'all, a month', unit: 'BUDGET_UNIT_USD', window: 'BUDGET_WINDOW_MONTH', limitAmount: '1000000000000000' },
   { name: 'all, a day', unit: 'BUDGET_UNIT_TOKENS', window: 'BUDGET_WINDOW_DAY', limitAmount: '1000000000000000' },
 ];
@@ -104,7 +104,7 @@ export async function startGate(context: TargetContext, configurationText: strin
 }
 
 /** Routes of the three public names in models/workloads.ts: each is rewritten to the provider's own name. */
-function configuration({ mockUrl }: TargetContext): string {
+export function configuration({ mockUrl }: Pick<TargetContext, 'mockUrl'>): string {
   const price = 'price: { input: 3, output: 15, cache_read: 0.3, cache_write_5m: 3.75, cache_write_1h: 6 }';
   return `providers:
   mock-chat: { kind: openai-compatible, base_url: '${mockUrl}/v1', allow_private: true, ${price} }

@@ -7,6 +7,8 @@ import { migrate } from '../../../server/src/pg/migrate.ts';
 export interface Database {
   /** Connects as the application's own role. */
   readonly url: string;
+  /** Connects as the owner of the schema. */
+  readonly ownerUrl: string;
   readonly pid: number;
 }
 
@@ -22,5 +24,5 @@ try {
   await server.stop();
   throw error;
 }
-const database: Database = { url: server.appUrl, pid: server.pid ?? 0 };
+const database: Database = { url: server.appUrl, ownerUrl: server.ownerUrl, pid: server.pid ?? 0 };
 process.stdout.write(`${JSON.stringify(database)}\n`);
