@@ -157,7 +157,7 @@ test('a policy enforced gives what its simulation over recorded calls said', { t
     const document = {
       rules: rules.map((rule) => ({
         ...rule,
-        ...(rule.effect === 'RULE_EFFECT_REQUIRE_APPROVAL' && { approval: { approvers: ['psn_boss'] } }),
+        ...(rule.effect === 'RULE_EFFECT_REQUIRE_APPROVAL' && { approval: { approvers: ['role:approver'] } }),
       })),
     };
     const simulation = await gate.api<Simulation>('PolicyService/SimulatePolicy', {

@@ -5,11 +5,12 @@ import { systemClock } from '../server/src/base/clock.ts';
 import { PortcullisError } from '../server/src/base/errors.ts';
 import { newId } from '../server/src/base/ids.ts';
 import { BudgetService } from '../server/src/budget/budget-service.ts';
-import { capToJson, checkCaps, enforceCaps, type PolicyCap } from '../server/src/budget/policy-caps.ts';
+import { capToJson, type PolicyCap } from '../server/src/budget/policy-caps.ts';
 import { ControlFeed } from '../server/src/pg/control-feed.ts';
 import { emptyDocument, type PolicyDocument, type Rule } from '../server/src/policy/document.ts';
 import { PolicyIndex } from '../server/src/policy/policy-index.ts';
-import { etagOf, PolicyVersions } from '../server/src/policy/version-service.ts';
+import { createGates } from '../server/src/compose/gates.ts';
+import { etagOf, type PolicyVersions } from '../server/src/policy/version-service.ts';
 import { createTestDatabase, queryAsOwner, type TestDatabase, testBounds } from './support/database.ts';
 import { operator, seedProject } from './support/ledger.ts';
 
@@ -26,7 +27,7 @@ const logged: string[] = [];
 beforeAll(async () => {
   db = await createTestDatabase();
   await seedProject(db.pool);
-  versions = new PolicyVersions(db.pool, { checkCaps, enforceCaps });
+  versions = createGates(db.pool).policies;
   budgets = new BudgetService(db.pool, () => Date.now());
   const log = createLogger('info', { write: (line) => void logged.push(line) });
   index = new PolicyIndex(log);
@@ -67,6 +68,15 @@ function cap(name: string, more: Partial<PolicyCap> = {}) {
     ...more,
   });
 }
+
+const approval = {
+  kind: 'require_approval',
+  approvers: ['role:approver'],
+  quorum: 1,
+  expiryS: 60,
+  risk: 'normal',
+  escalation: [],
+} as const;
 
 const denyAll: Rule = {
   name: 'deny all',
@@ -378,15 +388,18 @@ describe('a version', () => {
       },
       'bytes',
     ],
+    ['an approval by nobody', { rules: [{ ...denyAll, effect: { ...approval, approvers: [] } }] }, 'approvers'],
+    ['a quorum of none', { rules: [{ ...denyAll, effect: { ...approval, quorum: 0 } }] }, 'quorum'],
+    ['approvers whom nothing names', { rules: [{ ...denyAll, effect: { ...approval, approvers: ['ann'] } }] }, 'role:'],
     [
-      'an approval by nobody',
-      { rules: [{ ...denyAll, effect: { kind: 'require_approval', approvers: [], quorum: 1, expiryS: 60 } }] },
-      'approvers',
+      'an escalation after its expiry',
+      { rules: [{ ...denyAll, effect: { ...approval, escalation: [{ afterS: 60, approvers: ['role:admin'] }] } }] },
+      'sooner than expiry',
     ],
     [
-      'a quorum of none',
-      { rules: [{ ...denyAll, effect: { kind: 'require_approval', approvers: ['a'], quorum: 0, expiryS: 60 } }] },
-      'quorum',
+      'a change of the policy denied',
+      { rules: [{ ...denyAll, actions: ['policy.change'] as const }] },
+      'would lock the policy',
     ],
     ['signed scopes that leave the policy itself open', { signedScopes: ['keys:write'] }, 'must have policy:write too'],
     ['signed scopes that leave keys open', { signedScopes: ['policy:write'] }, 'must have keys:write too'],

@@ -30,12 +30,20 @@ export type IdPrefix =
   | 'pol'
   | 'sgk'
   | 'lgn'
+  | 'lnk'
   | 'evt'
   | 'bmk'
   | 'task'
   | 'note'
   | 'chg'
-  | 'prm';
+  | 'prm'
+  | 'inb'
+  | 'cbk'
+  | 'apr'
+  | 'msg'
+  | 'whe'
+  | 'whs'
+  | 'whd';
 
 /**
  * A new identifier: prefix, 48 bits of milliseconds, 80 random bits, in base32. Identifiers of one kind sort by time

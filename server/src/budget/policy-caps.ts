@@ -131,7 +131,11 @@ export async function checkCaps(tx: Tx, projectId: string, caps: readonly CapJso
 export async function enforceCaps(
   tx: Tx,
   version: bigint,
-  { projectId, caps, by }: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Principal },
+  {
+    projectId,
+    caps,
+    by,
+  }: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Pick<Principal, 'id'> },
 ): Promise<void> {
   await checkCaps(tx, projectId, caps);
   const wanted = new Map(caps.map((json) => [json.name, checkNewBudget({ ...capFromJson(json), projectId })]));

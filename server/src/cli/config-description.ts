@@ -41,11 +41,13 @@ function describeOption(name: OptionName, config: Config): OptionDescription {
   return { name, group, value: text, isDefault };
 }
 
-function asText(value: OptionValues[OptionName]): string {
+type Shown = OptionValues[OptionName];
+
+function asText(value: Shown | Extract<Shown, readonly unknown[]>[number]): string {
   if (value === null) return '';
-  if (Array.isArray(value)) return value.join(',');
-  if (typeof value === 'object') return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`;
-  return String(value);
+  if (typeof value !== 'object') return String(value);
+  if ('host' in value) return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`;
+  return value.map(asText).join(',');
 }
 
 function describeFile(path: string): unknown {

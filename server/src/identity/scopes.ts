@@ -15,6 +15,7 @@ export const scopes = [
   'keys:write',
   'keys:read',
   'webhooks:write',
+  'webhooks:read',
   'badges:revoke',
   'audit:read',
   'metrics:read',

@@ -3,6 +3,8 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { capFromJson, capToJson } from '../../budget/policy-caps.ts';
 import { BudgetModeSchema, BudgetUnitSchema, BudgetWindowSchema } from '../../gen/portcullis/v1/budget_pb.ts';
 import {
+  RuleRisk,
+  RuleRiskSchema,
   type PolicyCap as CapMessage,
   type PolicyCapSchema,
   type PolicyDocument as DocumentMessage,
@@ -30,7 +32,7 @@ import {
   type Rule,
 } from '../../policy/document.ts';
 import { actions } from '../../policy/facts.ts';
-import type { Effect } from '../../policy/rules.ts';
+import { approvalRisks, type Effect } from '../../policy/rules.ts';
 import type { SimulatedCall, SimulationResult } from '../../policy/simulation.ts';
 import { etagOf, type PolicyAnswer, stageOf } from '../../policy/version-service.ts';
 import type { PolicyState, VersionHead } from '../../policy/version-store.ts';
@@ -64,7 +66,10 @@ export function ruleOf(message: RuleMessage | undefined, param = 'rule'): Rule {
     actions: message.actions.map((action) => {
       const known = actions.find((candidate) => candidate === action);
       if (known !== undefined) return known;
-      throw invalid(`${param}.actions`, `A rule judges ${actions.join(' or ')}; "${action.slice(0, 100)}" is neither.`);
+      throw invalid(
+        `${param}.actions`,
+        `A rule judges ${actions.join(', ')}; "${action.slice(0, 100)}" is none of them.`,
+      );
     }),
     condition,
     effect: effectOf(fromEnum(RuleEffectSchema, effects, effect, `${param}.effect`), approval, `${param}.approval`),
@@ -96,6 +101,11 @@ export function ruleMessage({
         approvers: [...effect.approvers],
         quorum: effect.quorum,
         expiry: durationFromMs(effect.expiryS * 1000),
+        risk: toEnum(RuleRiskSchema, effect.risk),
+        escalation: effect.escalation.map(({ afterS, approvers }) => ({
+          after: durationFromMs(afterS * 1000),
+          approvers: [...approvers],
+        })),
       },
     }),
   };
@@ -115,8 +125,12 @@ export function capMessage(json: CapJson): MessageInitShape<typeof PolicyCapSche
   };
 }
 
-export function stateMessage(state: PolicyState): MessageInitShape<typeof PolicyStateSchema> {
+export function stateMessage(
+  state: PolicyState,
+  approvals: readonly string[] = [],
+): MessageInitShape<typeof PolicyStateSchema> {
   return {
+    approvalIds: [...approvals],
     etag: etagOf(state),
     versionInForce: state.inForce ?? undefined,
     versionInShadow: state.shadow ?? undefined,
@@ -140,7 +154,7 @@ export function versionMessage(head: VersionHead, state: PolicyState): MessageIn
 }
 
 /** How a policy stands, and a version of it in full. */
-export function answerMessage({ state, version }: PolicyAnswer): {
+export function answerMessage({ state, version, approvals }: PolicyAnswer): {
   readonly state: MessageInitShape<typeof PolicyStateSchema>;
   readonly version?: MessageShape<typeof PolicyVersionSchema>;
 } {
@@ -148,7 +162,7 @@ export function answerMessage({ state, version }: PolicyAnswer): {
   const message = create(PolicyVersionSchema, versionMessage(version, state));
   const document = readableDocument(version.document);
   if (document !== null) message.document = create(PolicyDocumentSchema, documentMessage(document));
-  return { state: stateMessage(state), version: message };
+  return { state: stateMessage(state, approvals), version: message };
 }
 
 /** The document of an answer; of none the empty one. */
@@ -206,11 +220,17 @@ function effectOf(kind: Effect['kind'], approval: RuleMessage['approval'], param
     throw invalid(param, `${param} goes with the effect require_approval alone.`);
   }
   if (approval === undefined) throw invalid(param, `${param} must say whose approval is asked for.`);
-  const { approvers, quorum, expiry } = approval;
+  const { approvers, quorum, expiry, risk, escalation } = approval;
   return {
     kind,
     approvers,
     quorum: quorum === 0 ? 1 : quorum,
     expiryS: expiry === undefined ? approvalExpiryDefaultS : wholeSeconds(`${param}.expiry`, expiry),
+    risk: risk === RuleRisk.UNSPECIFIED ? 'normal' : fromEnum(RuleRiskSchema, approvalRisks, risk, `${param}.risk`),
+    escalation: escalation.map(({ after, approvers: next }, at) => {
+      const step = `${param}.escalation[${at}].after`;
+      if (after === undefined) throw invalid(step, `${step} is missing.`);
+      return { afterS: wholeSeconds(step, after), approvers: next };
+    }),
   };
 }

@@ -15,8 +15,10 @@ export interface AskedCall {
   readonly principal: Principal;
   readonly flight: Flight;
   readonly plan: CallPlan;
-  /** As the client sent it. */
+  /** As the client sent it, or as a person edited it. */
   readonly body: Buffer;
+  /** As the client sent it. */
+  readonly sent: Buffer;
 }
 
 /** How a call that is over is answered. */
@@ -65,11 +67,17 @@ export function answerKept(
   };
 }
 
-const telling = ['anthropic-version', 'anthropic-beta', 'openai-beta'];
+const tellingNames = ['anthropic-version', 'anthropic-beta', 'openai-beta'];
 
 /** The headers that change what a provider answers, as they go to it: one that came repeatedly counts as a whole. */
 export function tellingHeaders({ request }: Exchange): (string | null)[] {
-  return telling.map((name) => request.headersDistinct[name]?.join(', ') ?? null);
+  return tellingNames.map((name) => request.headersDistinct[name]?.join(', ') ?? null);
+}
+
+/** The same by name, without those that were not sent. */
+export function telling(exchange: Exchange): Record<string, string> {
+  const values = tellingHeaders(exchange);
+  return Object.fromEntries(tellingNames.flatMap((name, at) => (values[at] ? [[name, values[at]]] : [])));
 }
 
 /**
