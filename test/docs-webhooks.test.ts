@@ -87,7 +87,7 @@ test('docs/webhooks.md has an endpoint registered, verified, told and removed', 
     body: '{"type":"run.failed","data":{}}',
   });
   expect(forged.status).toBe(401);
-}, 180_000);
+}, 500_000);
 
 test('docs/webhooks.md names the bounds that there are', () => {
   const hours = bounds.deliveryRetryMs.filter((ms) => ms >= 3_600_000).map((ms) => ms / 3_600_000);

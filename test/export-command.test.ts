@@ -18,6 +18,7 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CliRun, runCommand } from './support/cli.ts';
 import { type CuttingLink, openCuttingLink } from './support/cutting-link.ts';
@@ -165,6 +166,14 @@ async function stopMidway(name: string, args: readonly string[] = [], key = gate
     .poll(() => (existsSync(partial) ? statSync(partial).size : 0), { timeout: 60_000, interval: 20 })
     .toBeGreaterThan(0);
   program.process.kill('SIGSTOP');
+  // It stops a moment later, and a thread of it may be writing.
+  await expect
+    .poll(async () => {
+      const size = statSync(partial).size;
+      await sleep(100);
+      return statSync(partial).size - size;
+    })
+    .toBe(0);
   link.cutAfter(null);
   return program;
 }

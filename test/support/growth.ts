@@ -50,10 +50,11 @@ const statements: readonly string[] = [
    SELECT ${id('team')}, :projectId::text, 'team ' || :era::text || n, 'test' FROM ${many}`,
   `INSERT INTO agents (id, project_id, name, created_by, control_version)
    SELECT ${id('agt')}, :projectId::text, 'grown ' || :era::text || n, 'test', 1 FROM ${many}`,
+  // Those that soon expire are told of in the background, so many at a time.
   `INSERT INTO api_keys (id, project_id, agent_id, kind, name, secret_hash, scopes, created_by, created_at, expires_at, control_version)
    SELECT 'K' || :era::text || lpad(n::text, 9, '0'), :projectId::text, ${id('agt')}, 'agent', 'grown', sha256(n::text::bytea),
           '{runs:write}', 'test', timestamptz '2026-01-01' + :era::int * interval '1 day' + n * interval '1 s',
-          now() + interval '1 day', 1
+          now() + interval '90 days', 1
    FROM ${many}`,
   `INSERT INTO signing_keys (id, project_id, key_id, algorithm, public_key, created_by, revoked_at, control_version)
    SELECT ${id('sgk')}, :projectId::text, :keyId::text, 'ed25519', sha256(n::text::bytea), 'test', now(), 1 FROM ${many}`,

@@ -229,7 +229,7 @@ export const options = {
     stores,
     count(2, 500),
     '20',
-    'Connections of the pool at most. A process has four more: two for the ledger, one on which rollups and the leaderboard are summed up, and one on which it reads control state; and one while it drops days that are over.',
+    'Connections of the pool at most. A process has nine more: two for the ledger, one on which rollups and the leaderboard are summed up, one on which it reads control state, three on which it delivers webhooks, and two on which it hears of events and of decisions; and one while it drops days that are over.',
   ),
   DATABASE_IDLE_MS: option(stores, count(0, 86_400_000), '300000', 'An idle connection is closed after this time.'),
   DATABASE_LIFETIME_MS: option(stores, count(0, 86_400_000), '1800000', 'A connection is replaced after this time.'),

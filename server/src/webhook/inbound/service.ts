@@ -88,7 +88,7 @@ export class WebhookEvents {
 
   /** What was refused lately, counted by hours. */
   refused(): Promise<RefusedWebhooks[]> {
-    return selectRefusals(this.#parts.pool, pageSizeDefault * 4);
+    return selectRefusals(this.#parts.pool, pageSizeDefault * 2);
   }
 
   /**

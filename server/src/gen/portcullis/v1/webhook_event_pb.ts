@@ -444,7 +444,7 @@ export const ListWebhookRefusalsRequestSchema: GenMessage<ListWebhookRefusalsReq
  */
 export type ListWebhookRefusalsResponse = Message<"portcullis.v1.ListWebhookRefusalsResponse"> & {
   /**
-   * The newest hours first; 200 at most.
+   * The newest hours first; 100 at most.
    *
    * @generated from field: repeated portcullis.v1.WebhookRefusal refusals = 1;
    */
