@@ -6,7 +6,7 @@ import { type NameServer, records, startNameServer, type Zone } from '../../../.
 import { createEgress, type Egress } from './egress.ts';
 import { EgressError } from './model.ts';
 
-// Of 2000::/3, and nobody's: nothing answers there, on whatever network this runs.
+// Of 2000::/3: public, and never connected to, since another address of the same answer is not.
 const nobody = '2000::1';
 // Egress goes to 443 and 8443 alone; Linux has the whole of 127.0.0.0/8, so that others who listen are not in the way.
 const inside = process.platform === 'linux' ? `127.53.${randomInt(1, 255)}.${randomInt(1, 255)}` : '127.0.0.1';
@@ -35,8 +35,8 @@ beforeEach(() => {
   connections = 0;
 });
 
-const ask = (host: string, timeoutMs = 1_500) =>
-  egress.request({ owner: 'webhook', url: `https://${host}:8443/`, timeoutMs, responseBytesMax: 1_000 }).then(
+const ask = (host: string, timeoutMs = 1_500, by = egress) =>
+  by.request({ owner: 'webhook', url: `https://${host}:8443/`, timeoutMs, responseBytesMax: 1_000 }).then(
     () => 'answered',
     (error: unknown) => (error instanceof EgressError ? error.reason : String(error)),
   );
@@ -48,17 +48,21 @@ describe('A name that means one thing for the guard and another for the connecti
     expect(connections).toBe(1);
   });
 
-  it('gains nothing by answering with a public address first and with a private one ever after', async () => {
+  it('gains nothing by answering with an address that may be reached first and with another one ever after', async () => {
+    const host = 'flip.example';
+    // Nothing public may be reached from a test: what may is an exception here, which is never one for metadata services.
+    const lenient = createEgress({ allowPrivate: [{ host, port: 8443 }], nameServers: [names.address] });
     zone = (name, type, count) => {
-      if (type === 'A') return count === 0 ? [] : records(name, 'A', inside);
-      return count === 0 ? records(name, 'AAAA', nobody) : [];
+      if (type === 'AAAA') return [];
+      return records(name, 'A', count === 0 ? inside : '169.254.169.254');
     };
-    const first = await ask('flip.example');
-    expect(['connect', 'deadline']).toContain(first);
+    expect(await ask(host, 1_500, lenient)).not.toBe('answered');
+    expect(connections).toBe(1);
     // What was vetted is what was connected to: the name was asked for once.
-    expect(names.asked.filter((line) => line.endsWith('flip.example'))).toHaveLength(2);
-    for (let n = 0; n < 5; n++) expect(await ask('flip.example')).toBe('private_answer');
-    expect(connections).toBe(0);
+    expect(names.asked.filter((line) => line.endsWith(host))).toHaveLength(2);
+    for (let n = 0; n < 5; n++) expect(await ask(host, 1_500, lenient)).toBe('private_answer');
+    expect(connections).toBe(1);
+    await lenient.close();
   });
 
   it('gains nothing by changing with every answer, with many who ask at once', async () => {
