@@ -13,9 +13,8 @@ import { money } from './money/bench.ts';
 import { policy } from './policy/bench.ts';
 import { soak } from './soak/bench.ts';
 import { telemetry } from './telemetry/bench.ts';
-import { webhooks } from './webhooks/bench.ts';
 
-const benches: Readonly<Record<string, Bench>> = { models, money, policy, soak, control, telemetry, webhooks };
+const benches: Readonly<Record<string, Bench>> = { models, money, policy, soak, control, telemetry };
 
 const usage = `usage: npm run bench -- NAME [--json] [--rounds n] [--duration s] [--smoke] [--targets a,b] [--workloads a,b]
 ${Object.entries(benches)

@@ -105,7 +105,7 @@ describe('in production', () => {
   );
 
   it('Criterion 8: in production connections, and how long statements wait, are bounded without an option', async () => {
-    const [poolDefault, direct] = [20, 9];
+    const [poolDefault, direct] = [20, 4];
     const key = await operator('keys:read');
     const blocker = new Client({ connectionString: gate.database.ownerUrl });
     await blocker.connect();

@@ -204,7 +204,7 @@ describe('P0-05', () => {
         scopes.filter((scope) => !coveredBy(needed).has(scope)),
         root,
       );
-      keys.set(needed, { without, only: await issue([needed], root) });
+      keys.set(needed, { without, only: await issue([needed]) });
     }
   });
 

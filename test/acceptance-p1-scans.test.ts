@@ -1,35 +1,39 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { methodTable } from '../server/src/api/methods.ts';
-import { newId } from '../server/src/base/ids.ts';
 import { instanceBeatMs } from '../server/src/base/limits.ts';
 import { createTestDatabase, queryAsOwner, type TestDatabase } from './support/database.ts';
+import { bearer } from './support/doors.ts';
 import { startGate, type TestGate } from './support/gate.ts';
 import { gatherStatistics, grow } from './support/growth.ts';
 import { type MockUpstream, startMockUpstream } from './support/mock-upstream/client.ts';
-import { mockConfiguration } from './support/models.ts';
-import {
-  askFor,
-  type Caller,
-  callModel,
-  daysReads,
-  type Operation,
-  projectDays,
-  reads,
-  simulation,
-  startRun,
-  streams,
-  writes,
-} from './support/scanned-operations.ts';
+import { ask, doors, mockConfiguration, post } from './support/models.ts';
 import { type Cost, type CostReader, costOf, readCosts, type Statement } from './support/statement-costs.ts';
 
 /** The hardening list, P1-05: what a call costs the database does not depend on what else is in it. */
 
 const few = 30;
 const many = { runs: 100_000, others: 20_000 };
+const pageSize = 10;
 /** Two pages of what has most to look up for each row. */
 const rowsMax = 100;
 const pagesMore = 60;
+
+/** Somebody with one of everything, in a project of their own. */
+interface Caller {
+  readonly projectId: string;
+  readonly secret: string;
+  readonly principalId: string;
+  readonly keyId: string;
+  readonly agentId: string;
+  readonly agentSecret: string;
+  readonly budgetId: string;
+  readonly killSwitchId: string;
+  readonly taskId: string;
+  /** With one call in it. */
+  readonly runId: string;
+  readonly busyRunId: string;
+}
 
 let database: TestDatabase;
 let costs: CostReader;
@@ -108,17 +112,8 @@ async function newCaller(at: TestGate, name: string): Promise<Caller> {
   const { task } = await own<{ task: { id: string } }>('JournalService/CreateTask', { title: 'own' });
   const runId = await startRun(at, ofAgent.secret, 'quiet flow');
   await callModel(at, { agentSecret: ofAgent.secret, busyRunId: runId });
-  const webhookEventId = newId('inb');
-  await queryAsOwner(
-    database,
-    `INSERT INTO webhook_events (id, project_id, source, state, signature_status, headers, body, body_bytes, sealed, received_at, finished_at)
-     VALUES ($1, $2, 'own', 'kept', 'valid', '{}', 'x', 1, false, now(), now())`,
-    [webhookEventId, projectId],
-  );
-  const delivery = await ownDelivery(projectId);
   const { principal } = await own<{ principal: { id: string } }>('SystemService/GetSelf', {});
   return {
-    ...delivery,
     projectId,
     secret,
     principalId: principal.id,
@@ -128,32 +123,196 @@ async function newCaller(at: TestGate, name: string): Promise<Caller> {
     budgetId: budget.id,
     killSwitchId: killSwitch.id,
     taskId: task.id,
-    webhookEventId,
-    approvalId: await askFor(at, ofAgent.secret),
     runId,
     busyRunId: await startRun(at, ofAgent.secret),
   };
 }
 
-/** A delivery of an endpoint to which nothing more goes. */
-async function ownDelivery(projectId: string): Promise<Pick<Caller, 'endpointId' | 'deliveryId'>> {
-  const ids = { endpointId: newId('whe'), deliveryId: newId('whd') };
-  await queryAsOwner(
-    database,
-    `WITH endpoint AS (
-       INSERT INTO webhook_endpoints (id, project_id, url, state, disabled_at, disabled_reason, created_by)
-       VALUES ($1, $2, 'https://example.com/own', 'disabled', now(), 'operator', 'test')),
-     event AS (
-       INSERT INTO outbox_events (id, project_id, type, schema_version, data, fanned_out_at)
-       VALUES ($3, $2, 'run.started', 1, '{}', now()) RETURNING seq),
-     delivery AS (
-       INSERT INTO webhook_deliveries (id, project_id, endpoint_id, event_id, event_type, seq, state, attempts, next_at, ended_at)
-       SELECT $4, $2, $1, $3, 'run.started', seq, 'delivered', 1, now(), now() FROM event)
-     INSERT INTO webhook_attempts (delivery_id, number, started_at, duration_ms, outcome, status) VALUES ($4, 1, now(), 1, 'delivered', 204)`,
-    [ids.endpointId, projectId, newId('msg'), ids.deliveryId],
-  );
-  return ids;
+async function startRun(at: TestGate, secret: string, workflow = 'own flow'): Promise<string> {
+  const { run } = await at.api<{ run: { id: string } }>('RunService/StartRun', { workflow }, secret);
+  return run.id;
 }
+
+/** What is measured, and what must be there before. */
+interface Operation {
+  readonly prepare?: (at: TestGate, caller: Caller) => Promise<string>;
+  readonly call: (at: TestGate, caller: Caller, prepared: string) => Promise<unknown>;
+}
+
+const none = () => ({});
+
+/** A read by its method, with the request that it needs. */
+function read(method: string, request: (caller: Caller) => object = none, which = ''): [string, Operation] {
+  return [method + which, { call: (at, caller) => at.api(method, request(caller), caller.secret) }];
+}
+
+/** The first two pages of a list. */
+function list(method: string, request: (caller: Caller) => object = none, which = ''): [string, Operation] {
+  return [
+    method + which,
+    {
+      call: async (at, caller) => {
+        const page = (pageToken: string) =>
+          at.api<{ nextPageToken: string }>(method, { ...request(caller), pageSize, pageToken }, caller.secret);
+        const { nextPageToken } = await page('');
+        if (nextPageToken !== '') await page(nextPageToken);
+      },
+    },
+  ];
+}
+
+/** Finds the days of a project among those of all that were billed, which are few, and bounded by a first day. */
+const projectDays = 'ReconciliationService/ListProjectDays';
+
+/** Tell of days by the catalog, which has more rows than {@link rowsMax}; none is over, whose rows they would count. */
+const daysReads = ['AnalyticsService/GetLedgerRetention', 'AnalyticsService/GetTelemetryRetention'];
+
+/** Minutes, hours and days; the same in all measurements, so that statements are. */
+const midnight = new Date().setUTCHours(0, 0, 0, 0);
+const fixedWindow = {
+  startTime: new Date(midnight - 90 * 60_000).toISOString(),
+  endTime: new Date(midnight + 86_400_000).toISOString(),
+};
+
+const reads: readonly [string, Operation][] = [
+  list('AgentService/ListAgents'),
+  read('AgentService/GetAgent', ({ agentId }) => ({ agentId })),
+  list('AgentService/ListKeys'),
+  list('AgentService/ListSigningKeys', ({ keyId }) => ({ keyId })),
+  list('ProjectService/ListProjects'),
+  list('ProjectService/ListPeople'),
+  list('ProjectService/ListTeams'),
+  list('ProjectService/ListSessions'),
+  list('ProjectService/ListSessions', () => ({ own: true }), ', own'),
+  list('ProjectService/ListLogins'),
+  list('ProjectService/ListLogins', () => ({ own: true }), ', own'),
+  list('BudgetService/ListBudgets'),
+  read('BudgetService/GetBudget', ({ budgetId }) => ({ budgetId })),
+  list('BudgetService/ListBudgetNotices'),
+  list('BudgetService/ListBudgetNotices', ({ budgetId }) => ({ budgetId }), ', of a budget'),
+  list('BudgetService/ListLeasePostings'),
+  list('BudgetService/ListLeasePostings', ({ budgetId }) => ({ budgetId }), ', of a budget'),
+  read('PolicyService/GetKillSwitch', ({ killSwitchId }) => ({ killSwitchId })),
+  list('PolicyService/ListKillSwitches'),
+  list('PolicyService/ListKillAcknowledgements', ({ killSwitchId }) => ({ killSwitchId })),
+  read('PolicyService/GetPolicy'),
+  list('PolicyService/ListPolicyVersions'),
+  read('PolicyService/ListRules'),
+  read('PolicyService/ListPolicyCaps'),
+  read('RunService/GetRun', ({ runId }) => ({ runId })),
+  list('RunService/ListRuns'),
+  list('RunService/ListRuns', ({ agentId }) => ({ agentId, state: 'RUN_STATE_SUCCEEDED' }), ', of an agent in a state'),
+  list('RunService/ListRuns', () => ({ workflow: 'no flow' }), ', of a workflow with none'),
+  list('RunService/ListRunEvents', ({ runId }) => ({ runId })),
+  list('RunService/ListPromptAttempts'),
+  list('RunService/ListPromptAttempts', ({ agentId }) => ({ agentId }), ', of an agent'),
+  read('JournalService/GetTask', ({ taskId }) => ({ taskId })),
+  list('JournalService/ListTasks'),
+  list('JournalService/ListTasks', () => ({ status: 'TASK_STATUS_BLOCKED' }), ', of a status'),
+  list('JournalService/ListNotes'),
+  list('JournalService/ListChangelog'),
+  list('JournalService/ListChangelog', () => ({ category: 'CHANGELOG_CATEGORY_POLICY' }), ', of a category'),
+  list('JournalService/ListBenchmarks'),
+  list('JournalService/ListBenchmarks', () => ({ workflow: 'flow 1' }), ', of a workflow'),
+  list('AnalyticsService/ListAttempts'),
+  list('AnalyticsService/ListAttempts', ({ agentId }) => ({ filter: { agentId } }), ', of an agent'),
+  list('AnalyticsService/ListAttempts', ({ runId }) => ({ filter: { runId } }), ', of a run'),
+  list('AnalyticsService/ListHolds'),
+  read('AnalyticsService/GetPromptVersion', () => ({ workflow: 'own flow', version: 'one' })),
+  list('AnalyticsService/ListPromptVersions'),
+  list('AnalyticsService/ListPromptVersions', () => ({ workflow: 'own flow' }), ', of a workflow'),
+  list('AnalyticsService/ListRunRatings', ({ runId }) => ({ runId })),
+  list('AnalyticsService/ListRunEvaluations', ({ runId }) => ({ runId })),
+  read('AnalyticsService/GetLeaderboard', () => ({ workflow: 'own flow' })),
+  read('AnalyticsService/GetUsage', ({ runId }) => ({ groupBy: 'USAGE_GROUP_MODEL', filter: { runId } }), ', of a run'),
+  read('AnalyticsService/GetTelemetrySummary', () => ({ workflow: 'quiet flow', ...fixedWindow }), ', of a workflow'),
+  ...daysReads.map((method) => read(method)),
+  read('AnalyticsService/GetPublicLeaderboard'),
+  read('AnalyticsService/ComparePromptVersions', () => ({ workflow: 'own flow', first: 'one', second: 'two' })),
+  list('AnalyticsService/ListRankedWorkflows'),
+  list('AnalyticsService/ListPublishedWorkflows'),
+  list('ReconciliationService/ListReconciledDays'),
+  list('ReconciliationService/ListBillImports'),
+  list(projectDays),
+  read('SystemService/GetSelf'),
+];
+
+/** A watch is measured where it looks (run-scans.test.ts); an export reads all that there is. */
+const streams = ['RunService/WatchRun', 'ExportService/ExportState'];
+
+/** Judges anew the calls that were recorded in a span of time, which is what it costs. */
+const simulation = 'PolicyService/SimulatePolicy';
+
+async function callModel(
+  at: TestGate,
+  { agentSecret, busyRunId }: Pick<Caller, 'agentSecret' | 'busyRunId'>,
+  more: Record<string, string> = {},
+): Promise<void> {
+  const { path, model } = doors.anthropic;
+  const headers = { ...bearer(agentSecret), 'x-portcullis-run': busyRunId, ...more };
+  const { status, body } = await post(at, path, ask(model), headers);
+  expect(status, body.toString()).toBe(200);
+}
+
+let keys = 0;
+async function write(at: TestGate, method: string, body: object, secret: string): Promise<void> {
+  const headers = { 'content-type': 'application/json', ...bearer(secret), 'idempotency-key': `scan-${++keys}` };
+  const answer = await fetch(`${at.url}/portcullis.v1.${method}`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify(body),
+  });
+  expect(answer.status, await answer.text()).toBe(200);
+}
+
+const outcome = 'RUN_STATE_SUCCEEDED';
+const writes: readonly [string, Operation][] = [
+  ['RunService/StartRun', { call: (at, { agentSecret }) => startRun(at, agentSecret) }],
+  [
+    'RunService/StartRun, once',
+    { call: (at, { agentSecret }) => write(at, 'RunService/StartRun', { workflow: 'own flow' }, agentSecret) },
+  ],
+  [
+    'RunService/FinishRun',
+    {
+      prepare: (at, { agentSecret }) => startRun(at, agentSecret),
+      call: (at, { agentSecret }, runId) => at.api('RunService/FinishRun', { runId, outcome }, agentSecret),
+    },
+  ],
+  [
+    'RunService/FinishRun, once',
+    {
+      prepare: (at, { agentSecret }) => startRun(at, agentSecret),
+      call: (at, { agentSecret }, runId) => write(at, 'RunService/FinishRun', { runId, outcome }, agentSecret),
+    },
+  ],
+  [
+    'JournalService/UpdateTask',
+    {
+      call: (at, { taskId, secret }) =>
+        at.api('JournalService/UpdateTask', { taskId, title: `own ${++keys}`, updateMask: 'title' }, secret),
+    },
+  ],
+  [
+    'RunService/RecordRunEvents',
+    {
+      call: (at, { agentSecret, busyRunId: runId }) =>
+        at.api('RunService/RecordRunEvents', { runId, events: [{ type: 'step' }, { type: 'step' }] }, agentSecret),
+    },
+  ],
+  [
+    'RunService/RecordPromptAttempt',
+    {
+      call: (at, { agentSecret, busyRunId: runId }) => {
+        const told = { clientId: `scan-${++keys}`, runId, provider: 'claude', model: 'claude-1' };
+        const when = { outcome: 'ATTEMPT_OUTCOME_SUCCESS', startTime: new Date().toISOString() };
+        return at.api('RunService/RecordPromptAttempt', { ...told, ...when }, agentSecret);
+      },
+    },
+  ],
+  ['a model call', { call: (at, caller) => callModel(at, caller) }],
+  ['a model call, once', { call: (at, caller) => callModel(at, caller, { 'idempotency-key': `scan-${++keys}` }) }],
+];
 
 interface Measured extends Cost {
   readonly texts: readonly string[];
@@ -177,7 +336,7 @@ function takeCosts(): Taken {
   const taken = costs.take();
   for (const { text, connection } of taken) if (text === looksOfFeed) feedConnections.add(connection);
   const by = ({ connection, application }: Statement): keyof Taken => {
-    if (application === 'portcullis background' || application === 'portcullis webhooks') return 'background';
+    if (application === 'portcullis background') return 'background';
     return feedConnections.has(connection) ? 'feed' : 'requests';
   };
   const { requests = [], feed = [], background = [] } = Object.groupBy(taken, by);

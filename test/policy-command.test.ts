@@ -97,7 +97,7 @@ describe('a policy', () => {
         args.truncated
     effect: require_approval
     mode: shadow
-    approval: { approvers: ['person:a@example.com', team:b], quorum: 2, expiry: 2d, risk: high, escalation: [{ after: 1d, approvers: [role:admin] }] }
+    approval: { approvers: [psn_a, team_b], quorum: 2, expiry: 2d }
 caps:
   - { name: spent, selector: { agent: capped, model: 'small-*' }, window: day, time_zone: Europe/Berlin, limit: 0.25, mode: dry_run, notify: [50] }
   - { name: time, unit: latency_ms, window: attempt, limit: 30s, notify: [] }

@@ -128,11 +128,18 @@ describe('a call that a rule denies', () => {
     expect([status, body.toString()]).toEqual([400, expect.stringContaining('Name fewer fallbacks')]);
   });
 
-  test('starts no run where an approval would be needed: that cannot wait', async () => {
-    const approval = { approvers: ['role:approver', 'person:ann@example.com'], quorum: 2 };
-    await setPolicy([rule({ name: 'ask ann', effect: 'REQUIRE_APPROVAL', approval, actions: ['runs.start'] })]);
-    await expect(gate.api('RunService/StartRun', { workflow: 'w' }, secret)).rejects.toThrow(
-      /asks for the approval of 2 of role:approver, person:ann@example.com. What is asked for here cannot wait/,
+  test('is told whose approval it would need, and that this door cannot wait', async () => {
+    await setPolicy([
+      rule({
+        name: 'ask ann',
+        effect: 'REQUIRE_APPROVAL',
+        approval: { approvers: ['psn_ann', 'psn_bob', 'psn_eve'], quorum: 2 },
+      }),
+    ]);
+    const { status, headers, body } = await call(secret);
+    expect([status, headers['x-should-retry']]).toEqual([403, 'false']);
+    expect(body.toString()).toContain(
+      `The rule \\"ask ann\\" of this project's policy asks for the approval of 2 of psn_ann, psn_bob, psn_eve. This door cannot wait for an approval`,
     );
   });
 

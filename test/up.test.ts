@@ -89,26 +89,6 @@ describe('the first start', () => {
   });
 });
 
-it('has somebody who decides in the first minute: what the first agent asks, the first admin approves', async () => {
-  const { url, agent_key: agentKey } = place.credentials;
-  const call = (method: string, body: object, key: string) =>
-    knock(url, { ...control, path: `/portcullis.v1.${method}`, body: JSON.stringify(body) }, bearer(key));
-  const asked = { kind: 'APPROVAL_KIND_TOOL_CALL', action: 'mail.send', argumentsJson: '{}', summary: 'Send it' };
-  const { json } = await call('ApprovalService/RequestApproval', asked, agentKey);
-  const approvalId: string = json.approval.id;
-  const decision = { approvalId, action: 'APPROVAL_ACTION_APPROVE' };
-  expect((await call('ApprovalService/DecideApproval', decision, agentKey)).status).toBe(403);
-  const launcher = snippet('Command line, from any directory').replace(' --help', '');
-  const approved = await run(['approvals', 'approve', approvalId], {
-    cwd: '/',
-    command: [launcher],
-    env: { DATA_DIR: place.dataDir },
-  });
-  expect(approved.code, approved.stderr).toBe(0);
-  const { json: now } = await call('ApprovalService/GetApproval', { approvalId }, agentKey);
-  expect(now.approval.state).toBe('APPROVAL_STATE_APPROVED');
-});
-
 it('a second start on the same data is refused in one line, and does the first no harm', async () => {
   const second = place.run(['up']);
   expect(await second.exited).toBe(1);

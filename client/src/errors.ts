@@ -10,8 +10,6 @@ import { textOf } from './text.ts';
  * `cancelled` are this package's own; whatever else an older or newer gate, or a proxy before it, says comes as it is.
  */
 export type ErrorCode =
-  | 'approval_pending'
-  | 'approval_refused'
   | 'budget_exceeded'
   | 'cannot_verify'
   | 'client_closed'

@@ -4,7 +4,6 @@
  */
 export * from './gen/portcullis/v1/agent_pb.ts';
 export * from './gen/portcullis/v1/analytics_pb.ts';
-export * from './gen/portcullis/v1/approval_pb.ts';
 export * from './gen/portcullis/v1/budget_pb.ts';
 export * from './gen/portcullis/v1/error_pb.ts';
 export * from './gen/portcullis/v1/export_pb.ts';
@@ -20,8 +19,6 @@ export * from './gen/portcullis/v1/run_event_pb.ts';
 export * from './gen/portcullis/v1/run_pb.ts';
 export * from './gen/portcullis/v1/system_pb.ts';
 export * from './gen/portcullis/v1/telemetry_summary_pb.ts';
-export * from './gen/portcullis/v1/webhook_event_pb.ts';
-export * from './gen/portcullis/v1/webhook_pb.ts';
 export {
   type ErrorCode,
   type ErrorDetails,

@@ -1,7 +1,6 @@
 import { PortcullisError } from './errors.ts';
 import { AgentService } from './gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from './gen/portcullis/v1/analytics_pb.ts';
-import { ApprovalService } from './gen/portcullis/v1/approval_pb.ts';
 import { BudgetService } from './gen/portcullis/v1/budget_pb.ts';
 import { ExportService } from './gen/portcullis/v1/export_pb.ts';
 import { JournalService } from './gen/portcullis/v1/journal_pb.ts';
@@ -10,8 +9,6 @@ import { ProjectService } from './gen/portcullis/v1/project_pb.ts';
 import { ReconciliationService } from './gen/portcullis/v1/reconciliation_pb.ts';
 import { RunService } from './gen/portcullis/v1/run_pb.ts';
 import { SystemService } from './gen/portcullis/v1/system_pb.ts';
-import { WebhookEventService } from './gen/portcullis/v1/webhook_event_pb.ts';
-import { WebhookService } from './gen/portcullis/v1/webhook_pb.ts';
 import { createServiceClient, type ServiceClient } from './service-client.ts';
 import { checkedKey, createFetchTransport, type KeySource } from './transport.ts';
 
@@ -47,8 +44,6 @@ const services = {
   agents: AgentService,
   /** What calls used and cost; versions of prompts, and which of them is better. */
   analytics: AnalyticsService,
-  /** Requests for the decision of a person. */
-  approvals: ApprovalService,
   /** Budgets and where they stand. */
   budgets: BudgetService,
   /** What a project holds. */
@@ -65,10 +60,6 @@ const services = {
   runs: RunService,
   /** The gate, and who one is to it. */
   system: SystemService,
-  /** Webhooks that came in. */
-  webhookEvents: WebhookEventService,
-  /** Where events are sent, and what was delivered. */
-  webhooks: WebhookService,
 };
 
 /** A gate to call: each service of its contract, with each method as a function. */

@@ -4,7 +4,6 @@ import manifest from '../../server/package.json' with { type: 'json' };
 import { protoComments } from './comments.ts';
 import { type Credential, type HttpRoute, httpRoutes } from './http-routes.ts';
 import { MessageSchemas } from './messages.ts';
-import { restPaths } from './rest-routes.ts';
 import { type Schema, reference } from './schema.ts';
 
 const text: Schema = { type: 'string' };
@@ -77,13 +76,7 @@ export function openApiPage(): { readonly path: string; readonly text: string } 
       `/${method.parent.typeName}/${method.name}`,
       { post: controlMethod(method, messages, comments) },
     ]),
-    ...httpRoutes.map((route) => [
-      route.path,
-      Object.fromEntries(
-        [route.method, ...(route.alsoBy ?? [])].map((method) => [method, operation({ ...route, method })]),
-      ),
-    ]),
-    ...Object.entries(restPaths(messages, rightsAndKey)),
+    ...httpRoutes.map((route) => [route.path, { [route.method]: operation(route) }]),
   ]);
   const document = {
     openapi: '3.1.1',
@@ -120,7 +113,7 @@ function rightsOf(scope: MethodRule['scope']): string {
 
 function controlMethod(method: DescMethod, messages: MessageSchemas, comments: ReadonlyMap<string, string>): object {
   const name = `${method.parent.typeName}.${method.name}`;
-  const { scope } = methodRule(method);
+  const { access, scope } = methodRule(method);
   const isStream = method.methodKind === 'server_streaming';
   // Connect envelopes the messages of streams, requests too.
   const type = isStream ? 'application/connect+json' : 'application/json';
@@ -134,20 +127,13 @@ function controlMethod(method: DescMethod, messages: MessageSchemas, comments: R
     ]
       .join(' ')
       .trim(),
-    ...rightsAndKey(method),
+    security: scope === null ? [] : [{ bearer: [] }, { session: [] }],
+    ...(access === 'write' && { parameters: [idempotencyKey] }),
     requestBody: { required: true, content: { [type]: { schema: messages.of(method.input) } } },
     responses: {
       200: { description: 'The answer.', content: { [type]: { schema: messages.of(method.output) } } },
       default: refusal('ConnectError'),
     },
-  };
-}
-
-function rightsAndKey(method: DescMethod) {
-  const { access, scope } = methodRule(method);
-  return {
-    security: scope === null ? [] : [{ bearer: [] }, { session: [] }],
-    ...(access === 'write' && { parameters: [idempotencyKey] }),
   };
 }
 
@@ -165,20 +151,12 @@ function operation({ path, method, tag, summary, description, security, body, an
     summary,
     ...(description !== undefined && { description }),
     security: security.map((name) => ({ [name]: [] })),
-    ...(path.includes('{') && { parameters: placesIn(path) }),
-    ...(body &&
-      method !== 'get' && { requestBody: { required: true, content: { [body.type]: { schema: body.schema } } } }),
+    ...(body && { requestBody: { required: true, content: { [body.type]: { schema: body.schema } } } }),
     responses: {
       200: { description: 'The answer.', content: Object.fromEntries(answers.map((type) => [type, {}])) },
       default: refusal(errors),
     },
   };
-}
-
-/** What stands in braces in a path. */
-function placesIn(path: string): object[] {
-  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
-  return names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
 }
 
 function refusal(schema: string): object {

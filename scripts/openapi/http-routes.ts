@@ -6,8 +6,6 @@ export type Credential = 'bearer' | 'apiKey' | 'session';
 /** A route that is no method of the control API. */
 export interface HttpRoute {
   readonly method: 'get' | 'post';
-  /** Other methods that do the same, without a body. */
-  readonly alsoBy?: readonly 'get'[];
   readonly path: string;
   readonly tag: 'models' | 'operations' | 'OAuth';
   readonly summary: string;
@@ -53,15 +51,6 @@ const formOf = (properties: Readonly<Record<string, string>>, ...required: strin
 
 const models = { tag: 'models', security: ['bearer', 'apiKey'], method: 'post' } as const;
 const oauth = { tag: 'OAuth', security: [], method: 'post', answers: [json], errors: 'OAuthError' } as const;
-
-const inbound = {
-  method: 'post',
-  tag: 'operations',
-  security: [],
-  body: { type: json, schema: { description: 'As the other system documents it.' } },
-  answers: [json],
-  errors: 'Problem',
-} as const;
 
 /** Every route of `HTTP_ADDR` for programs besides the control API, in the order of the document. A test compares it with what is served. */
 export const httpRoutes: readonly HttpRoute[] = [
@@ -158,42 +147,6 @@ export const httpRoutes: readonly HttpRoute[] = [
     security: ['bearer', 'session'],
     answers: [json],
     errors: 'Problem',
-  },
-  {
-    method: 'post',
-    alsoBy: ['get'],
-    path: '/v1/hitl/link/{run}/{gate}',
-    tag: 'operations',
-    summary: 'A link by which one person may decide what waits at a gate of a run (docs/approval-links.md)',
-    description:
-      'Needs the scope `approvals:decide`, in person. The gate is its name, or the id of any request for approval of that run.',
-    security: ['bearer', 'apiKey'],
-    body: {
-      type: json,
-      schema: {
-        type: 'object',
-        properties: {
-          person: { description: 'An id or an e-mail address; else whoever calls.', type: 'string' },
-          expires_in: { description: 'Seconds.', type: 'integer', minimum: 60 },
-        },
-        additionalProperties: false,
-      },
-    },
-    answers: [json],
-    errors: 'Problem',
-  },
-  {
-    ...inbound,
-    path: '/v1/webhooks/{source}',
-    summary: 'An event of another system, verified as the source of that name is configured (docs/webhooks-in.md)',
-    description:
-      'The signature is the credential: what each scheme signs, and in which headers, is in docs/webhooks-in.md.',
-  },
-  {
-    ...inbound,
-    path: '/v1/webhooks/{source}/{token}',
-    summary: 'An event of a system that cannot sign, at a path that nobody can guess',
-    description: 'The path is the credential, and what it says is asked for again at its source (docs/webhooks-in.md).',
   },
   {
     ...oauth,

@@ -16,18 +16,11 @@ import { RefusalAudit } from './identity/refusal-audit.ts';
 import { startJobs } from './worker/ticker.ts';
 import type { Pool } from 'pg';
 import { type Base, reporter, startWriter } from './compose/base.ts';
-import { tellOfBreakers } from './compose/breaker-events.ts';
-import { startApprovalMessages } from './compose/approval-messages.ts';
-import { createLinks, startApprovalPages } from './compose/approval-pages.ts';
-import { startApprovals } from './compose/approvals.ts';
 import { acknowledgeKills, startControl } from './compose/control.ts';
 import { openDatabase, openStore } from './compose/database.ts';
 import { createDoors } from './compose/doors.ts';
 import { createAuthenticator, createTokenVerifier } from './compose/identity.ts';
 import { startDays } from './compose/days.ts';
-import { startDeliveries } from './compose/deliveries.ts';
-import { startEgress } from './compose/egress.ts';
-import { createGates, createHeldCalls } from './compose/gates.ts';
 import { startLedger } from './compose/ledger.ts';
 import { startLeaderboard } from './compose/leaderboard.ts';
 import { configuredListeners, openListeners } from './compose/listeners.ts';
@@ -38,8 +31,6 @@ import { routesConfig, watchRoutes } from './compose/routes.ts';
 import { startSignatures } from './compose/signatures.ts';
 import { startSignIn } from './compose/sign-in.ts';
 import { startTelemetry } from './compose/telemetry.ts';
-import { startInboundWebhooks } from './compose/webhooks-in.ts';
-import { startChallenges } from './compose/webhook-challenges.ts';
 
 const serverVersion = manifest.version;
 
@@ -67,29 +58,18 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const refusals = startWriter(base, 'refusals', new RefusalAudit(pool, systemClock, reporter(log, 'refusals')));
   const uses = startWriter(base, 'uses of keys', new KeyUses(pool, systemClock, reporter(log, 'uses of keys')));
   const policy = startPolicy(base, store, control.policies);
-  const { policies: policyVersions, plugged } = createGates(pool);
-  const approvals = startApprovals(base, store, control, plugged);
-  const held = createHeldCalls(base, store, approvals);
   const { ledger, instance } = await startLedger(base, store, control);
   acknowledgeKills(base, store, control, instance.id);
   await startDays(base, store);
   const background = startTelemetry(base, store);
   startLeaderboard(base, background, control);
-  const egress = startEgress(base);
-  startChallenges(base, startDeliveries(base, store, control.feed, egress), store, egress);
-  const tokens = createTokenVerifier(base, control.identity, egress);
+  const tokens = createTokenVerifier(base, control.identity);
   await tokens.warm();
   const authenticator = createAuthenticator(base, tokens, { ...store, ...control, refusals, uses });
   const logins = startLogins(base, store, control, authenticator);
   const signIn = startSignIn(base, store, control, authenticator, logins.logins);
-  const links = createLinks(base);
-  const approvalPages = startApprovalPages(base, store, control, authenticator, links, approvals);
   const signatures = await startSignatures(base, { ...control, pool, authenticator });
-  const inbound = startInboundWebhooks(base, store, egress, () => instance.databaseNow());
-  const routing = await watchRoutes(base, context, pool, firstRouting, ({ webhooks }) =>
-    inbound.sources.replace(webhooks.sources),
-  );
-  tellOfBreakers(base, pool, routing, instance.id);
+  const routing = await watchRoutes(base, context, pool, firstRouting);
   const kept = keepAnswers(
     {
       pool,
@@ -106,12 +86,7 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
   const parts = {
     ...control,
     ...kept,
-    ...approvals,
-    policyVersions,
-    held,
-    ...inbound,
     store,
-    egress,
     refusals,
     ledger,
     instance,
@@ -123,19 +98,16 @@ async function compose(base: Base, context: CliContext): Promise<RunningGate> {
     routing,
     signIn,
     logins,
-    approvalPages,
   };
   const doors = createDoors(base, parts, () => draining, serverVersion);
   const listeners = configuredListeners(base, doors, certificates);
   const urls = await openListeners(base, listeners, control.flights, () => draining);
   const url = urls.get('HTTP_ADDR') ?? '';
-  startApprovalMessages(base, store, { ...control, egress, mint: links.mint, url });
   return {
     url,
     ...store.credentials(url),
     drain: async () => {
       draining = true;
-      held.drain();
       await stops.run(log);
     },
   };

@@ -1,13 +1,11 @@
 import { provesMoney } from './money/command.ts';
 import { provesStreams } from './streams.ts';
-import { provesWebhooks } from './webhooks/command.ts';
 
-const usage = `Usage: npm run chaos -- money|streams|webhooks [options]; each tells its options with --help`;
+const usage = `Usage: npm run chaos -- money|streams [options]; each tells its options with --help`;
 
 const campaigns: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
   money: provesMoney,
   streams: provesStreams,
-  webhooks: provesWebhooks,
 };
 
 const [name = '', ...args] = process.argv.slice(2);

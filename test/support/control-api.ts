@@ -9,12 +9,11 @@ import type { ServiceDeps } from '../../server/src/api/deps.ts';
 import { PageTokens } from '../../server/src/api/page-tokens.ts';
 import { registerServices } from '../../server/src/api/routes.ts';
 import { type AccessRecord, newAccessRecord } from '../../server/src/base/access-record.ts';
-import { Approvals } from '../../server/src/approval/service.ts';
-import { ApprovalWaits } from '../../server/src/approval/waits.ts';
 import { systemClock } from '../../server/src/base/clock.ts';
 import { newId } from '../../server/src/base/ids.ts';
 import { createLogger } from '../../server/src/base/log.ts';
 import { BudgetService } from '../../server/src/budget/budget-service.ts';
+import { checkCaps, enforceCaps } from '../../server/src/budget/policy-caps.ts';
 import { ExportService } from '../../server/src/export/service.ts';
 import { Idempotency } from '../../server/src/idempotency/service.ts';
 import { AgentService } from '../../server/src/identity/agent-service.ts';
@@ -41,7 +40,7 @@ import { KillIndex } from '../../server/src/policy/kill-index.ts';
 import { KillService } from '../../server/src/policy/kill-service.ts';
 import { PolicyIndex } from '../../server/src/policy/policy-index.ts';
 import { PolicySimulator } from '../../server/src/policy/simulation.ts';
-import { createGates } from '../../server/src/compose/gates.ts';
+import { PolicyVersions } from '../../server/src/policy/version-service.ts';
 import { JournalService } from '../../server/src/journal/service.ts';
 import { TaskService } from '../../server/src/journal/task-service.ts';
 import { ReconciliationService } from '../../server/src/reconciliation/service.ts';
@@ -56,12 +55,6 @@ import { PublishedWorkflows } from '../../server/src/telemetry/leaderboard/publi
 import { Leaderboard } from '../../server/src/telemetry/leaderboard/service.ts';
 import { PromptVersions } from '../../server/src/telemetry/prompts/service.ts';
 import { Summaries } from '../../server/src/telemetry/summaries.ts';
-import { createEgress } from '../../server/src/net/egress/egress.ts';
-import { DeliveryLog } from '../../server/src/webhook/outbound/delivery-log.ts';
-import { Bodies } from '../../server/src/webhook/inbound/bodies.ts';
-import { WebhookEvents } from '../../server/src/webhook/inbound/service.ts';
-import { Sources } from '../../server/src/webhook/inbound/sources.ts';
-import { WebhookEndpoints } from '../../server/src/webhook/outbound/endpoint-service.ts';
 import { createTestDatabase, testBounds, type TestDatabase } from './database.ts';
 import { judgeOf } from './policy.ts';
 
@@ -138,11 +131,9 @@ export async function startControlApi(
     kills: new KillService(pool, {
       isProvider: () => true,
       databaseNow: () => Date.now(),
-      releases: null,
+      twoPeople: false,
       controlAgeMaxMs: 10_000,
     }),
-    approvals: new Approvals(pool, { continuations: {}, editors: {}, killedBy: () => null }),
-    approvalWaits: new ApprovalWaits({ pool, connection, log }),
     runs: new RunService(pool, () => Date.now(), kills, budgets, judgeOf(policies)),
     promptVersions: new PromptVersions(pool),
     summaries: new Summaries(pool, systemClock),
@@ -154,18 +145,8 @@ export async function startControlApi(
     journal: new JournalService(pool),
     exports: new ExportService(pool, log),
     draining: () => false,
-    policies: createGates(pool).policies,
+    policies: new PolicyVersions(pool, { checkCaps, enforceCaps }),
     simulator: new PolicySimulator(pool, systemClock),
-    webhookEndpoints: new WebhookEndpoints(pool, signingSecrets, createEgress({ allowPrivate: [] })),
-    webhookDeliveries: new DeliveryLog(pool),
-    webhookEvents: new WebhookEvents({
-      pool,
-      sources: new Sources(),
-      bodies: new Bodies(signingSecrets),
-      publicUrl: null,
-      wake: () => undefined,
-      requireRun: async () => undefined,
-    }),
     reconciliation: new ReconciliationService(pool, systemClock, { log, onMatched: () => undefined }, () => true),
     routedProviders: () => new Set(['claude']),
     runEvents: new RunEvents(pool, () => Date.now()),

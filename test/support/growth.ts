@@ -50,27 +50,13 @@ const statements: readonly string[] = [
    SELECT ${id('team')}, :projectId::text, 'team ' || :era::text || n, 'test' FROM ${many}`,
   `INSERT INTO agents (id, project_id, name, created_by, control_version)
    SELECT ${id('agt')}, :projectId::text, 'grown ' || :era::text || n, 'test', 1 FROM ${many}`,
-  // Those that soon expire are told of in the background, so many at a time.
   `INSERT INTO api_keys (id, project_id, agent_id, kind, name, secret_hash, scopes, created_by, created_at, expires_at, control_version)
    SELECT 'K' || :era::text || lpad(n::text, 9, '0'), :projectId::text, ${id('agt')}, 'agent', 'grown', sha256(n::text::bytea),
           '{runs:write}', 'test', timestamptz '2026-01-01' + :era::int * interval '1 day' + n * interval '1 s',
-          now() + interval '90 days', 1
+          now() + interval '1 day', 1
    FROM ${many}`,
   `INSERT INTO signing_keys (id, project_id, key_id, algorithm, public_key, created_by, revoked_at, control_version)
    SELECT ${id('sgk')}, :projectId::text, :keyId::text, 'ed25519', sha256(n::text::bytea), 'test', now(), 1 FROM ${many}`,
-  `INSERT INTO webhook_endpoints (id, project_id, url, state, created_by)
-   SELECT ${id('whe')}, :projectId::text, 'https://example.com', 'deleted', 'test' FROM ${many}`,
-  // By their ids they are of a time that has not come: those that are old are deleted once a minute.
-  `INSERT INTO outbox_events (id, project_id, type, schema_version, data, fanned_out_at)
-   SELECT ${id('msg_7')}, :projectId::text, 'run.started', 1, '{}', now() FROM ${many}`,
-  `INSERT INTO webhook_deliveries (id, project_id, endpoint_id, event_id, event_type, seq, state, dead_reason, attempts, next_at, ended_at)
-   SELECT ${id('whd')}, :projectId::text, own.id, ${id('msg_7')}, 'run.started', n, CASE WHEN n % 2 = 0 THEN 'dead' ELSE 'delivered' END,
-          CASE WHEN n % 2 = 0 THEN 'exhausted' END, 1, now(), now()
-   FROM ${many}, (SELECT id FROM webhook_endpoints WHERE project_id = :projectId::text AND state = 'disabled' LIMIT 1) AS own`,
-  `INSERT INTO webhook_events (id, project_id, source, state, signature_status, headers, body, body_bytes, sealed, received_at, finished_at)
-   SELECT ${id('inb')}, :projectId::text, 'grown', 'kept', 'valid', '{}', 'x', 1, false, now(), now() FROM ${many}`,
-  `INSERT INTO webhook_refusals (source, hour, signature_status, reason, refused, first_at, last_at, last_address)
-   SELECT 'grown', timestamptz '2026-01-01' + :era::int * interval '1 year' - n * interval '1 hour', 'invalid', 'grown', 1, now(), now(), '' FROM ${many}`,
   // A principal has few.
   `INSERT INTO sessions (id, digest, project_id, principal_id, person_id, method, key_id, address, user_agent, expires_at)
    SELECT ${id('ses')}, sha256((:era::text || n)::bytea), :projectId::text,
@@ -87,15 +73,6 @@ const statements: readonly string[] = [
    SELECT ${id('run')}, :projectId::text, CASE WHEN n % 2 = 0 THEN :agentId::text ELSE 'agt_00' || :era::text || lpad('1', 22, '0') END,
           'flow ' || n % 50, 'succeeded', now() - interval '2 hours', now() - interval '1 hour', 1
    FROM generate_series(1, :runs::int) AS n`,
-  `INSERT INTO approvals (id, project_id, kind, state, risk, requester_kind, requester_id, requester_name, requester_agent_id, run_id,
-     action, what, digest, summary, groups, quorum, created_at, expires_at, use_ms, ended_at)
-   SELECT ${id('apr')}, :projectId::text, 'tool_call', CASE WHEN n % 2 = 0 THEN 'expired' ELSE 'approved' END, 'normal', 'agent',
-          :agentId::text, 'grown', :agentId::text, ${id('run')}, 'grown', '{}', sha256((:era::text || n)::bytea), 'grown', '{role:approver}', 1,
-          now() - interval '2 hours', now() - interval '1 hour', 1000, now() - interval '1 hour'
-   FROM generate_series(1, least(:others::int, :runs::int)) AS n`,
-  `INSERT INTO approval_votes (approval_id, person_id, digest, action, via, address)
-   SELECT ${id('apr')}, ${id('psn')}, sha256(n::text::bytea), 'approve', 'session', '192.0.2.1'
-   FROM generate_series(1, least(:others::int, :runs::int)) AS n`,
   `INSERT INTO run_totals (run_id, project_id) SELECT ${id('run')}, :projectId::text FROM generate_series(1, :runs::int) AS n`,
   `INSERT INTO run_events (id, project_id, agent_id, run_id, type, level, message, occurred_at)
    SELECT telemetry_day_start('run_events', (now() AT TIME ZONE 'UTC')::date) || '00' || :era::text || lpad(n::text, 12, '0'),

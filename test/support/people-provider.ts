@@ -54,7 +54,6 @@ export class PeopleProvider {
   roles:
     admins: [admin]
     engineers: [developer]
-    approvers: [approver]
     "<b>bold</b>": [auditor]
   teams: { engineers: Engineering, "<b>bold</b>": "<img src=x onerror=alert(1)>" }
 ${more}`;

@@ -1,11 +1,10 @@
 import type { KeyObject } from 'node:crypto';
 import type { Pool } from 'pg';
-import type { Approvals } from '../approval/service.ts';
-import type { ApprovalWaits } from '../approval/waits.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { SealingKey } from '../base/sealed-secret.ts';
 import { BudgetService } from '../budget/budget-service.ts';
+import { checkCaps, enforceCaps } from '../budget/policy-caps.ts';
 import { ExportService } from '../export/service.ts';
 import type { Idempotency } from '../idempotency/service.ts';
 import { AgentService } from '../identity/agent-service.ts';
@@ -19,14 +18,12 @@ import type { SessionService } from '../identity/sessions/service.ts';
 import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
 import { SigningKeyService } from '../identity/signatures/service.ts';
 import { TeamService } from '../identity/team-service.ts';
-import type { Egress } from '../net/egress/egress.ts';
 import type { ControlFeed } from '../pg/control-feed.ts';
 import { KillService } from '../policy/kill-service.ts';
 import type { KillIndex } from '../policy/kill-index.ts';
 import type { PolicyJudge } from '../policy/judge.ts';
 import { PolicySimulator } from '../policy/simulation.ts';
-import type { ReleaseApprovals } from '../policy/kill-release.ts';
-import type { PolicyVersions } from '../policy/version-service.ts';
+import { PolicyVersions } from '../policy/version-service.ts';
 import { JournalService } from '../journal/service.ts';
 import { TaskService } from '../journal/task-service.ts';
 import { RunEvents } from '../run/events.ts';
@@ -42,9 +39,6 @@ import { PublishedWorkflows } from '../telemetry/leaderboard/published-service.t
 import { Leaderboard } from '../telemetry/leaderboard/service.ts';
 import { PromptVersions } from '../telemetry/prompts/service.ts';
 import { Summaries } from '../telemetry/summaries.ts';
-import type { WebhookEvents } from '../webhook/inbound/service.ts';
-import { DeliveryLog } from '../webhook/outbound/delivery-log.ts';
-import { WebhookEndpoints } from '../webhook/outbound/endpoint-service.ts';
 import type { PageTokens } from './page-tokens.ts';
 
 /** What the control plane's services work with; made once by the composition root. */
@@ -69,8 +63,6 @@ export interface ServiceDeps {
   readonly kills: KillService;
   readonly policies: PolicyVersions;
   readonly simulator: PolicySimulator;
-  readonly approvals: Approvals;
-  readonly approvalWaits: ApprovalWaits;
   readonly runs: RunService;
   readonly runEvents: RunEvents;
   readonly runWatches: RunWatches;
@@ -85,10 +77,6 @@ export interface ServiceDeps {
   readonly publishedWorkflows: PublishedWorkflows;
   readonly publicBoards: Pick<PublicBoards, 'current'>;
   readonly reconciliation: ReconciliationService;
-  readonly webhookEndpoints: WebhookEndpoints;
-  readonly webhookDeliveries: DeliveryLog;
-  /** Webhooks that came in. */
-  readonly webhookEvents: WebhookEvents;
   /** The names of the providers to which any route of this process leads. */
   readonly routedProviders: () => ReadonlySet<string>;
   readonly serverVersion: string;
@@ -108,8 +96,6 @@ export interface ServiceDeps {
 export interface ServiceParts extends Pick<
   ServiceDeps,
   | 'pool'
-  | 'approvals'
-  | 'approvalWaits'
   | 'clock'
   | 'log'
   | 'feed'
@@ -126,14 +112,10 @@ export interface ServiceParts extends Pick<
   | 'ledgerDaysKept'
   | 'telemetryDaysKept'
   | 'publicBoards'
-  | 'webhookEvents'
   | 'draining'
 > {
   readonly keyPepper: KeyObject;
   readonly signingSecrets: SealingKey;
-  /** Seals the secrets of webhook endpoints. */
-  readonly webhookSecrets: SealingKey;
-  readonly egress: Pick<Egress, 'check'>;
   readonly kills: KillIndex;
   readonly policy: PolicyJudge;
   /** Epoch milliseconds by the database's clock. */
@@ -142,9 +124,8 @@ export interface ServiceParts extends Pick<
   readonly onMatched: (state: MatchState) => void;
   /** Whether the configuration in force has a provider of this name. */
   readonly isProvider: (name: string) => boolean;
-  /** How the second person is asked who releases everything; null: one person does. */
-  readonly killReleases: ReleaseApprovals | null;
-  readonly policyVersions: PolicyVersions;
+  /** KILL_RELEASE_TWO_PEOPLE. */
+  readonly twoPeople: boolean;
   /** CONTROL_AGE_MAX_MS. */
   readonly controlAgeMaxMs: number;
 }
@@ -152,15 +133,12 @@ export interface ServiceParts extends Pick<
 export function serviceDeps({
   keyPepper,
   signingSecrets,
-  webhookSecrets,
-  egress,
   kills,
   policy,
   databaseNow,
   onMatched,
   isProvider,
-  killReleases,
-  policyVersions,
+  twoPeople,
   controlAgeMaxMs,
   ...shared
 }: ServiceParts): ServiceDeps {
@@ -175,8 +153,8 @@ export function serviceDeps({
     teams: new TeamService(pool),
     projects: new ProjectService(pool),
     budgets,
-    kills: new KillService(pool, { isProvider, databaseNow, releases: killReleases, controlAgeMaxMs }),
-    policies: policyVersions,
+    kills: new KillService(pool, { isProvider, databaseNow, twoPeople, controlAgeMaxMs }),
+    policies: new PolicyVersions(pool, { checkCaps, enforceCaps }),
     simulator: new PolicySimulator(pool, clock),
     runs: new RunService(pool, databaseNow, kills, budgets, policy),
     runEvents: new RunEvents(pool, databaseNow),
@@ -190,8 +168,6 @@ export function serviceDeps({
     opinions: new Opinions(pool),
     leaderboard: new Leaderboard(pool),
     publishedWorkflows: new PublishedWorkflows(pool),
-    webhookEndpoints: new WebhookEndpoints(pool, webhookSecrets, egress),
-    webhookDeliveries: new DeliveryLog(pool),
     reconciliation: new ReconciliationService(pool, clock, { log, onMatched }, isProvider),
   };
 }

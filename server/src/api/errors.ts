@@ -21,8 +21,6 @@ const statuses: Readonly<Record<ErrorCode, Code>> = {
   not_found: Code.NotFound,
   conflict: Code.AlreadyExists,
   in_progress: Code.Aborted,
-  approval_refused: Code.PermissionDenied,
-  approval_pending: Code.Aborted,
   payload_too_large: Code.ResourceExhausted,
   misdirected: Code.InvalidArgument,
   idempotency_mismatch: Code.InvalidArgument,

@@ -1,7 +1,6 @@
 import { getOption, hasOption, type DescMethod, type DescService } from '@bufbuild/protobuf';
 import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
-import { ApprovalService } from '../gen/portcullis/v1/approval_pb.ts';
 import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
 import { ExportService } from '../gen/portcullis/v1/export_pb.ts';
 import { JournalService } from '../gen/portcullis/v1/journal_pb.ts';
@@ -11,8 +10,6 @@ import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
 import { ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunService } from '../gen/portcullis/v1/run_pb.ts';
 import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
-import { WebhookService } from '../gen/portcullis/v1/webhook_pb.ts';
-import { WebhookEventService } from '../gen/portcullis/v1/webhook_event_pb.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
 
 /** What a method does to state, and who may see its answer. */
@@ -66,13 +63,10 @@ export const services: readonly DescService[] = [
   BudgetService,
   PolicyService,
   RunService,
-  ApprovalService,
   JournalService,
   AnalyticsService,
   ExportService,
   ReconciliationService,
-  WebhookService,
-  WebhookEventService,
   SystemService,
 ];
 

@@ -47,16 +47,6 @@ export const publicRoutes: readonly PublicRoute[] = [
     path: '/portcullis.v1.AnalyticsService/GetPublicLeaderboard',
     why: 'The same for programs. Made in memory; no credential is looked at; limited by address.',
   },
-  {
-    method: 'POST',
-    path: '/v1/webhooks/:source',
-    why: 'Webhooks that come in: the signature is the credential. Verified before anything is kept; what does not hold is counted. Bodies are bounded in size, time and room.',
-  },
-  {
-    method: 'POST',
-    path: '/v1/webhooks/:source/:token',
-    why: 'The same of senders that cannot sign: the path is made for one job, and what comes by it is asked of the sender before it is believed.',
-  },
   { method: 'GET', path: '/style.css', why: 'How pages look. A file.' },
   { method: 'GET', path: '/icon.svg', why: 'What a browser shows beside their titles. A file.' },
   { method: 'GET', path: '/sign-in', why: 'Where people sign in; has no secret and no name in it.' },

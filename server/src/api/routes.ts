@@ -5,7 +5,6 @@ import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { controlAnswerBytesMax, controlRequestBytesMax } from '../base/limits.ts';
 import { AgentService } from '../gen/portcullis/v1/agent_pb.ts';
 import { AnalyticsService } from '../gen/portcullis/v1/analytics_pb.ts';
-import { ApprovalService } from '../gen/portcullis/v1/approval_pb.ts';
 import { BudgetService } from '../gen/portcullis/v1/budget_pb.ts';
 import { ExportService } from '../gen/portcullis/v1/export_pb.ts';
 import { JournalService } from '../gen/portcullis/v1/journal_pb.ts';
@@ -14,10 +13,7 @@ import { ProjectService } from '../gen/portcullis/v1/project_pb.ts';
 import { ReconciliationService } from '../gen/portcullis/v1/reconciliation_pb.ts';
 import { RunService } from '../gen/portcullis/v1/run_pb.ts';
 import { SystemService } from '../gen/portcullis/v1/system_pb.ts';
-import { WebhookEventService } from '../gen/portcullis/v1/webhook_event_pb.ts';
-import { WebhookService } from '../gen/portcullis/v1/webhook_pb.ts';
 import { agentHandler } from './agents/handler.ts';
-import { approvalHandler } from './approvals/handler.ts';
 import { requestGate } from './auth.ts';
 import { budgetHandler } from './budgets/handler.ts';
 import type { ServiceDeps } from './deps.ts';
@@ -41,8 +37,6 @@ import { telemetrySummaryHandler } from './telemetry/summary.ts';
 import { usageHandler } from './usage/handler.ts';
 import { retentionHandler } from './usage/retention.ts';
 import { Validation } from './validation.ts';
-import { webhookEventHandler } from './webhook-events/handler.ts';
-import { webhookHandler } from './webhooks/handler.ts';
 
 /**
  * The handlers of all methods, made once for all listeners.
@@ -73,7 +67,6 @@ export function registerServices(router: ConnectRouter, deps: ServiceDeps): void
   register(BudgetService, budgetHandler(deps));
   register(PolicyService, { ...killHandler(deps), ...policyHandler(deps), ...policyPartsHandler(deps) });
   register(RunService, runHandler(deps));
-  register(ApprovalService, approvalHandler(deps));
   register(JournalService, journalHandler(deps));
   register(AnalyticsService, {
     ...usageHandler(deps),
@@ -84,8 +77,6 @@ export function registerServices(router: ConnectRouter, deps: ServiceDeps): void
   });
   register(ExportService, exportHandler(deps));
   register(ReconciliationService, reconciliationHandler(deps));
-  register(WebhookService, webhookHandler(deps));
-  register(WebhookEventService, webhookEventHandler(deps));
   register(SystemService, systemHandler(deps));
 }
 

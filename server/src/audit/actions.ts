@@ -53,23 +53,6 @@ export const auditActions = {
   'policy.put_in_force':
     'A version of a policy was put in force, its caps with it. The payload has both digests and what differs.',
   'policy.shadow_changed': 'Another version of a policy, or none, judges beside the one in force.',
-  'approval.requested':
-    'People were asked to decide. The payload has the kind, the digest of what is asked for, who may decide, and the rule that asked.',
-  'approval.voted':
-    'A person agreed to, or edited, a request that more people must agree to. The payload has what they saw, how, and from where.',
-  'approval.decided':
-    'A request got its outcome from people. The payload has the outcome, the digest, the reason, how, and from where.',
-  'approval.expired': 'Nobody decided a request in time.',
-  'approval.cancelled': 'A request was taken back, or lost its ground. The payload has why.',
-  'approval.escalated': 'Nobody decided a request for a while, and more people may from now on. The payload has who.',
-  'approval.granted':
-    'Whoever approved a request granted the same again. The payload has how often, and within what time.',
-  'approval.grant_used': 'Something ran by such a grant. The payload has how many uses are left.',
-  'approval.used': 'What was approved began to run. The payload has its digest.',
-  'approval.viewed':
-    'A person looked at a request for approval. The payload has how, and from where; pages tell the same again once an hour.',
-  'approval.link_minted':
-    'A link was made by which one person may decide a request. The payload has for whom, what it allows, and until when; never the link.',
   'run.started': 'A run was started.',
   'run.finished': 'A run was finished.',
   'prompt.registered': 'A version of a prompt was registered. The payload has its label and digest.',
@@ -86,20 +69,6 @@ export const auditActions = {
   'note.created': 'A note of the journal was made.',
   'note.deleted': 'A note was deleted. The payload has its title.',
   'changelog.appended': 'An entry was appended to the changelog. The payload has its category.',
-  'webhook_endpoint.created':
-    'An endpoint for webhooks was registered. The payload has its host, never the path and query of its URL, and from where it was asked for.',
-  'webhook_endpoint.verified': 'An endpoint for webhooks answered its challenge, and gets events from now on.',
-  'webhook_endpoint.updated':
-    'An endpoint for webhooks was changed, or its challenge is sent again. The payload has what changed, its host, and from where it was asked for.',
-  'webhook_endpoint.disabled':
-    'The gate disabled an endpoint for webhooks: it answered that it is gone (410), or nothing could be delivered to it for five days. The payload has its host and the reason.',
-  'webhook_endpoint.deleted':
-    'An endpoint for webhooks was deleted. The payload has its host, and from where it was asked for.',
-  'webhook_endpoint.rotated':
-    'An endpoint for webhooks got another secret. The payload has until when the old one signs too, and from where it was asked for.',
-  'webhook.redelivered':
-    'Deliveries of webhooks that had ended were begun again. The payload has which, and from where it was asked for.',
-  'webhook.tested': 'A test event was sent to an endpoint. The payload has its type, and from where it was asked for.',
   'export.begun': 'What a project holds, or some kinds of it, began to be exported, or went on to be.',
   'export.ended':
     'A stream of an export ended. The payload has how many records it told, and whether they were the last.',
@@ -112,11 +81,7 @@ export const auditActions = {
   'ledger.day_dropped':
     'A day of the ledger was over and was dropped. The payload has how many rows it had and what they cost.',
   'telemetry.day_dropped':
-    'A day of events, benchmarks or webhooks was over and was dropped. The payload has the table and how many rows it had.',
-  'webhook_event.replayed':
-    'A webhook that came in is processed again. The payload has its source, what had become of it, and how often it was replayed.',
-  'webhook_callback.created':
-    'A URL was made by which one job of a sender that cannot sign tells of itself. The payload has its source, run and job, never the URL.',
+    'A day of events or benchmarks was over and was dropped. The payload has the table and how many rows it had.',
   'metrics.read': 'Metrics were read; counted per principal and minute.',
 } as const;
 

@@ -66,18 +66,6 @@ export const errorCodes = define({
     final: false,
     doc: 'The first call with this Idempotency-Key is still under way. Ask again after Retry-After, under the same key.',
   },
-  approval_refused: {
-    status: 403,
-    title: 'Not approved',
-    final: true,
-    doc: 'A person decided against this call, or nobody decided in time, or it was cancelled. `approval` names the request, `decision` what became of it; the detail has the reason given.',
-  },
-  approval_pending: {
-    status: 409,
-    title: 'Waiting for approval',
-    final: false,
-    doc: 'A person must approve this call first, and nobody decided while it waited. Repeat the same call after Retry-After: it waits for the same request for approval (`approval`), and runs once if that was approved meanwhile.',
-  },
   payload_too_large: {
     status: 413,
     title: 'Payload too large',
@@ -173,9 +161,6 @@ export interface ErrorMembers {
   readonly held?: string;
   readonly remaining?: string;
   readonly resetsAt?: string;
-  /** The id of a request for approval, and what became of it. */
-  readonly approval?: string;
-  readonly decision?: string;
   /** The request field at fault, in the caller's own spelling. */
   readonly param?: string;
 }

@@ -30,20 +30,12 @@ export type IdPrefix =
   | 'pol'
   | 'sgk'
   | 'lgn'
-  | 'lnk'
   | 'evt'
   | 'bmk'
   | 'task'
   | 'note'
   | 'chg'
-  | 'prm'
-  | 'inb'
-  | 'cbk'
-  | 'apr'
-  | 'msg'
-  | 'whe'
-  | 'whs'
-  | 'whd';
+  | 'prm';
 
 /**
  * A new identifier: prefix, 48 bits of milliseconds, 80 random bits, in base32. Identifiers of one kind sort by time

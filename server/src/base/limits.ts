@@ -61,8 +61,6 @@ export const cancelEveryMs = 250;
 // One message of the control API (api/routes.ts)
 export const controlRequestBytesMax = 1024 * 1024;
 export const controlAnswerBytesMax = 2 * 1024 * 1024;
-// The body of a request to a resource that stands for methods (http/rest)
-export const restBodyBytesMax = 64 * 1024;
 /** Up to where an answer of rows of any size is filled, by an estimate of them as JSON; and what JSON can make of one byte of a text: \u0001. */
 export const filledAnswerBytesMax = 1_900_000;
 export const escapedByteMax = 6;
@@ -162,8 +160,6 @@ export const sessionsPerPrincipalMax = 20;
 // How long sessions that are over stay; the audit log has their ends
 export const sessionKeptMs = 10 * 60_000;
 export const signInMs = 10 * 60_000;
-// How long after a proof of who one is what is grave may be done
-export const freshSignInMs = 10 * 60_000;
 export const signInFetchS = 10;
 // Steps of sign-ins of one address, behind which a whole office may sit
 export const signInsPerMinute = 120;
@@ -242,18 +238,6 @@ export const tlsFilesAgainMs = 60_000;
 export const proxiedCertificatesMax = 1_000;
 export const certificateWarnShare = 0.2;
 export const certificateWarnEveryMs = 30_000;
-
-// Requests to the outside (net/egress/): a URL, headers, how long name servers and connecting may take, connections of one owner to
-// one origin and requests that have or await one, how long an unused one stays, and owners with origins that have some
-export const egressUrlCharsMax = 2_048;
-export const egressHeadersMax = 64;
-export const egressHeaderBytesMax = 8 * 1024;
-export const egressDnsMs = 5_000;
-export const egressConnectMs = 10_000;
-export const egressConnectionsMax = 16;
-export const egressRequestsPerPoolMax = 64;
-export const egressIdleMs = 10_000;
-export const egressPoolsMax = 1_000;
 
 // Refusals in the audit log (identity/refusal-audit.ts)
 export const refusalGroupsMax = 256;
@@ -452,9 +436,8 @@ export const policyRulesMax = 100;
 export const policyDraftsMax = 200;
 export const policyCapsMax = 100;
 export const policyDocumentBytesMax = 256 * 1024;
-export const approversMax = 10;
-export const quorumMax = 10;
-export const approvalEscalationsMax = 5;
+export const approversMax = 50;
+export const quorumMax = 20;
 export const approvalExpiryMinS = 60;
 export const approvalExpiryDefaultS = 3_600;
 export const approvalExpiryMaxS = 30 * 86_400;

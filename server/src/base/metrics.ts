@@ -21,10 +21,6 @@ function emptyReadings() {
     rollupLagS: () => 0,
     tlsCertificateEndS: () => 0,
     auditEntries: (): Iterable<readonly [action: string, count: number]> => [],
-    approvalsPending: () => 0,
-    approvals: (): Iterable<
-      readonly [kind: string, outcomes: Iterable<readonly [outcome: string, count: number]>]
-    > => [],
     breakers: (): readonly BreakerLevel[] => [],
   };
 }
@@ -50,8 +46,6 @@ export function createMetrics() {
     ...modelMetrics(registers, readings),
     ...moneyMetrics(registers, readings),
     ...policyMetrics(registers, readings),
-    ...webhookMetrics(registers),
-    ...approvalMetrics(registers, readings),
   };
 }
 
@@ -83,30 +77,6 @@ function httpMetrics(registers: Registers) {
       name: 'http_response_size_bytes_total',
       help: 'Body bytes sent.',
       labelNames: ['route'],
-      registers,
-    }),
-    approvalMessages: new Counter({
-      name: 'approval_messages_total',
-      help: 'Tries to tell people of requests for approval, by the kind of channel (email, chat) and what came of them.',
-      labelNames: ['channel', 'outcome'],
-      registers,
-    }),
-    egressRequests: new Counter({
-      name: 'egress_requests_total',
-      help: 'Requests to addresses outside, by the part that sends them and what came of them: an answer of any status, a refusal of the target, a failure.',
-      labelNames: ['owner', 'outcome'],
-      registers,
-    }),
-    webhookVerify: new Counter({
-      name: 'webhook_verify_total',
-      help: 'Webhooks that came in, by source and what became of the proof of who sent them.',
-      labelNames: ['source', 'signature_status'],
-      registers,
-    }),
-    webhookEvents: new Counter({
-      name: 'webhook_events_total',
-      help: 'Webhooks that came in, by source and what became of them: accepted, duplicate or refused; then processed, kept, failed (a try) or dead.',
-      labelNames: ['source', 'status'],
       registers,
     }),
     activeConnections: new Gauge({ name: 'active_connections', help: 'Open client connections.', registers }),
@@ -293,53 +263,6 @@ function moneyMetrics(registers: Registers, readings: Readings) {
       'How long ago what summaries lack may have been recorded, whichever process keeps the rollups.',
       () => readings.rollupLagS(),
     ),
-  };
-}
-
-/** What people decide. */
-function approvalMetrics(registers: Registers, readings: Readings) {
-  return {
-    approvals: new Counter({
-      name: 'approvals_total',
-      help: 'Requests for approval that got their outcome in this process, by kind.',
-      labelNames: ['kind', 'outcome'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [kind, outcomes] of readings.approvals())
-          for (const [outcome, count] of outcomes) this.inc({ kind, outcome }, count);
-      },
-    }),
-    heldCalls: new Counter({
-      name: 'held_calls_total',
-      help: 'Model calls that a rule wanted approved, by how their waiting ended: approved, edited, refused, pending (told to come back), left, killed, or ended otherwise.',
-      labelNames: ['outcome'],
-      registers,
-    }),
-    approvalsPending: gauge(
-      registers,
-      'approvals_pending',
-      'Requests for approval that wait for people, in all projects.',
-      () => readings.approvalsPending(),
-    ),
-  };
-}
-
-/** Events told to endpoints. */
-function webhookMetrics(registers: Registers) {
-  return {
-    webhookDeliveries: new Counter({
-      name: 'webhook_deliveries_total',
-      help: 'Attempts to deliver an event that were written down, by what came of them: delivered, retried (another follows), dead (none does), lost (its claim had ended, so that another attempt decides).',
-      labelNames: ['outcome'],
-      registers,
-    }),
-    webhookDuration: new Histogram({
-      name: 'webhook_delivery_seconds',
-      help: 'Attempts to deliver an event, from resolving the name to the answer.',
-      buckets: requestSeconds,
-      registers,
-    }),
   };
 }
 

@@ -4,7 +4,6 @@ import type { Clock } from '../base/clock.ts';
 import { newId } from '../base/ids.ts';
 import { noticesFoundMax, noticesPerTransactionMax, noticesRetryMs, noticesSweepMs } from '../base/limits.ts';
 import type { Logger } from '../base/log.ts';
-import { emitEvent, type NewEvent } from '../outbox/emit.ts';
 import { inTransaction, type Tx } from '../pg/tx.ts';
 import { calendarWindow } from './calendar.ts';
 import {
@@ -92,10 +91,7 @@ export class ThresholdNotices {
       const notices = due.map((notice) => ({ ...notice, id: newId('ntc') }));
       const inserted = await insertNotices(tx, notices);
       const ours = notices.filter(({ id }) => inserted.has(id));
-      for (const notice of ours) {
-        await audit(tx, notice);
-        await emitEvent(tx, eventOf(notice));
-      }
+      for (const notice of ours) await audit(tx, notice);
       return ours;
     });
     for (const notice of told) {
@@ -121,16 +117,6 @@ function audit(tx: Tx, notice: DueNotice): Promise<void> {
     requestId: null,
     payload: payloadOf(notice),
   });
-}
-
-function eventOf(notice: DueNotice): NewEvent<'budget.threshold' | 'budget.exceeded'> {
-  const { posted: used, ...told } = payloadOf(notice);
-  return {
-    type: notice.percent < 100 ? 'budget.threshold' : 'budget.exceeded',
-    projectId: notice.projectId,
-    // No key: two processes may tell of two percents at once, and each says which it is.
-    data: { budget_id: notice.budgetId, ...told, used },
-  };
 }
 
 function payloadOf({ name, unit, window, windowKey, percent, posted, limit, mode }: DueNotice) {

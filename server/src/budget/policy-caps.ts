@@ -131,11 +131,7 @@ export async function checkCaps(tx: Tx, projectId: string, caps: readonly CapJso
 export async function enforceCaps(
   tx: Tx,
   version: bigint,
-  {
-    projectId,
-    caps,
-    by,
-  }: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Pick<Principal, 'id'> },
+  { projectId, caps, by }: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Principal },
 ): Promise<void> {
   await checkCaps(tx, projectId, caps);
   const wanted = new Map(caps.map((json) => [json.name, checkNewBudget({ ...capFromJson(json), projectId })]));

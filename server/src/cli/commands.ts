@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { addCommand } from './add.ts';
 import { agentsCommand } from './agents.ts';
-import { approvalsCommand } from './approvals.ts';
 import { benchmarksCommand } from './benchmarks.ts';
 import { budgetsCommand } from './budgets.ts';
 import { changelogCommand } from './changelog.ts';
@@ -34,8 +33,6 @@ import { teamsCommand } from './teams.ts';
 import { telemetryCommand } from './telemetry.ts';
 import { tokenCommand } from './token.ts';
 import { usageCommand } from './usage.ts';
-import { webhookEventsCommand } from './webhook-events.ts';
-import { webhooksCommand } from './webhooks.ts';
 import { whoamiCommand } from './whoami.ts';
 
 /** The commands that work with a gate or its configuration, in the order of the help. */
@@ -49,7 +46,6 @@ export const commands: readonly ((context: CliContext) => Command)[] = [
   budgetsCommand,
   policyCommand,
   killCommand,
-  approvalsCommand,
   usageCommand,
   promptsCommand,
   leaderboardCommand,
@@ -58,8 +54,6 @@ export const commands: readonly ((context: CliContext) => Command)[] = [
   pricesCommand,
   reconcileCommand,
   exportCommand,
-  webhooksCommand,
-  webhookEventsCommand,
   tasksCommand,
   notesCommand,
   changelogCommand,

@@ -40,9 +40,6 @@ providers:
   literal: { kind: openai, api_key: ${plant('literal')}, base_url: "https://u:${plant('base')}@llm.example.com/v1?sig=${plant('sig')}" }
   misspelt: { kind: openai, apikey: ${plant('misspelt')}, headers: { authorization: ${plant('header')} } }
   pasted: { kind: openai, base_url: "sk-ant-${plant('pasted')}-0123456789abcdef" }
-approvals:
-  chats:
-    team: { url: "https://hooks.example.com/services/${plant('chat')}", person: a@example.com }
 `,
     );
     for (const args of [
@@ -71,10 +68,8 @@ approvals:
   });
 
   test('has defaults behind a comment sign and what was set without', async () => {
-    const environment = { HTTP_ADDR: '[::1]:9000', EGRESS_ALLOW_PRIVATE: '[fd00::1]:8080,10.0.0.5:80' };
-    const { stdout } = await runCommand(['config', 'print'], { environment, cwd });
+    const { stdout } = await runCommand(['config', 'print'], { environment: { HTTP_ADDR: '[::1]:9000' }, cwd });
     expect(stdout).toContain('\nHTTP_ADDR=[::1]:9000\n');
-    expect(stdout).toContain('\nEGRESS_ALLOW_PRIVATE=[fd00::1]:8080,10.0.0.5:80\n');
     expect(stdout).toContain('\n# DRAIN_MS=30000\n');
   });
 

@@ -11,7 +11,6 @@ import { configFilePage } from './docs/config-file-page.ts';
 import { editorSchema } from './docs/config-file-schema.ts';
 import { page, table } from './docs/markdown.ts';
 import { envExample, optionsPage } from './docs/options-page.ts';
-import { webhooksPage, webhooksSchema } from './docs/webhooks-page.ts';
 
 /** One generated file, by its path from the root of the repository. */
 export interface Page {
@@ -30,8 +29,6 @@ export async function referencePages(): Promise<Page[]> {
     { path: 'docs/reference/audit.md', text: auditPage() },
     { path: 'docs/reference/methods.md', text: methodsPage() },
     { path: 'docs/reference/public-routes.md', text: publicRoutesPage() },
-    { path: 'docs/reference/webhooks.md', text: webhooksPage() },
-    { path: 'docs/reference/webhooks.schema.json', text: `${JSON.stringify(webhooksSchema(), null, 2)}\n` },
     { path: '.env.example', text: envExample() },
   ];
 }

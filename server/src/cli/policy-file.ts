@@ -13,7 +13,6 @@ import {
   ProviderTypeSchema,
 } from '../gen/portcullis/v1/budget_pb.ts';
 import {
-  RuleRiskSchema,
   type PolicyCapSchema,
   type PolicyDocument,
   PolicyDocumentSchema,
@@ -36,8 +35,6 @@ const approvalSchema = z.strictObject({
   approvers: z.array(text).min(1),
   quorum: z.int().min(1).optional(),
   expiry: text.optional(),
-  risk: z.enum(enumWords(RuleRiskSchema)).optional(),
-  escalation: z.array(z.strictObject({ after: text, approvers: z.array(text).min(1) })).optional(),
 });
 
 const ruleSchema = z.strictObject({
@@ -213,12 +210,7 @@ function ruleMessage({
       approval: {
         approvers: approval.approvers,
         quorum: approval.quorum ?? 0,
-        ...(approval.expiry !== undefined && { expiry: durationFromMs(durationMs('expiry', approval.expiry)) }),
-        ...(approval.risk !== undefined && { risk: enumValue(RuleRiskSchema, approval.risk) }),
-        escalation: (approval.escalation ?? []).map(({ after, approvers }) => ({
-          after: durationFromMs(durationMs('after', after)),
-          approvers,
-        })),
+        ...(approval.expiry !== undefined && { expiry: durationFromMs(durationMs(approval.expiry)) }),
       },
     }),
   };
@@ -260,10 +252,10 @@ async function selectorMessage(
 }
 
 /** @throws CliError */
-function durationMs(field: string, length: string): number {
+function durationMs(length: string): number {
   try {
     return parseDuration(length);
   } catch {
-    throw new CliError(`${field}: "${length}" is not a length of time: write it like 30m or 1h.`, exitCodes.usage);
+    throw new CliError(`expiry: "${length}" is not a length of time: write it like 30m or 1h.`, exitCodes.usage);
   }
 }

@@ -2,10 +2,7 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Command, Option } from 'commander';
 import { BudgetModeSchema, BudgetWindowSchema } from '../gen/portcullis/v1/budget_pb.ts';
 import {
-  type RuleRisk,
-  RuleRiskSchema,
   type PolicyDocument,
-  type PolicyState,
   type PolicyVersion,
   RuleEffect,
   RuleEffectSchema,
@@ -80,7 +77,6 @@ interface RuleOptions extends GateOptions {
   readonly approver?: readonly string[];
   readonly quorum: number;
   readonly expiry?: number;
-  readonly risk?: RuleRisk;
   readonly note?: string;
 }
 
@@ -95,18 +91,13 @@ function setRuleCommand(context: CliContext): Command {
         .argParser(collectValues),
     )
     .option('--shadow', 'record what it would do, and do nothing')
-    .option(
-      '--approver <group>',
-      'who may approve: role:approver, team:NAME or person:EMAIL; may be given again',
-      collectValues,
-    )
+    .option('--approver <id>', 'a person or team that may approve; may be given again', collectValues)
     .option('--quorum <count>', 'how many must approve', parseCount, 1)
     .option('--expiry <time>', 'how long they have (default: 1h)', parseDuration)
-    .addOption(enumOption('--risk <risk>', 'what is at stake: high needs a fresh sign-in', RuleRiskSchema))
     .option('--note <text>', 'why')
     .action((name: string, options: RuleOptions) =>
       withGate(context, async (gate) => {
-        const { effect, condition, action = ['models.invoke'], quorum, expiry, risk } = options;
+        const { effect, condition, action = ['models.invoke'], quorum, expiry } = options;
         const answer = await gate.of(PolicyService).upsertRule({
           rule: {
             name,
@@ -119,7 +110,6 @@ function setRuleCommand(context: CliContext): Command {
                 approvers: [...(options.approver ?? [])],
                 quorum,
                 ...(expiry !== undefined && { expiry: durationFromMs(expiry) }),
-                ...(risk !== undefined && { risk }),
               },
             }),
           },
@@ -206,17 +196,6 @@ function deleteCapCommand(context: CliContext): Command {
     );
 }
 
-function printInForce(
-  context: CliContext,
-  answer: { readonly version?: PolicyVersion | undefined; readonly state?: PolicyState | undefined },
-): void {
-  const { version } = present(answer.version);
-  const waitsFor = answer.state?.approvalIds ?? [];
-  if (waitsFor.length > 0) return printLine(context, waitingText(version, waitsFor));
-  printLine(context, `Version ${version} is in force.`);
-}
-
-/** What is said of a version that people must approve first. */
-export function waitingText(version: number, approvals: readonly string[]): string {
-  return `Version ${version} is a draft until people approve it: ${approvals.join(', ')} (portcullis approvals show).`;
+function printInForce(context: CliContext, answer: { readonly version?: PolicyVersion | undefined }): void {
+  printLine(context, `Version ${present(answer.version).version} is in force.`);
 }

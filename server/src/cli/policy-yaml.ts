@@ -15,7 +15,6 @@ import {
   type PolicyRule,
   RuleEffectSchema,
   RuleModeSchema,
-  RuleRiskSchema,
 } from '../gen/portcullis/v1/policy_document_pb.ts';
 import { durationText } from './durations.ts';
 import { enumWord } from './enum-words.ts';
@@ -54,13 +53,6 @@ function ruleWords({ name, actions, condition, effect, mode, approval }: PolicyR
         approvers: approval.approvers,
         quorum: approval.quorum,
         ...(approval.expiry && { expiry: durationText(durationMs(approval.expiry)) }),
-        risk: enumWord(RuleRiskSchema, approval.risk),
-        ...(approval.escalation.length > 0 && {
-          escalation: approval.escalation.map(({ after, approvers }) => ({
-            ...(after && { after: durationText(durationMs(after)) }),
-            approvers,
-          })),
-        }),
       },
     }),
   };

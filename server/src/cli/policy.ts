@@ -22,7 +22,7 @@ import { localTime, noteMore, printAnswer, printJson, printLine, printNote, prin
 import { readPages } from './paging.ts';
 import { changeLines, type DocumentChanges, documentChanges } from './policy-diff.ts';
 import { readPolicyFile } from './policy-file.ts';
-import { capsCommand, rulesCommand, waitingText } from './policy-parts.ts';
+import { capsCommand, rulesCommand } from './policy-parts.ts';
 import { simulateCommand } from './policy-simulate.ts';
 import { documentYaml } from './policy-yaml.ts';
 import { agentIdOf, agentNames, projectOf } from './references.ts';
@@ -223,8 +223,6 @@ async function printChange(
   version: PolicyVersion,
   state: PolicyState | undefined,
 ): Promise<void> {
-  const waitsFor = present(state).approvalIds;
-  if (waitsFor.length > 0) printLine(context, waitingText(version.version, waitsFor));
   const stage = stageWords(version);
   printLine(context, `Version ${version.version} ${stage} (etag ${present(state).etag}).`);
   printChanges(context, documentChanges(before, present(version.document), await agentNames(gate, project)));

@@ -1,4 +1,4 @@
-import { isPrivateHost } from '../net/egress/guarded-lookup.ts';
+import { isPrivateHost } from '../net/egress.ts';
 
 /** Off the public internet: a private address, or a bare name as containers and home networks have. */
 export function isLocal({ hostname }: URL): boolean {

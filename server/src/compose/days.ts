@@ -4,7 +4,6 @@ import { dropDays, ledgerDays, makeDays } from '../budget/retention.ts';
 import type { Config } from '../config/config.ts';
 import { inTransaction } from '../pg/tx.ts';
 import { type KeptDays, telemetryDays } from '../telemetry/days.ts';
-import { webhookDays } from '../webhook/inbound/days.ts';
 import { startJobs } from '../worker/ticker.ts';
 import type { Base } from './base.ts';
 import { openPool, type Store } from './database.ts';
@@ -28,7 +27,6 @@ export async function startDays(base: Base, { pool, connection }: Store): Promis
     { table: ledgerDays, keptDays: config.options.LEDGER_RETENTION_DAYS },
     { table: telemetryDays.run_events, keptDays: telemetryKept.run_events },
     { table: telemetryDays.benchmarks, keptDays: telemetryKept.benchmarks },
-    { table: webhookDays, keptDays: config.options.WEBHOOK_EVENTS_RETENTION_DAYS },
   ];
   // The days of the next rows, where that takes a moment. What comes of the rest, the job tells.
   for (const { table } of tables)

@@ -14,10 +14,6 @@ import type { ModelGate } from '../gateway/models/gate.ts';
 import type { RoutingInForce } from '../gateway/models/routing-in-force.ts';
 import { mountHandlers, registerApi, registerPublicApi } from '../http/api-routes.ts';
 import type { GuardOptions } from '../http/guard.ts';
-import { registerInbox } from '../http/approvals/inbox-routes.ts';
-import { registerLinkPages } from '../http/approvals/link-routes.ts';
-import { registerMint } from '../http/approvals/mint-routes.ts';
-import type { ApprovalPages } from '../http/approvals/options.ts';
 import { ReadinessCheck, registerHealth } from '../http/health.ts';
 import { registerMetrics } from '../http/metrics-routes.ts';
 import { registerDevicePage } from '../http/logins/device-routes.ts';
@@ -26,9 +22,7 @@ import type { LoginOptions } from '../http/logins/options.ts';
 import { registerModels } from '../http/models-routes.ts';
 import { registerAssets } from '../http/pages/assets.ts';
 import { registerPublicPages } from '../http/public/routes.ts';
-import { registerWebhookEndpoints } from '../http/rest/webhook-endpoints.ts';
 import { type RateClass, takeRate } from '../http/rates.ts';
-import { registerInboundWebhooks } from '../http/webhooks/inbound-routes.ts';
 import { readinessChecks } from '../http/readiness.ts';
 import type { PageCallers } from '../http/sign-in/browser.ts';
 import { registerSignIn, type SignInOptions } from '../http/sign-in/routes.ts';
@@ -37,27 +31,19 @@ import type { Authenticator } from '../identity/authenticator.ts';
 import type { JwtVerifier } from '../identity/jwt.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import type { RequestSignatures } from '../identity/signatures/request-signatures.ts';
-import type { Egress } from '../net/egress/egress.ts';
-import type { PolicyVersions } from '../policy/version-service.ts';
 import type { FastifyInstance } from 'fastify';
-import type { StartedApprovals } from './approvals.ts';
 import type { Base } from './base.ts';
 import type { Control } from './control.ts';
 import { telemetryDaysKept } from './days.ts';
 import type { Store } from './database.ts';
-import { releaseApprovals } from './gates.ts';
 import type { ClientCertificates } from './mtls.ts';
-import type { InboundWebhooks } from './webhooks-in.ts';
 
 const metricsKeyId = 'static:METRICS_API_KEY';
 
-interface Parts
-  extends Control, StartedApprovals, InboundWebhooks, Pick<ModelGate, 'idempotency' | 'cache' | 'policy' | 'held'> {
+interface Parts extends Control, Pick<ModelGate, 'idempotency' | 'cache' | 'policy'> {
   readonly store: Store;
   readonly refusals: RefusalAudit;
-  readonly policyVersions: PolicyVersions;
   readonly ledger: Ledger;
-  readonly egress: Egress;
   readonly instance: Instance;
   readonly tokens: JwtVerifier;
   readonly authenticator: Authenticator;
@@ -66,7 +52,6 @@ interface Parts
   readonly routing: RoutingInForce;
   readonly signIn: Omit<SignInOptions, 'takeRate'>;
   readonly logins: Omit<LoginOptions, 'takeRate'>;
-  readonly approvalPages: Omit<ApprovalPages, 'takeRate'>;
 }
 
 /** Puts routes on a listener. */
@@ -84,10 +69,6 @@ export interface Doors {
   readonly signIn: Door;
   /** Where command lines log in, and people confirm it. */
   readonly logins: Door;
-  /** Where people decide: behind signed links, and where they are signed in. */
-  readonly approvals: Door;
-  /** Where other systems tell us of events. */
-  readonly inboundWebhooks: Door;
   readonly grpcHealth: Door;
   /** Only for ENABLE_REFLECTION. */
   readonly reflection: Door;
@@ -136,7 +117,6 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
   const controlApi = async (app: FastifyInstance, guardOf: GuardOptions) => {
     await registerApi(app, guardOf, controlRate, closed, log);
     await registerPublicApi(app, { limiter: strangers, metrics }, open, log);
-    await registerWebhookEndpoints(app, guardOf, controlRate, closed);
   };
   return {
     health: (app) => registerHealth(app, readiness, draining),
@@ -154,13 +134,6 @@ export function createDoors(base: Base, parts: Parts, draining: () => boolean, s
       await registerOAuth(app, logins);
       await registerDevicePage(app, logins);
     },
-    approvals: async (app) => {
-      const pages = { ...parts.approvalPages, ...pageRate };
-      await registerLinkPages(app, pages);
-      await registerInbox(app, pages);
-      await registerMint(app, { ...pages, ...guard, rate: controlRate, refusals, signatures });
-    },
-    inboundWebhooks: (app) => registerInboundWebhooks(app, { receiver: parts.receiver }),
     grpcHealth: (app) => mountHandlers(app, healthHandlers({ isServing, draining }), log),
     reflection: (app) => mountHandlers(app, reflectionHandlers(), log),
   };
@@ -186,15 +159,13 @@ function services(
     clock: systemClock,
     keyPepper: keys.keyPepper,
     signingSecrets: keys.signingSecrets,
-    webhookSecrets: keys.webhookSecrets,
     pageTokens: new PageTokens(keys.pageTokens),
     routedProviders: () => parts.routing.current.table.providers,
     databaseNow: () => parts.instance.databaseNow(),
     onMatched: (state) => metrics.reconciledDays.inc({ state }),
     onReplay: () => metrics.idempotentReplays.inc(),
     isProvider: (name) => parts.routing.current.providers.has(name),
-    policyVersions: parts.policyVersions,
-    killReleases: config.options.KILL_RELEASE_TWO_PEOPLE ? releaseApprovals(parts.approvals) : null,
+    twoPeople: config.options.KILL_RELEASE_TWO_PEOPLE,
     controlAgeMaxMs: config.options.CONTROL_AGE_MAX_MS,
   });
 }

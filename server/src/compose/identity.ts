@@ -11,20 +11,19 @@ import type { KeyUses } from '../identity/key-uses.ts';
 import type { RefusalAudit } from '../identity/refusal-audit.ts';
 import { StaticCredentials } from '../identity/static-credentials.ts';
 import { credentialTag, SessionVerifier } from '../identity/sessions/verifier.ts';
-import type { Egress } from '../net/egress/egress.ts';
 import { createFetchJson } from '../net/fetch-json.ts';
 import type { Base } from './base.ts';
 import type { Control } from './control.ts';
 import type { Store } from './database.ts';
 
-export function createTokenVerifier({ config, log, metrics }: Base, index: IdentityIndex, egress: Egress): JwtVerifier {
+export function createTokenVerifier({ config, log, metrics }: Base, index: IdentityIndex): JwtVerifier {
   return new JwtVerifier({
     issuers: configuredIssuers(config).map(({ project, ...issuer }) => ({
       ...issuer,
       projectId: projectIdOf(index, project, 'portcullis.yaml: an issuer'),
     })),
     index,
-    fetchJson: createFetchJson(egress),
+    fetchJson: createFetchJson(),
     clock: systemClock,
     onFetch: (result, err) => {
       metrics.jwksFetches.inc({ result });

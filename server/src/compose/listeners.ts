@@ -30,20 +30,8 @@ export interface Listener {
 export function configuredListeners({ config }: Base, doors: Doors, certificates: ClientCertificates): Listener[] {
   const { HTTP_ADDR, GRPC_ADDR, MTLS_ADDR, ENABLE_REFLECTION } = config.options;
   const { ofProxies, ofConnections, terminator } = certificates;
-  const {
-    health,
-    metrics,
-    models,
-    control,
-    browserControl,
-    publicPages,
-    signIn,
-    logins,
-    approvals,
-    inboundWebhooks,
-    grpcHealth,
-    reflection,
-  } = doors;
+  const { health, metrics, models, control, browserControl, publicPages, signIn, logins, grpcHealth, reflection } =
+    doors;
   const listeners: Listener[] = [];
   if (GRPC_ADDR !== null) {
     listeners.push({
@@ -72,7 +60,7 @@ export function configuredListeners({ config }: Base, doors: Doors, certificates
     address: HTTP_ADDR,
     transport: { kind: 'http1' },
     clientCertificate: ofProxies,
-    doors: [health, metrics, models, browserControl, publicPages, signIn, logins, approvals, inboundWebhooks],
+    doors: [health, metrics, models, browserControl, publicPages, signIn, logins],
   });
   return listeners;
 }

@@ -18,14 +18,12 @@ import { type Base, reporter } from './base.ts';
 /**
  * The routes of the configuration file, made anew on SIGHUP and when the file changes. A file that does not hold changes
  * nothing and the log says why.
- * @param useMore puts the other sections that change with the file into force; what it throws is a problem of the file
  */
 export async function watchRoutes(
   { config, log, metrics, stops }: Base,
   context: CliContext,
   pool: Pool,
   first: Routing,
-  useMore: (file: ConfigFile) => void = () => undefined,
 ): Promise<RoutingInForce> {
   const closeFailed = (err: unknown) => log.warn({ err }, 'the connections of the old routes did not close');
   const routing = new RoutingInForce(first, closeFailed);
@@ -36,9 +34,7 @@ export async function watchRoutes(
     environment: context.environment,
     cwd: context.cwd,
     use: (file) => {
-      const made = createRouting(routesConfig(config, file, context.cwd));
-      useMore(file);
-      routing.replace(made);
+      routing.replace(createRouting(routesConfig(config, file, context.cwd)));
       log.info({ models: Object.keys(file.models) }, 'the configuration file was read again');
       if (!isDeepStrictEqual(file.issuers, config.file.issuers)) {
         log.warn('the token issuers changed: start this process again to put them into force');

@@ -5,14 +5,7 @@ import { fileSchema } from './file-schema.ts';
 import { type ConfigFile, parseConfigFile } from './file.ts';
 import type { OptionValues } from './options.ts';
 import { readPriceFile } from './price-file.ts';
-import {
-  isLoopback,
-  isStrong,
-  productionFileProblems,
-  productionNotes,
-  productionProblems,
-  wideProxies,
-} from './production.ts';
+import { isStrong, productionFileProblems, productionNotes, productionProblems, wideProxies } from './production.ts';
 
 /** Everything that was configured, frozen. Modules never see it: `main.ts` hands each the few options that it declares. */
 export interface Config {
@@ -46,12 +39,11 @@ export function loadConfig(processEnvironment: Environment, cwd: string): Config
   }
   findings.problems.push(
     ...issuerProblems(options),
-    ...mailProblems(options),
     ...certificateProblems(options),
     ...certificateFileProblems(options, cwd),
   );
   const file = readFile(resolve(cwd, options.CONFIG_FILE), environment, findings) ?? fileSchema.parse({});
-  if (production) findings.problems.push(...productionFileProblems(file), ...chatProblems(options, file));
+  if (production) findings.problems.push(...productionFileProblems(file));
   const config: Config = Object.freeze({
     options,
     file,
@@ -105,23 +97,6 @@ function issuerProblems(options: OptionValues): string[] {
   return missing.map((name) => `The token issuer is only partly configured: ${name} is missing.`);
 }
 
-function chatProblems({ PUBLIC_URL }: OptionValues, { approvals }: ConfigFile): string[] {
-  const some = Object.keys(approvals?.chats ?? {}).length > 0;
-  return some && PUBLIC_URL === null
-    ? ['portcullis.yaml: approvals: chats need PUBLIC_URL: messages carry links to this server.']
-    : [];
-}
-
-function mailProblems({ SMTP_URL, MAIL_FROM, PUBLIC_URL, NODE_ENV }: OptionValues): string[] {
-  if (SMTP_URL === null) return MAIL_FROM === null ? [] : ['MAIL_FROM has no effect without SMTP_URL: set both.'];
-  const problems = MAIL_FROM === null ? ['SMTP_URL needs MAIL_FROM: mail must be from somebody.'] : [];
-  if (NODE_ENV !== 'production') return problems;
-  if (PUBLIC_URL === null) problems.push('SMTP_URL needs PUBLIC_URL: messages carry links to this server.');
-  if (SMTP_URL.tls === 'off' && !isLoopback(SMTP_URL.host))
-    problems.push('SMTP_URL has tls=off: whoever is on the path could read the links in messages, and decide by them.');
-  return problems;
-}
-
 /** What is missing of the options for client certificates; without all of them there is no way to tell whom to let in. */
 export function certificateProblems(options: OptionValues): string[] {
   const { MTLS_ADDR, MTLS_CERT_FILE, MTLS_KEY_FILE, CLIENT_CERT_FROM_PROXIES, TRUSTED_PROXIES } = options;
@@ -162,7 +137,7 @@ function isReadable(path: string): boolean {
 
 function developmentNotes(options: OptionValues): string[] {
   const notes: string[] = [];
-  for (const name of ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY', 'HITL_SECRET'] as const) {
+  for (const name of ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY'] as const) {
     const value = options[name];
     if (value !== null && !isStrong(value)) notes.push(`${name} is weak; production would refuse to start on it.`);
   }

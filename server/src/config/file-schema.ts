@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import { approvals } from './approvals-schema.ts';
 import { issuer } from './issuer-schema.ts';
 import { prices } from './price-schema.ts';
 import { provider, providerName } from './provider-schema.ts';
 import { route } from './route-schema.ts';
 import { signIn } from './sign-in-schema.ts';
-import { webhooks } from './webhook-schema.ts';
 
 const modelName = z
   .string()
@@ -42,10 +40,6 @@ export const fileSchema = z
       .describe(
         'Whose access tokens are taken besides API keys, in addition to the one of `AUTH_ISSUER`. A change needs a restart.',
       ),
-    approvals: approvals
-      .optional()
-      .describe('Who is told of requests for approval. Without it: the inbox, and e-mail where it is set.'),
-    webhooks: webhooks.default({ sources: {} }).describe('What other systems may tell this gate. Without it: nothing.'),
     sign_in: signIn
       .optional()
       .describe('Where people sign in besides with keys. Without it: with keys alone. A change needs a restart.'),

@@ -1,9 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { hitlSecretBytesMin, hitlSecretsMax } from '../base/approval-limits.ts';
 import { ledgerDaysKeptMax, ledgerDaysKeptMin, policyRecordDaysMax } from '../base/limits.ts';
-import { parseAllowedTarget } from './allowed-targets.ts';
-import { parseSmtpUrl } from './smtp-url.ts';
 
 /** One option of the environment: its name, meaning and rules in one place. `docs/reference/config.md` and `.env.example` come from here. */
 export interface Option<T> {
@@ -43,26 +40,9 @@ const list = z.string().transform((value) =>
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 );
-const isLinkSecret = (secret: string) => Buffer.byteLength(secret) >= hitlSecretBytesMin;
-const tooShortForLinks = { error: `must be ${hitlSecretBytesMin} bytes or more each` };
-const linkSecret = z
-  .string()
-  .refine(isLinkSecret, { error: `must be ${hitlSecretBytesMin} bytes or more (\`portcullis secrets generate\`)` });
-const linkSecrets = list
-  .refine((all) => all.every(isLinkSecret), tooShortForLinks)
-  .refine((all) => all.length < hitlSecretsMax, { error: `must be ${hitlSecretsMax - 1} at most` });
 const origins = list.refine((all) => all.every((origin) => URL.parse(origin)?.origin === origin), {
   error: 'write origins like https://app.example.com, without a path',
 });
-const allowedTargets = list.transform((all, context) =>
-  all.flatMap((text) => {
-    const target = parseAllowedTarget(text);
-    if (target === null) {
-      context.addIssue({ code: 'custom', message: 'write host:port, for example 10.0.0.5:9000 or hooks.internal:443' });
-    }
-    return target ?? [];
-  }),
-);
 const addressRanges = list.refine((all) => all.every(isAddressRange), {
   error: 'write addresses or ranges like 10.0.0.0/8',
 });
@@ -105,28 +85,12 @@ const postgresUrl = z
   .regex(/^postgres(ql)?:\/\//, 'write a postgres:// URL (for a local file-based start, leave it out and set DATA_DIR)')
   .nullable();
 
-const mailServer = z
-  .string()
-  .transform(parseSmtpUrl)
-  .refine((server) => server !== null, {
-    error: 'write smtp://user:password@host:587 (with STARTTLS), smtps://host:465, or smtp://host:25?tls=off',
-  })
-  .nullable();
-const mailFrom = z
-  .string()
-  .regex(
-    /^(?:[^<>"\p{C}]{1,100} <[^\s<>@]{1,64}@[A-Za-z0-9.-]{1,253}>|[^\s<>@]{1,64}@[A-Za-z0-9.-]{1,253})$/u,
-    'write an address, or Name <address>',
-  )
-  .nullable();
-
 const listeners = 'Listeners';
 const stores = 'Stores';
 const identity = 'Identity';
 const legacy = 'Legacy credentials';
 const limits = 'Limits';
 const models = 'Models';
-const messages = 'Messages';
 const observing = 'Logs and metrics';
 
 /** Every environment option that this version reads. */
@@ -229,7 +193,7 @@ export const options = {
     stores,
     count(2, 500),
     '20',
-    'Connections of the pool at most. A process has nine more: two for the ledger, one on which rollups and the leaderboard are summed up, one on which it reads control state, three on which it delivers webhooks, and two on which it hears of events and of decisions; and one while it drops days that are over.',
+    'Connections of the pool at most. A process has four more: two for the ledger, one on which rollups and the leaderboard are summed up, and one on which it reads control state; and one while it drops days that are over.',
   ),
   DATABASE_IDLE_MS: option(stores, count(0, 86_400_000), '300000', 'An idle connection is closed after this time.'),
   DATABASE_LIFETIME_MS: option(stores, count(0, 86_400_000), '1800000', 'A connection is replaced after this time.'),
@@ -259,12 +223,6 @@ export const options = {
     '180',
     'Benchmarks are dropped, a day at a time, so many days after their day ended; 0 keeps them all.',
   ),
-  WEBHOOK_EVENTS_RETENTION_DAYS: option(
-    stores,
-    keptDays,
-    '14',
-    'Webhooks that came in are dropped, a day at a time, so many days after the day they came on ended; 0 keeps them all. That they came is known for 30 days at least.',
-  ),
   POLICY_RECORD_DAYS: option(
     stores,
     count(0, policyRecordDaysMax),
@@ -290,20 +248,6 @@ export const options = {
   ADMIN_API_KEY: option(identity, optionalText, null, 'A bootstrap admin key of any format, 32 characters or more.', {
     secret: true,
   }),
-  HITL_SECRET: option(
-    identity,
-    linkSecret.nullable(),
-    null,
-    'Signs the links by which people decide requests for approval, 32 bytes or more. Without it no links are made.',
-    { secret: true },
-  ),
-  HITL_SECRET_PREVIOUS: option(
-    identity,
-    linkSecrets,
-    '',
-    'Secrets that were HITL_SECRET before, with commas or spaces between: links that they signed hold until they expire.',
-    { secret: true },
-  ),
   API_KEY: option(identity, optionalText, null, 'One static key, for a move from another system only.', {
     secret: true,
   }),
@@ -379,12 +323,6 @@ export const options = {
     'false',
     'The kill switch for everything is released by two people: one asks, another confirms in a session or with a key that they made themselves. Set it alike on all replicas.',
   ),
-  EGRESS_ALLOW_PRIVATE: option(
-    limits,
-    allowedTargets,
-    '',
-    'Targets that webhooks and other requests to addresses written by others may reach although they are private or in the clear: host:port, separated by commas. None by default.',
-  ),
   DRAIN_MS: option(limits, count(0, 600_000), '30000', 'How long streams may go on after SIGTERM.'),
 
   MODEL_CONNECT_MS: option(models, count(100, 600_000), '10000', 'Connecting to a provider.'),
@@ -406,22 +344,7 @@ export const options = {
     '10000',
     'A streamed call that hears nothing else for this long gets a ping; its head waits no longer than this for an answer.',
   ),
-  APPROVAL_WAIT_MS: option(
-    models,
-    count(0, 3_600_000),
-    '50000',
-    "A model call that needs a person's approval waits so long for it; then it is told to come back (approval_pending), and attaches to the same request when it does.",
-  ),
   MODEL_TOTAL_MS: option(models, count(1_000, 86_400_000), '600000', 'A model call in all; streams too.'),
-
-  SMTP_URL: option(
-    messages,
-    mailServer,
-    null,
-    'The mail server by which people are told of requests for approval: smtp://user:password@host:587 (STARTTLS or nothing is sent), smtps://host:465; with ?tls=off in the clear. Without it no mail is sent.',
-    { secret: true },
-  ),
-  MAIL_FROM: option(messages, mailFrom, null, 'Who that mail is from, like Portcullis <gate@example.com>.'),
 
   METRICS_API_KEY: option(observing, optionalText, null, 'A static bearer for /metrics and /v1/metrics alone.', {
     secret: true,
@@ -455,5 +378,7 @@ export const unreadNames: Readonly<Record<string, string>> = {
   METTLE_USE_DATABASE: 'it has no effect: a database is always used',
   VALKEY_URL: 'this version keeps rate limits in each process',
   SECRETS_KEY_PREVIOUS: 'this version cannot rotate SECRETS_KEY',
+  HITL_SECRET: 'this version has no approvals',
+  HITL_SECRET_PREVIOUS: 'this version has no approvals',
   SENTRY_DSN: 'this version sends no error reports',
 };

@@ -33,7 +33,7 @@ export function productionProblems(values: OptionValues): string[] {
     if (value !== null && isPlaintext(value))
       problems.push(`${name} is plaintext http: whoever is on the path could sign tokens.`);
   }
-  const strong = ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY', 'AUTH_TOKEN', 'HITL_SECRET'] as const;
+  const strong = ['SECRETS_KEY', 'ADMIN_API_KEY', 'API_KEY', 'METRICS_API_KEY', 'AUTH_TOKEN'] as const;
   if (values.SECRETS_KEY === null)
     problems.push('SECRETS_KEY is missing: generate one with `portcullis secrets generate`.');
   for (const name of strong) {
@@ -92,25 +92,12 @@ export function productionNotes({ KILL_RELEASE_TWO_PEOPLE, GRPC_ADDR, TRUSTED_PR
 }
 
 /** What of the configuration file production refuses: keys of issuers and of providers must not cross a network in the clear. */
-export function productionFileProblems({
-  approvals,
-  issuers,
-  providers,
-  sign_in: signIn,
-  webhooks,
-}: ConfigFile): string[] {
+export function productionFileProblems({ issuers, providers, sign_in: signIn }: ConfigFile): string[] {
   const problems: string[] = [];
   for (const { issuer, jwks_uri: uri } of issuers) {
     if (isPlaintext(uri)) problems.push(`portcullis.yaml: issuer ${issuer}: jwks_uri is plaintext http.`);
   }
   if (signIn && isPlaintext(signIn.issuer)) problems.push('portcullis.yaml: sign_in: issuer is plaintext http.');
-  for (const [name, { url }] of Object.entries(approvals?.chats ?? {})) {
-    if (isPlaintext(url)) problems.push(`portcullis.yaml: approvals.chats.${name}: url is plaintext http.`);
-  }
-  for (const [name, { status_url: url }] of Object.entries(webhooks.sources)) {
-    if (url !== undefined && isPlaintext(url))
-      problems.push(`portcullis.yaml: webhooks.sources.${name}: status_url is plaintext http.`);
-  }
   for (const [name, { base_url: url, allow_private: allowed }] of Object.entries(providers)) {
     if (url !== undefined && !allowed && isPlaintext(url))
       problems.push(`portcullis.yaml: providers.${name}: base_url is plaintext http.`);

@@ -15,10 +15,6 @@ export interface DerivedKeys {
   readonly keptAnswers: KeyObject;
   /** Seals the secrets of signing keys. */
   readonly signingSecrets: SealingKey;
-  /** Seals the secrets of webhook endpoints. */
-  readonly webhookSecrets: SealingKey;
-  /** Seals bodies of webhooks that came in, where their source says so. */
-  readonly webhookBodies: SealingKey;
 }
 
 export function deriveKeys(masterKey: string): DerivedKeys {
@@ -33,14 +29,6 @@ export function deriveKeys(masterKey: string): DerivedKeys {
     signingSecrets: {
       id: derive('signing secrets id', sealingKeyIdBytes),
       key: createSecretKey(derive('signing secrets')),
-    },
-    webhookSecrets: {
-      id: derive('webhook secrets id', sealingKeyIdBytes),
-      key: createSecretKey(derive('webhook secrets')),
-    },
-    webhookBodies: {
-      id: derive('webhook bodies id', sealingKeyIdBytes),
-      key: createSecretKey(derive('webhook bodies')),
     },
   };
 }

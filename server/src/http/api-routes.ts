@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { accessRecordKey, principalKey, refusalKey, signedRequestKey } from '../api/context.ts';
 import { PortcullisError } from '../base/errors.ts';
@@ -91,19 +91,6 @@ async function answer(handler: UniversalHandler, request: FastifyRequest, reply:
   for (const [name, value] of Object.entries(reply.getHeaders()))
     if (value !== undefined) reply.raw.setHeader(name, value);
   reply.hijack();
-  const answered = await handler(asConnectRequest(request, reply));
-  const sentence = answered.trailer?.get('grpc-message');
-  if (sentence) answered.trailer?.set('grpc-message', grpcMessage(decodeURIComponent(sentence)));
-  // The answer is written past Fastify: headers that hooks have set for it go along.
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) reply.raw.setHeader(name, value);
-  reply.hijack();
-  const body = takenInTime(answered.body ?? [], () => reply.raw.destroy());
-  await universalResponseToNodeResponse({ ...answered, body }, reply.raw);
-}
-
-/** A request as Connect's handlers take it, with what the HTTP layer knows of its caller. */
-export function asConnectRequest(request: FastifyRequest, reply: FastifyReply): UniversalServerRequest {
   const digesting = request.headers['content-digest'] === undefined ? null : new DigestingBody(request.raw);
   const values = createContextValues()
     .set(principalKey, request.principal)
@@ -115,7 +102,15 @@ export function asConnectRequest(request: FastifyRequest, reply: FastifyReply): 
     );
   const asked = universalRequestFromNodeRequest(request.raw, reply.raw, undefined, values);
   holdDeadline(asked.header);
-  return digesting ? { ...asked, body: digesting } : asked;
+  const answered = await handler(digesting ? { ...asked, body: digesting } : asked);
+  const sentence = answered.trailer?.get('grpc-message');
+  if (sentence) answered.trailer?.set('grpc-message', grpcMessage(decodeURIComponent(sentence)));
+  // The answer is written past Fastify: headers that hooks have set for it go along.
+  for (const [name, value] of Object.entries(reply.getHeaders()))
+    if (value !== undefined) reply.raw.setHeader(name, value);
+  reply.hijack();
+  const body = takenInTime(answered.body ?? [], () => reply.raw.destroy());
+  await universalResponseToNodeResponse({ ...answered, body }, reply.raw);
 }
 
 /** An answer of which each part must be taken before the next is made: a client that takes nothing more is cut off. */

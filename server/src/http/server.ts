@@ -21,8 +21,6 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** False for routes that no browser shows: they go without the headers for pages. */
     page?: boolean;
-    /** Its own pages tell nobody where they are, so that browsers send `Origin: null` from them. */
-    originIsHidden?: boolean;
   }
   interface FastifyRequest {
     access: AccessRecord;
@@ -117,7 +115,7 @@ export async function createHttpServer(
     if (request.url.length > urlBytesMax)
       throw new PortcullisError('invalid_argument', `The URL is longer than ${urlBytesMax} bytes.`);
     if (probePaths.has(pathOf(request.url))) return done();
-    checkHost(authorityOf(request), originOf(request));
+    checkHost(authorityOf(request), request.headers.origin);
     if (options.draining())
       throw new PortcullisError('unavailable', 'The gate is being stopped: try again.', { retryAfterS: 1 });
     done();
@@ -156,10 +154,6 @@ function authorityOf({ headers }: FastifyRequest): string | undefined {
   if (host !== undefined && host.toLowerCase() !== authority.toLowerCase())
     throw new PortcullisError('invalid_argument', 'The Host header differs from :authority: send one of them.');
   return authority;
-}
-
-function originOf({ headers, routeOptions }: FastifyRequest): string | undefined {
-  return routeOptions.config.originIsHidden === true && headers.origin === 'null' ? undefined : headers.origin;
 }
 
 function pathOf(url: string): string {

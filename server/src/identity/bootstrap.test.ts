@@ -3,10 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.ts';
 import { openIdentity } from '../../../test/support/identity.ts';
 import { bootstrap } from './bootstrap.ts';
-import { personWhoCalls } from './in-person.ts';
 import { permits } from './permission.ts';
-import { findPersonByEmail, updatePerson } from './person-store.ts';
-import { controlWrite } from '../pg/tx.ts';
 
 let db: TestDatabase;
 
@@ -35,14 +32,6 @@ it('issues an admin key and a key of the first agent where asked, also again whe
   const agent = await identity.bearer(agentKey);
   expect(admin).toMatchObject({ kind: 'operator', projectId: first.projectId, scopes: new Set(['admin']) });
   expect(permits(admin, 'approvals:decide')).toBe(true);
-  // A fresh installation has somebody who can decide, and it is nobody's agent who could.
-  expect(await personWhoCalls(db.pool, admin)).toBe(admin.personId);
-  expect(await findPersonByEmail(db.pool, first.projectId, 'admin@localhost')).toMatchObject({
-    id: admin.personId,
-    roles: ['admin'],
-    name: 'First admin',
-  });
-  expect(await personWhoCalls(db.pool, agent)).toBeNull();
   expect(agent).toMatchObject({
     kind: 'agent',
     agentId,
@@ -52,21 +41,5 @@ it('issues an admin key and a key of the first agent where asked, also again whe
   expect(await identity.audit('key.created')).toHaveLength(4);
   expect(await identity.audit('project.created')).toHaveLength(1);
   expect(await identity.audit('agent.created')).toHaveLength(1);
-  expect(await identity.audit('person.created')).toHaveLength(1);
   await identity.close();
-});
-
-it.each([
-  ['disabled', { state: 'disabled' }],
-  ['no admin any more', { roles: ['approver'] }],
-] as const)('where the first person is %s, a new admin key is nobody’s, and can mend that', async (_, change) => {
-  const pepper = createSecretKey(randomBytes(32));
-  const { projectId } = await bootstrap(db.pool, pepper, { issueKeys: true });
-  const person = await findPersonByEmail(db.pool, projectId, 'admin@localhost');
-  await controlWrite(db.pool, (tx, version) => updatePerson(tx, version, { ...person!, ...change }));
-  const { firstKeys } = await bootstrap(db.pool, pepper, { issueKeys: true });
-  const identity = await openIdentity(db, () => [], pepper);
-  expect(await identity.bearer(firstKeys!.adminKey)).toMatchObject({ personId: null, scopes: new Set(['admin']) });
-  await identity.close();
-  await controlWrite(db.pool, (tx, version) => updatePerson(tx, version, person!));
 });

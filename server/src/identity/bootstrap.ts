@@ -6,14 +6,12 @@ import { controlWrite, type Tx } from '../pg/tx.ts';
 import { findAgentByName, insertAgent } from './agent-store.ts';
 import { checkNewKey, type NewKey } from './key-input.ts';
 import { auditPayload, issueKey } from './key-issue.ts';
-import { findPersonByEmail, insertPerson, updatePerson } from './person-store.ts';
 import { findProjectByName, insertProject } from './project-store.ts';
 
 /** The project of everything that names none. */
 export const defaultProjectName = 'default';
 
 const firstAgentName = 'first-agent';
-const firstPersonEmail = 'admin@localhost';
 
 /** What a fresh installation begins with. The texts of the keys are seen here and never again. */
 export interface FirstKeys {
@@ -25,8 +23,8 @@ export interface FirstKeys {
 const system: Actor = { kind: 'system', id: 'bootstrap' };
 
 /**
- * Makes the default project where it is missing and, where asked, a first person with an admin key of their own and a key of
- * the first agent: at the first start, and whenever the file that held them is gone. Safe to run by several replicas at once.
+ * Makes the default project where it is missing and, where asked, an operator's admin key and a key of the first agent:
+ * at the first start, and whenever the file that held them is gone. Safe to run by several replicas at once.
  */
 export async function bootstrap(
   pool: Pool,
@@ -53,12 +51,10 @@ async function defaultProject(tx: Tx, version: bigint): Promise<string> {
 
 async function issueFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projectId: string): Promise<FirstKeys> {
   const agentId = await firstAgent(tx, version, projectId);
-  const personId = await firstPerson(tx, version, projectId);
   const issue = async (request: Omit<NewKey, 'projectId'>) => {
     // They stand in a file beside the database itself, so an expiry would protect nothing.
     const issued = await issueKey(tx, version, pepper, checkNewKey({ ...request, projectId, lifetimeS: null }), {
-      // Whoever is at this machine is the person: what needs somebody in person, like a decision, takes their key.
-      id: request.personId ?? system.id,
+      id: system.id,
       personId: null,
       keyId: null,
     });
@@ -67,7 +63,7 @@ async function issueFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projec
   };
   return {
     agentId,
-    adminKey: await issue({ kind: 'operator', personId, name: 'first admin key', scopes: ['admin'] }),
+    adminKey: await issue({ kind: 'operator', name: 'first admin key', scopes: ['admin'] }),
     agentKey: await issue({
       kind: 'agent',
       agentId,
@@ -75,21 +71,6 @@ async function issueFirstKeys(tx: Tx, version: bigint, pepper: KeyObject, projec
       scopes: ['models:invoke', 'tools:call', 'runs:write'],
     }),
   };
-}
-
-/** Null where that person was disabled or is no admin any more: a key of theirs could not mend what is broken. */
-async function firstPerson(tx: Tx, version: bigint, projectId: string): Promise<string | null> {
-  const found = await findPersonByEmail(tx, projectId, firstPersonEmail);
-  if (found) return found.state === 'active' && found.roles?.includes('admin') === true ? found.id : null;
-  const named = { id: newId('psn'), projectId, email: firstPersonEmail, name: 'First admin' };
-  const person = { ...(await insertPerson(tx, version, named)), roles: ['admin' as const] };
-  await updatePerson(tx, version, person);
-  await audit(tx, 'person.created', person.id, projectId, {
-    email: person.email,
-    name: person.name,
-    roles: person.roles,
-  });
-  return person.id;
 }
 
 async function firstAgent(tx: Tx, version: bigint, projectId: string): Promise<string> {
@@ -113,7 +94,7 @@ async function firstAgent(tx: Tx, version: bigint, projectId: string): Promise<s
 
 function audit(
   tx: Tx,
-  action: 'project.created' | 'person.created' | 'agent.created' | 'key.created',
+  action: 'project.created' | 'agent.created' | 'key.created',
   target: string,
   projectId: string,
   payload: Parameters<typeof appendAudit>[1]['payload'],

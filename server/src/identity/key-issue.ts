@@ -2,7 +2,6 @@ import type { KeyObject } from 'node:crypto';
 import type { JsonValue } from '../audit/canonical-json.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { apiKeysPerProjectMax } from '../base/limits.ts';
-import type { EventData } from '../outbox/catalogue.ts';
 import type { Queryable, Tx } from '../pg/tx.ts';
 import { type ApiKey, formatApiKey, generateApiKey, hashSecret } from './api-key.ts';
 import type { CheckedKey } from './key-input.ts';
@@ -63,17 +62,6 @@ export function auditPayload(key: KeyRecord): { readonly [name: string]: JsonVal
     require_signature: key.requireSignature,
     binding: key.binding === null ? null : { by: key.binding.by, value: key.binding.value },
     expires_at: key.expiresAt,
-  };
-}
-
-/** What endpoints are told of a key. */
-export function keyEventData(key: KeyRecord): EventData['key.created'] {
-  return {
-    key_id: key.id,
-    name: key.name,
-    kind: key.kind,
-    agent_id: key.agentId,
-    expires_at: key.expiresAt === null ? null : new Date(key.expiresAt).toISOString(),
   };
 }
 

@@ -4,11 +4,10 @@ import { appendAudit } from '../audit/append.ts';
 import type { Clock } from '../base/clock.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { keyOverlapDefaultS, keyOverlapMaxS } from '../base/limits.ts';
-import { emitEvent } from '../outbox/emit.ts';
 import { controlWrite, type Queryable } from '../pg/tx.ts';
 import { invalid } from './input.ts';
 import { type CheckedKey, checkNewKey, type NewKey } from './key-input.ts';
-import { auditPayload, type IssuedKey, issueKey, keyEventData } from './key-issue.ts';
+import { auditPayload, type IssuedKey, issueKey } from './key-issue.ts';
 import { endOf, lifetimeWithin, requireWithinLimits } from './key-limits.ts';
 import { findKey, selectKeys, setKeyRevoked, setKeySuccessor } from './key-store.ts';
 import type { Principal } from './model.ts';
@@ -51,13 +50,6 @@ export class KeyService {
         requestId,
         payload: auditPayload(issued.key),
       });
-      const { id } = issued.key;
-      await emitEvent(tx, {
-        type: 'key.created',
-        projectId: checked.projectId,
-        key: id,
-        data: keyEventData(issued.key),
-      });
       return issued;
     });
   }
@@ -90,8 +82,6 @@ export class KeyService {
         requestId,
         payload: { ...auditPayload(issued.key), successor_id: issued.key.id, overlap_s: overlapS },
       });
-      const data = { ...keyEventData(predecessor), successor_id: issued.key.id };
-      await emitEvent(tx, { type: 'key.rotated', projectId, key: id, data });
       return { ...issued, predecessor };
     });
   }
@@ -117,7 +107,6 @@ export class KeyService {
         requestId,
         payload: { name: key.name, agent_id: key.agentId, person_id: key.personId },
       });
-      await emitEvent(tx, { type: 'key.revoked', projectId, key: id, data: keyEventData(revoked) });
       return revoked;
     });
   }

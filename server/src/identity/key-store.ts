@@ -174,26 +174,6 @@ export async function setKeyRevoked(tx: Tx, version: bigint, id: string): Promis
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
-/**
- * Marks keys as told of that end within `withinMs`, or in the last quarter of a shorter life of a day or more. Keys that have
- * a successor, or are of a login or a run, end as somebody wants it.
- * @returns those marked, up to `limit`
- */
-export async function takeExpiringKeys(tx: Tx, withinMs: number, limit: number): Promise<KeyRecord[]> {
-  const { rows } = await tx.query<Row>(
-    `UPDATE api_keys SET expiry_told_at = now()
-     WHERE id IN (
-       SELECT id FROM api_keys
-       WHERE expires_at > now() AND expires_at <= now() + $1 * interval '1 ms'
-         AND revoked_at IS NULL AND expiry_told_at IS NULL AND login_id IS NULL AND run_id IS NULL AND successor_id IS NULL
-         AND expires_at - created_at >= interval '1 day' AND now() >= expires_at - (expires_at - created_at) / 4
-       ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-     RETURNING ${columns}`,
-    [withinMs, limit],
-  );
-  return rows.map(fromRow);
-}
-
 /** The agent whose running run it is; null: there is none in the project. */
 export async function findRunOwner(db: Queryable, projectId: string, runId: string): Promise<string | null> {
   const { rows } = await db.query<{ agent_id: string }>(

@@ -15,7 +15,6 @@ export const scopes = [
   'keys:write',
   'keys:read',
   'webhooks:write',
-  'webhooks:read',
   'badges:revoke',
   'audit:read',
   'metrics:read',

@@ -143,7 +143,7 @@ async function requireEmpty(to: Tx, tables: readonly CopiedTable[]): Promise<voi
 
 /** Makes the days that the source has, where days are made: rows then lie where they belong at once. */
 async function makeDays(from: Queryable, to: Tx): Promise<void> {
-  for (const table of ['attempts', 'run_events', 'benchmarks', 'webhook_events']) {
+  for (const table of ['attempts', 'run_events', 'benchmarks']) {
     const { rows } = await from.query<{ day: string }>('SELECT day::text FROM telemetry_days($1)', [table]);
     await to.query(
       `SELECT telemetry_add_day($1, day) FROM unnest($2::date[]) AS day

@@ -25,10 +25,6 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   kill_acknowledgements: passing,
   runs: ended,
   budgets: ended,
-  approvals: passing,
-  approval_votes: passing,
-  approval_grants: passing,
-  approval_notices: passing,
   policy_versions: appendOnly,
   policy_state: ended,
   policy_records: passing,
@@ -69,9 +65,6 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   event_rollups_1h: passing,
   event_rollups_1d: ended,
   run_totals: ended,
-  approval_links: passing,
-  approval_views: passing,
-  approval_messages: passing,
   prompt_versions: ended,
   run_ratings: ended,
   run_evaluations: ended,
@@ -84,18 +77,6 @@ export const appPrivileges: Readonly<Record<string, string>> = {
   // What left the window is folded.
   public_steps: 'SELECT, INSERT, DELETE',
   public_durations: 'SELECT, INSERT, DELETE',
-  outbox_events: passing,
-  webhook_endpoints: ended,
-  webhook_secrets: passing,
-  webhook_challenges: passing,
-  // These go with their event.
-  webhook_deliveries: ended,
-  webhook_attempts: appendOnly,
-  webhook_events: ended,
-  webhook_event_keys: passing,
-  webhook_event_jobs: passing,
-  webhook_callbacks: passing,
-  webhook_refusals: passing,
   audit_entries: appendOnly,
   idempotency_keys: passing,
   cache_entries: passing,
@@ -108,8 +89,6 @@ export const appFunctions: readonly string[] = [
   'ledger_drop_day(date)',
   'telemetry_add_days(text, int)',
   'telemetry_drop_day(text, date)',
-  'webhook_add_days(int)',
-  'webhook_drop_day(date)',
 ];
 
 /**

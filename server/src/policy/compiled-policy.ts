@@ -1,13 +1,10 @@
-import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { canonicalJson } from '../audit/canonical-json.ts';
 import { policyCompileTurnMs, policyPatternStepsMax } from '../base/limits.ts';
 import { invalid } from '../identity/input.ts';
 import type { Condition } from './cel/condition.ts';
 import { compileOnce } from './compiled-conditions.ts';
 import type { Rule } from './document.ts';
 import type { Facts } from './facts.ts';
-import { ruleToJson } from './rule-json.ts';
 import { type CompiledRule, indexRules, type RuleIndex } from './rules.ts';
 
 /** Which fields of a resource a condition can read. */
@@ -24,8 +21,6 @@ export interface CompiledPolicy {
   /** Whether any of them can tell one resource from another, by name or by provider: only then is each judged by itself. */
   readonly mentionsName: boolean;
   readonly mentionsProvider: boolean;
-  /** SHA-256 of what each rule says that asks for an approval, by its name: an approval is void once that changed. */
-  readonly approving: ReadonlyMap<string, string>;
   /** What one evaluation of each costs at worst, in nanoseconds (policy/cel/condition.ts). */
   readonly costNs: number;
 }
@@ -60,20 +55,10 @@ export async function compilePolicy({ rules }: { readonly rules: readonly Rule[]
   return {
     costNs,
     rules: indexRules(compiled),
-    approving: new Map(
-      rules.flatMap((rule) => (rule.effect.kind === 'require_approval' ? [[rule.name, digestOfRule(rule)]] : [])),
-    ),
     reads,
     mentionsName: reads.values().some(({ name }) => name),
     mentionsProvider: reads.values().some(({ provider }) => provider),
   };
-}
-
-/** Of all that the rule says, in canonical form. */
-function digestOfRule(rule: Rule): string {
-  return createHash('sha256')
-    .update(canonicalJson(ruleToJson(rule)))
-    .digest('hex');
 }
 
 function compileRule({ name, condition: text }: Rule, at: number): Condition {

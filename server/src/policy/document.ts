@@ -4,7 +4,6 @@ import { PortcullisError } from '../base/errors.ts';
 import {
   approvalExpiryMaxS,
   approvalExpiryMinS,
-  approvalEscalationsMax,
   approversMax,
   nameCharsMax,
   policyCapsMax,
@@ -17,8 +16,7 @@ import { checkLine, checkName, invalid } from '../identity/input.ts';
 import { isScope, type Scope } from '../identity/scopes.ts';
 import { type CompiledPolicy, compilePolicy } from './compiled-policy.ts';
 import { type Action, actions } from './facts.ts';
-import { ruleToJson } from './rule-json.ts';
-import { approvalRisks, type Effect, type RuleMode } from './rules.ts';
+import type { Effect, RuleMode } from './rules.ts';
 
 /** A rule as people write it. */
 export interface Rule {
@@ -133,6 +131,14 @@ export function signedScopesIn(json: unknown): readonly Scope[] {
   return Array.isArray(names) ? names.filter((name): name is Scope => typeof name === 'string' && isScope(name)) : [];
 }
 
+function ruleToJson({ name, actions: judged, condition, effect, mode }: Rule): JsonValue {
+  const { kind } = effect;
+  const rule = { name, actions: judged, condition, effect: kind, mode };
+  if (kind !== 'require_approval') return rule;
+  const { approvers, quorum, expiryS } = effect;
+  return { ...rule, approval: { approvers, quorum, expiry_s: expiryS } };
+}
+
 function ruleFromJson(json: unknown): Rule {
   const { name, actions: judged, condition, effect, mode, approval } = record(json);
   return {
@@ -146,18 +152,8 @@ function ruleFromJson(json: unknown): Rule {
 
 function effectFromJson(kind: Effect['kind'], approval: unknown): Effect {
   if (kind !== 'require_approval') return { kind };
-  const { approvers, quorum, expiry_s: expiryS, risk = 'normal', escalation = [] } = record(approval);
-  return {
-    kind,
-    approvers: list(approvers).map(text),
-    quorum: count(quorum),
-    expiryS: count(expiryS),
-    risk: word(approvalRisks, risk),
-    escalation: list(escalation).map((step) => {
-      const { after_s: afterS, approvers: next } = record(step);
-      return { afterS: count(afterS), approvers: list(next).map(text) };
-    }),
-  };
+  const { approvers, quorum, expiry_s: expiryS } = record(approval);
+  return { kind, approvers: list(approvers).map(text), quorum: count(quorum), expiryS: count(expiryS) };
 }
 
 function checkRule(rule: Rule, param: string): Rule {
@@ -169,45 +165,22 @@ function checkRule(rule: Rule, param: string): Rule {
     throw invalid(`${param}.condition`, 'A condition must be Unicode text without zero bytes.');
   }
   if (effect.kind === 'require_approval') checkApproval(effect, `${param}.approval`);
-  if (effect.kind === 'deny' && rule.actions.includes('policy.change')) {
-    throw invalid(`${param}.effect`, 'Denying policy.change would lock the policy for ever: ask for an approval.');
-  }
   return { ...rule, name: checkName(rule.name), actions: [...new Set(rule.actions)].toSorted() };
 }
 
 function checkApproval(
-  { approvers, quorum, expiryS, escalation }: Extract<Effect, { kind: 'require_approval' }>,
+  { approvers, quorum, expiryS }: Extract<Effect, { kind: 'require_approval' }>,
   param: string,
 ): void {
-  checkApprovers(approvers, `${param}.approvers`);
+  if (approvers.length === 0 || approvers.length > approversMax) {
+    throw invalid(`${param}.approvers`, `A rule that asks for an approval names 1 to ${approversMax} approvers.`);
+  }
+  for (const approver of approvers) checkLine(`${param}.approvers`, approver, 1, nameCharsMax);
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > quorumMax) {
     throw invalid(`${param}.quorum`, `quorum must be a whole number from 1 to ${quorumMax}.`);
   }
   if (!Number.isInteger(expiryS) || expiryS < approvalExpiryMinS || expiryS > approvalExpiryMaxS) {
     throw invalid(`${param}.expiry`, `expiry must be from ${approvalExpiryMinS} s to ${approvalExpiryMaxS} s.`);
-  }
-  if (escalation.length > approvalEscalationsMax) {
-    throw invalid(`${param}.escalation`, `A rule escalates ${approvalEscalationsMax} times at most.`);
-  }
-  let soonestS = 1;
-  for (const [at, { afterS, approvers: next }] of escalation.entries()) {
-    const step = `${param}.escalation[${at}]`;
-    checkApprovers(next, `${step}.approvers`);
-    if (!Number.isInteger(afterS) || afterS < soonestS || afterS >= expiryS) {
-      throw invalid(`${step}.after`, 'after must be later than that of the step before, and sooner than expiry.');
-    }
-    soonestS = afterS + 1;
-  }
-}
-
-function checkApprovers(approvers: readonly string[], param: string): void {
-  if (approvers.length === 0 || approvers.length > approversMax) {
-    throw invalid(param, `A rule that asks for an approval names 1 to ${approversMax} approvers.`);
-  }
-  for (const approver of approvers) {
-    checkLine(param, approver, 1, nameCharsMax);
-    if (/^(?:role|team|person):./.test(approver)) continue;
-    throw invalid(param, `"${approver}" names no approvers: write role:approver, team:NAME or person:EMAIL.`);
   }
 }
 

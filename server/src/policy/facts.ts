@@ -8,7 +8,7 @@ import {
 } from '../base/limits.ts';
 
 /** What rules judge. */
-export const actions = ['models.invoke', 'runs.start', 'policy.change'] as const;
+export const actions = ['models.invoke', 'runs.start'] as const;
 export type Action = (typeof actions)[number];
 
 export type Argument = null | boolean | number | string | readonly Argument[] | Arguments;

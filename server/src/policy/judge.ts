@@ -14,18 +14,10 @@ export interface PolicyShadow {
   readonly verdict: Effect['kind'];
 }
 
-/** An approval that a call needs, and which rule asks for it. */
-export interface RequiredApproval extends ApprovalRequirement {
-  /** SHA-256 of what the rule says, in hexadecimal. */
-  readonly ruleDigest: string;
-}
-
 /** What becomes of a call. */
 export interface JudgedCall {
-  /** Null where it may go on. Set where approvals are asked for too: who cannot ask for them refuses. */
+  /** Null where it may go on. */
   readonly refusal: PortcullisError | null;
-  /** What must be approved first, each by its own terms; empty unless that is all that keeps the call. */
-  readonly approvals: readonly RequiredApproval[];
   /** The providers to which it may go; null is any. */
   readonly providers: ReadonlySet<string> | null;
   readonly shadows: readonly PolicyShadow[];
@@ -39,7 +31,7 @@ export interface JudgeOptions {
   readonly clock: Clock;
 }
 
-const passed: JudgedCall = { refusal: null, approvals: [], providers: null, shadows: [] };
+const passed: JudgedCall = { refusal: null, providers: null, shadows: [] };
 const byScopes: Decision = { outcome: 'allow', rule: null, approvals: [] };
 
 /** Judges calls by the policy of their project, and records what it saw. */
@@ -50,13 +42,9 @@ export class PolicyJudge {
     this.#options = options;
   }
 
-  /**
-   * @param factsOf made only where somebody looks at them
-   * @param isAgain the call was judged, and recorded, before: it waited for an approval
-   */
-  judge(projectId: string, requestId: string, factsOf: () => CallFacts, isAgain = false): JudgedCall {
-    const { index } = this.#options;
-    const records = isAgain ? null : this.#options.records;
+  /** @param factsOf made only where somebody looks at them */
+  judge(projectId: string, requestId: string, factsOf: () => CallFacts): JudgedCall {
+    const { index, records } = this.#options;
     const policy = index.of(projectId);
     if ('brokenVersion' in policy) return { ...passed, refusal: broken(policy.brokenVersion) };
     const { inForce, shadow } = policy;
@@ -68,7 +56,7 @@ export class PolicyJudge {
       : this.#judgeBy(policy, call);
     const { outcome: verdict, rule } = decision;
     records?.note(call, { projectId, requestId, version: inForce?.version ?? null, verdict, rule, shadows });
-    return { refusal: refusalOf(decision), approvals: approvalsOf(decision, inForce), providers, shadows };
+    return { refusal: refusalOf(decision), providers, shadows };
   }
 
   #judgeBy({ inForce, shadow }: ProjectPolicy, call: CallFacts) {
@@ -100,16 +88,12 @@ function shadowOf(
   return [{ policyVersion: judging.version, ...(rule !== null && { rule }), verdict }];
 }
 
-function approvalsOf({ approvals }: Decision, inForce: JudgingVersion | null): readonly RequiredApproval[] {
-  return approvals.map((asked) => ({ ...asked, ruleDigest: inForce?.policy.approving.get(asked.rule) ?? '' }));
-}
-
 function refusalOf({ outcome, rule, approvals }: Decision): PortcullisError | null {
   if (outcome === 'allow' || rule === null) return null;
   const message =
     outcome === 'deny'
       ? `The rule "${rule}" of this project's policy denies this call.`
-      : `${approvals.map(askedFor).join(' ')} What is asked for here cannot wait for an approval, so it is refused.`;
+      : `${approvals.map(askedFor).join(' ')} This door cannot wait for an approval, so the call is refused.`;
   return new PortcullisError('policy_denied', message, { rule });
 }
 

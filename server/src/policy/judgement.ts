@@ -19,7 +19,7 @@ export interface Judgement {
   readonly decision: Decision;
   /** What the decision would be if shadow rules were enforced too. */
   readonly shadowed: Decision;
-  /** The providers to which the call may go, once it is approved where that is asked; null is any of those it could come to. */
+  /** The providers to which the call may go; null is any of those it could come to. */
   readonly providers: ReadonlySet<string> | null;
   /** Conditions that could not be evaluated: each counts as a denial by its rule. */
   readonly failures: number;
@@ -45,14 +45,13 @@ export function judgeCall(policy: CompiledPolicy, call: CallFacts): Judgement {
   }));
   const decisions = byProvider.map(({ verdicts }) => strictest(verdicts.map(({ decision }) => decision)));
   const shadowed = byProvider.map(({ verdicts }) => strictest(verdicts.map((verdict) => verdict.shadowed)));
-  const decision = mildest(decisions);
   return {
-    decision,
+    decision: mildest(decisions),
     shadowed: mildest(shadowed),
     providers:
       providers.size === 1
         ? null
-        : new Set(byProvider.filter((_, at) => isMetBy(decisions[at], decision)).map(({ provider }) => provider)),
+        : new Set(byProvider.filter((_, at) => decisions[at]?.outcome === 'allow').map(({ provider }) => provider)),
     failures: failures(),
   };
 }
@@ -87,20 +86,9 @@ function evaluatingOnce({ rules, reads }: CompiledPolicy, action: string) {
   return { rules: index, failures: () => failures };
 }
 
-/** Whether the call may go where this is the decision, once that one's approvals are given. */
-function isMetBy(here: Decision | undefined, { outcome, approvals }: Decision): boolean {
-  if (here === undefined || here.outcome === 'deny') return false;
-  if (here.outcome === 'allow') return true;
-  const given = new Set(approvals.map(({ rule }) => rule));
-  return outcome === 'require_approval' && here.approvals.every(({ rule }) => given.has(rule));
-}
-
-/** The first of the most severe ones, with the approvals that any of them asks for. */
+/** The first of the most severe ones. */
 function strictest(decisions: readonly Decision[]): Decision {
-  const most = decisions.reduce((worst, next) => (severity[next.outcome] > severity[worst.outcome] ? next : worst));
-  if (most.outcome !== 'require_approval') return most;
-  const asked = new Map(decisions.flatMap(({ approvals }) => approvals.map((one) => [one.rule, one] as const)));
-  return { ...most, approvals: [...asked.values()] };
+  return decisions.reduce((most, next) => (severity[next.outcome] > severity[most.outcome] ? next : most));
 }
 
 /** The first of the least severe ones. */

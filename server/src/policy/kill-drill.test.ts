@@ -68,7 +68,7 @@ beforeAll(async () => {
   service = new KillService(db.pool, {
     isProvider: () => true,
     databaseNow: () => Date.now(),
-    releases: null,
+    twoPeople: false,
     controlAgeMaxMs: 10_000,
   });
   for (const id of ['ins_1', 'ins_2']) await register(await startReplica(id));

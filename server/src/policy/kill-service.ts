@@ -17,8 +17,7 @@ import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireScope } from '../identity/permission.ts';
 import { controlWrite, type Tx } from '../pg/tx.ts';
 import { type ReplicaStand, replicaStands } from './acknowledgement-store.ts';
-import { emitEngaged } from './kill-events.ts';
-import { cancelRelease, type ReleaseApprovals, release, requestToConfirm } from './kill-release.ts';
+import { confirm, release } from './kill-release.ts';
 import type { KillTarget } from './kill-rules.ts';
 import {
   closeExpired,
@@ -46,8 +45,8 @@ export interface KillOptions {
   readonly isProvider: (name: string) => boolean;
   /** Epoch milliseconds by the database's clock. */
   readonly databaseNow: () => number;
-  /** Where two people release everything (KILL_RELEASE_TWO_PEOPLE): how the second one is asked. Null: one person does. */
-  readonly releases: ReleaseApprovals | null;
+  /** KILL_RELEASE_TWO_PEOPLE. */
+  readonly twoPeople: boolean;
   /** CONTROL_AGE_MAX_MS: a replica may let calls through for so long after the database last saw it. */
   readonly controlAgeMaxMs: number;
 }
@@ -85,8 +84,6 @@ export class KillService {
     return controlWrite(this.#pool, async (tx, version) => {
       const target = await resolveTarget(tx, by, request, this.#options.isProvider);
       const made = { ...target, id: newId('kil'), reason, engagedBy: by.name, expiresAt, ttlMs };
-      const { releases } = this.#options;
-      if (!drill && target.scope === 'everything' && releases) await cancelRelease(tx, releases, requestId);
       const kill = await (drill ? insertDrill(tx, version, made) : engageReal(tx, version, made));
       await appendAudit(tx, {
         actor: { kind: by.kind, id: by.id },
@@ -96,7 +93,6 @@ export class KillService {
         requestId,
         payload: { ...target, reason, expires_at: kill.expiresAt, already_engaged: kill.id !== made.id },
       });
-      if (!drill && kill.id === made.id) await emitEngaged(tx, kill);
       return kill;
     });
   }
@@ -107,24 +103,12 @@ export class KillService {
    */
   release(by: Principal, requestId: string, named: Named): Changed {
     const request = { by, requestId, ...named };
-    return controlWrite(this.#pool, (tx, version) => release(tx, version, request, this.#options.releases));
+    return controlWrite(this.#pool, (tx, version) => release(tx, version, request, this.#options.twoPeople));
   }
 
-  /**
-   * Ends the stop of everything as the second person: approves what the first one asked for.
-   * @param from.address where the call came from
-   * @throws PortcullisError not_found, insufficient_scope, policy_denied, conflict
-   */
-  async confirmRelease(
-    by: Principal,
-    from: { readonly requestId: string; readonly address: string },
-    named: Named,
-  ): Changed {
-    const request = { by, ...from, ...named };
-    const { kill, approvalId } = await requestToConfirm(this.#pool, request);
-    if (approvalId === null) return { result: kill, version: 0n };
-    const version = (await this.#options.releases?.approve(approvalId, request)) ?? 0n;
-    return { result: await this.get(named), version };
+  /** Ends the stop of everything as the second person. @throws PortcullisError not_found, insufficient_scope, policy_denied, conflict */
+  confirmRelease(by: Principal, requestId: string, named: Named): Changed {
+    return controlWrite(this.#pool, (tx, version) => confirm(tx, version, { by, requestId, ...named }));
   }
 
   /** @throws PortcullisError not_found */

@@ -6,7 +6,7 @@ import type { KillScope, KillSwitch } from './model.ts';
 export interface StoredKillSwitch extends KillSwitch {
   /** Of a drill: when it ends, from its beginning. */
   readonly releasedAt: number | null;
-  /** Who asked last that it be released by two people, while the request stands; null: nobody did. */
+  /** Who asked last that it be released by two people; null: nobody did. */
   readonly releaseAsk: ReleaseAsk | null;
 }
 
@@ -16,8 +16,6 @@ export interface ReleaseAsk {
   readonly personId: string;
   /** Until when another person may confirm. */
   readonly until: number;
-  /** The request for approval that another person decides. */
-  readonly approvalId: string;
 }
 
 interface Row {
@@ -32,18 +30,13 @@ interface Row {
   readonly drill: boolean;
   readonly login_id: string | null;
   readonly released_at: Date | null;
-  readonly release: {
-    readonly id: string;
-    readonly by: string;
-    readonly person: string;
-    readonly until: string;
-  } | null;
+  readonly release_asked_by: string | null;
+  readonly release_person_id: string | null;
+  readonly release_until: Date | null;
 }
 
 const columns = `id, scope, value, project_id, reason, engaged_by, engaged_at, expires_at, drill, released_at,
-  (SELECT json_build_object('id', a.id, 'by', a.requester_name, 'person', a.requester_person_id,
-     'until', a.expires_at)
-   FROM approvals a WHERE a.id = release_approval_id AND a.state = 'pending') AS release,
+  release_asked_by, release_person_id, release_until,
   (SELECT login_id FROM api_keys WHERE scope = 'key' AND api_keys.id = value) AS login_id`;
 
 function fromRow(row: Row): StoredKillSwitch {
@@ -63,10 +56,8 @@ function fromRow(row: Row): StoredKillSwitch {
   };
 }
 
-function askOf({ release }: Row): ReleaseAsk | null {
-  if (release === null) return null;
-  const { id: approvalId, by, person: personId, until } = release;
-  return { by, personId, until: Date.parse(until), approvalId };
+function askOf({ release_asked_by: by, release_person_id: personId, release_until: until }: Row): ReleaseAsk | null {
+  return by === null || personId === null || until === null ? null : { by, personId, until: until.getTime() };
 }
 
 function theRow(rows: readonly Row[]): StoredKillSwitch {
@@ -115,7 +106,7 @@ export async function upsertKillSwitch(tx: Tx, version: bigint, kill: NewKillSwi
      ON CONFLICT (scope, value, coalesce(project_id, '')) WHERE released_at IS NULL DO UPDATE
      SET expires_at = CASE WHEN kill_switches.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL
                            ELSE greatest(kill_switches.expires_at, excluded.expires_at) END,
-         release_approval_id = NULL,
+         release_asked_by = NULL, release_person_id = NULL, release_until = NULL,
          control_version = excluded.control_version
      RETURNING ${columns}`,
     valuesOf(version, kill),

@@ -55,7 +55,7 @@ beforeAll(async () => {
   service = new KillService(db.pool, {
     isProvider: (name) => providers.includes(name),
     databaseNow: () => Date.now(),
-    releases: null,
+    twoPeople: false,
     controlAgeMaxMs: 10_000,
   });
   feed = new ControlFeed({

@@ -32,8 +32,6 @@ const effect = oneof(
     approvers: array(constantFrom('role:approver', 'team:ops', 'ada'), { minLength: 1, maxLength: 2 }),
     quorum: integer({ min: 1, max: 2 }),
     expiryS: integer({ min: 60, max: 120 }),
-    risk: constantFrom('normal' as const, 'high' as const),
-    escalation: constant([]),
   }),
 );
 
@@ -153,16 +151,14 @@ describe('the verdict of rules', () => {
       approvers,
       quorum,
       expiryS: 60,
-      risk: 'normal',
-      escalation: [],
     });
     const all = [rule('b', ask(['team:ops'], 2)), rule('a', ask(['ada'], 1)), rule('c', allow)];
     expect(verdict(all, matching('a', 'b', 'c')).decision).toEqual({
       outcome: 'require_approval',
       rule: 'a',
       approvals: [
-        { rule: 'a', approvers: ['ada'], quorum: 1, expiryS: 60, risk: 'normal', escalation: [] },
-        { rule: 'b', approvers: ['team:ops'], quorum: 2, expiryS: 60, risk: 'normal', escalation: [] },
+        { rule: 'a', approvers: ['ada'], quorum: 1, expiryS: 60 },
+        { rule: 'b', approvers: ['team:ops'], quorum: 2, expiryS: 60 },
       ],
     });
   });

@@ -1,29 +1,14 @@
-/** What is at stake: `high` needs a fresh sign-in of whoever approves. */
-export const approvalRisks = ['normal', 'high'] as const;
-export type ApprovalRisk = (typeof approvalRisks)[number];
-
-/** Who else may decide when nobody did for so long. */
-export interface Escalation {
-  readonly afterS: number;
-  readonly approvers: readonly string[];
-}
-
-/** Whose approval is asked for, and how. */
-export interface ApprovalTerms {
-  /** Who may decide: as the document names them. */
-  readonly approvers: readonly string[];
-  readonly quorum: number;
-  readonly expiryS: number;
-  readonly risk: ApprovalRisk;
-  /** By time, soonest first. */
-  readonly escalation: readonly Escalation[];
-}
-
 /** What a rule does where its condition holds. */
 export type Effect =
   | { readonly kind: 'allow' }
   | { readonly kind: 'deny' }
-  | ({ readonly kind: 'require_approval' } & ApprovalTerms);
+  | {
+      readonly kind: 'require_approval';
+      /** Who may decide: as the document names them. */
+      readonly approvers: readonly string[];
+      readonly quorum: number;
+      readonly expiryS: number;
+    };
 
 export type RuleMode = 'enforce' | 'shadow';
 
@@ -45,8 +30,11 @@ export interface CompiledRule<F> {
 export type RuleIndex<F> = ReadonlyMap<string, readonly CompiledRule<F>[]>;
 
 /** What one of the rules asks for before a call may go on. */
-export interface ApprovalRequirement extends ApprovalTerms {
+export interface ApprovalRequirement {
   readonly rule: string;
+  readonly approvers: readonly string[];
+  readonly quorum: number;
+  readonly expiryS: number;
 }
 
 export interface Decision {
@@ -125,8 +113,8 @@ function decide<F>(matched: readonly Matched<F>[]): Decision {
   if (denying !== undefined) return { outcome: 'deny', rule: denying.rule.name, approvals: [] };
   const approvals = matched.flatMap(({ rule, effect }) => {
     if (effect.kind !== 'require_approval') return [];
-    const { approvers, quorum, expiryS, risk, escalation } = effect;
-    return [{ rule: rule.name, approvers, quorum, expiryS, risk, escalation }];
+    const { approvers, quorum, expiryS } = effect;
+    return [{ rule: rule.name, approvers, quorum, expiryS }];
   });
   const [first] = approvals;
   if (first !== undefined) return { outcome: 'require_approval', rule: first.rule, approvals };

@@ -8,7 +8,6 @@ import { checkLine } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { type Page, type PageRequest, readPage } from '../identity/page.ts';
 import { requireProject } from '../identity/references.ts';
-import { emitEvent } from '../outbox/emit.ts';
 import { controlWrite, type Queryable, type Tx } from '../pg/tx.ts';
 import {
   type CapJson,
@@ -20,9 +19,7 @@ import {
   type PolicyDocument,
   readableDocument,
 } from './document.ts';
-import { type ChangeApprovals, requiredForChange } from './change-approval.ts';
-import { diffDocuments, type DocumentDiff, diffText } from './document-diff.ts';
-import type { RequiredApproval } from './judge.ts';
+import { diffDocuments, type DocumentDiff } from './document-diff.ts';
 import {
   findState,
   findVersion,
@@ -37,9 +34,6 @@ import {
 
 export type Stage = 'draft' | 'shadow' | 'enforced';
 
-/** Who puts a version in force. */
-export type Author = Pick<Principal, 'kind' | 'id' | 'name'>;
-
 /** The budgets that caps are (budget/policy-caps.ts). */
 export interface CapBudgets {
   /** @throws PortcullisError for a cap that cannot be put in force */
@@ -48,7 +42,7 @@ export interface CapBudgets {
   readonly enforceCaps: (
     tx: Tx,
     version: bigint,
-    caps: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Author },
+    caps: { readonly projectId: string; readonly caps: readonly CapJson[]; readonly by: Principal },
   ) => Promise<void>;
 }
 
@@ -56,8 +50,6 @@ export interface CapBudgets {
 export interface PolicyAnswer {
   readonly state: PolicyState;
   readonly version: StoredVersion | null;
-  /** The requests that people must approve before the version is in force; empty where it is, or need not be. */
-  readonly approvals?: readonly string[];
 }
 
 interface Change {
@@ -75,17 +67,13 @@ interface Written {
 }
 
 /** What is known within the transaction of a change. */
-interface Changing extends Omit<Change, 'by'> {
-  readonly by: Author;
+interface Changing extends Change {
   readonly tx: Tx;
   readonly controlVersion: bigint;
   readonly state: PolicyState;
   /** The version in force. Its document may be one that this server cannot read, which must not keep anybody from replacing it. */
   readonly inForce: StoredVersion | null;
 }
-
-/** A change by somebody who may have to ask others. */
-type Proposing = Changing & Pick<Change, 'by'>;
 
 /** What a rollback restores that goes back to before the first version: no rules and caps. */
 const noVersionYet = 0;
@@ -108,12 +96,10 @@ export function etagOf({ revision }: PolicyState): string {
 export class PolicyVersions {
   readonly #pool: Pool;
   readonly #caps: CapBudgets;
-  readonly #approvals: ChangeApprovals;
 
-  constructor(pool: Pool, caps: CapBudgets, approvals: ChangeApprovals) {
+  constructor(pool: Pool, caps: CapBudgets) {
     this.#pool = pool;
     this.#caps = caps;
-    this.#approvals = approvals;
   }
 
   /** @param version null for the one in force @throws PortcullisError not_found */
@@ -180,10 +166,7 @@ export class PolicyVersions {
       if (stageOf(version, state) === change.stage) return { state, version };
       if (change.stage === 'enforced') {
         requireNewer(version, state);
-        const document = documentFromJson(version.document);
-        const required = await this.#requiredFor(changing, document);
-        if (required.length > 0) return this.#askFor(changing, version, document, required);
-        return this.#putInForce(changing, version, document);
+        return this.#putInForce(changing, version, documentFromJson(version.document));
       }
       return { state: await moveToStage(changing, version, change.stage), version };
     });
@@ -209,27 +192,7 @@ export class PolicyVersions {
     });
   }
 
-  /**
-   * Puts a version in force that people approved, within the transaction of their decision.
-   * @throws PortcullisError conflict (another one came in force since they were asked)
-   */
-  async enforceApproved(
-    tx: Tx,
-    controlVersion: bigint,
-    approved: Pick<Changing, 'by' | 'requestId' | 'projectId'> & { version: number; inForce: number | null },
-  ): Promise<void> {
-    const { projectId } = approved;
-    const state = (await findState(tx, projectId)) ?? noState;
-    if (state.inForce !== approved.inForce) {
-      throw new PortcullisError('conflict', 'Another version came in force since this was asked: it is void.');
-    }
-    const inForce = state.inForce === null ? null : await requireVersion(tx, projectId, state.inForce);
-    const version = await requireVersion(tx, projectId, approved.version);
-    const changing = { ...approved, tx, controlVersion, etag: null, state, inForce };
-    await this.#putInForce(changing, version, documentFromJson(version.document));
-  }
-
-  #write(change: Change, work: (changing: Proposing) => Promise<PolicyAnswer>): Promise<Written> {
+  #write(change: Change, work: (changing: Changing) => Promise<PolicyAnswer>): Promise<Written> {
     const { projectId } = change;
     return controlWrite(this.#pool, async (tx, controlVersion) => {
       await requireProject(tx, projectId);
@@ -241,21 +204,18 @@ export class PolicyVersions {
   }
 
   async #add(
-    changing: Proposing,
+    changing: Changing,
     made: { document: PolicyDocument; note: string; stage: Stage; restoredVersion?: number | null },
   ): Promise<PolicyAnswer> {
     const { tx, projectId, by, state, inForce } = changing;
     const { document, note, stage, restoredVersion = null } = made;
     const digest = documentDigest(document);
     if (stage === 'enforced' && inForce?.digest.equals(digest)) return { state, version: inForce };
-    const required = stage === 'enforced' ? await this.#requiredFor(changing, document) : [];
-    const isAtOnce = stage === 'enforced' && required.length === 0;
-    const same = isAtOnce ? null : await findVersionBy(tx, projectId, digest, state.inForce ?? 0);
+    const same = stage === 'enforced' ? null : await findVersionBy(tx, projectId, digest, state.inForce ?? 0);
     if (same !== null) {
-      if (stage === 'enforced') return this.#askFor(changing, same, document, required);
       return { state: stage === 'draft' ? state : await moveToStage(changing, same, stage), version: same };
     }
-    if (!isAtOnce) requireFewDrafts(state);
+    if (stage !== 'enforced') requireFewDrafts(state);
     await this.#caps.checkCaps(tx, projectId, document.caps);
     const version = await insertVersion(tx, projectId, {
       version: state.lastVersion + 1,
@@ -270,74 +230,24 @@ export class PolicyVersions {
     });
     await audit(changing, 'policy.version_created', version, {
       ...payloadOf(changing, version, document),
-      stage: stage === 'enforced' && !isAtOnce ? 'draft' : stage,
+      stage,
       note,
     });
     const added = { ...changing, state: { ...state, lastVersion: version.version } };
-    if (isAtOnce) return this.#putInForce(added, version, document);
-    if (stage === 'enforced') {
-      return this.#askFor({ ...added, state: await save(added, added.state) }, version, document, required);
-    }
+    if (stage === 'enforced') return this.#putInForce(added, version, document);
     return { state: await moveToStage(added, version, stage), version };
-  }
-
-  #requiredFor(changing: Proposing, document: PolicyDocument): Promise<readonly RequiredApproval[]> {
-    const { tx, by, inForce } = changing;
-    return requiredForChange(tx, inForce, { by, document, diff: diffOf(inForce, document) });
-  }
-
-  /** Asks people to put a version in force; until they do it is a draft. */
-  async #askFor(
-    { tx, by, requestId, projectId, state, inForce }: Proposing,
-    version: StoredVersion,
-    document: PolicyDocument,
-    required: readonly RequiredApproval[],
-  ): Promise<PolicyAnswer> {
-    const before = (inForce && readableDocument(inForce.document)) ?? emptyDocument;
-    const approvals = await this.#approvals.ask(tx, {
-      by,
-      requestId,
-      projectId,
-      version: version.version,
-      sha256: version.digest.toString('hex'),
-      inForce: state.inForce,
-      required,
-      summary: `${by.name} wants version ${version.version} of the policy to be in force instead of version ${state.inForce ?? 'none'}. ${version.note}`,
-      diff: diffText(before, document),
-    });
-    return { state, version, approvals };
   }
 
   async #putInForce(changing: Changing, version: StoredVersion, document: PolicyDocument): Promise<PolicyAnswer> {
     const { tx, controlVersion, projectId, by, state } = changing;
     await this.#caps.enforceCaps(tx, controlVersion, { projectId, caps: document.caps, by });
     await audit(changing, 'policy.put_in_force', version, payloadOf(changing, version, document));
-    await this.#approvals.cancelOthers(tx, projectId, changing.requestId);
-    await emitChanged(changing, version);
     const shadow = state.shadow === version.version ? null : state.shadow;
     return {
       state: await save(changing, { ...state, inForce: version.version, previous: state.inForce, shadow }),
       version,
     };
   }
-}
-
-function emitChanged(
-  { tx, projectId, by, state }: Changing,
-  { version, digest, restoredVersion }: StoredVersion,
-): Promise<void> {
-  return emitEvent(tx, {
-    type: 'policy.changed',
-    projectId,
-    key: projectId,
-    data: {
-      version,
-      previous_version: state.inForce,
-      restored_version: restoredVersion,
-      sha256: digest.toString('hex'),
-      changed_by: by.name,
-    },
-  });
 }
 
 /** Puts a version in shadow, or takes it out. */

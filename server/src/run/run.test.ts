@@ -165,7 +165,7 @@ describe('a run', () => {
     const service = new KillService(db.pool, {
       isProvider: () => false,
       databaseNow: () => Date.now(),
-      releases: null,
+      twoPeople: false,
       controlAgeMaxMs: 10_000,
     });
     const by = agent('psn_1', { kind: 'operator', agentId: null, name: 'Ada' });

@@ -1,7 +1,4 @@
 import type { Pool } from 'pg';
-import { cancelFor } from '../approval/cancel-for.ts';
-import { countOutcome } from '../approval/counted.ts';
-import type { Approval } from '../approval/model.ts';
 import { appendAudit } from '../audit/append.ts';
 import { PortcullisError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
@@ -11,7 +8,6 @@ import type { BudgetService } from '../budget/budget-service.ts';
 import { checkLine, invalid } from '../identity/input.ts';
 import type { Principal } from '../identity/model.ts';
 import { requireActiveAgent } from '../identity/references.ts';
-import { emitEvent } from '../outbox/emit.ts';
 import { controlWrite, type Queryable, type Tx } from '../pg/tx.ts';
 import { type KillIndex, killError } from '../policy/kill-index.ts';
 import { boundArgs } from '../policy/facts.ts';
@@ -19,7 +15,6 @@ import type { PolicyJudge } from '../policy/judge.ts';
 import { principalFacts } from '../policy/principal-facts.ts';
 import type { NewRun, Run, RunOutcome, RunTotals } from './model.ts';
 import { noSuchRun, noSuchVersion, reach } from './reach.ts';
-import { endEvent, startData } from './run-events.ts';
 import {
   countRunning,
   findPromptVersion,
@@ -134,8 +129,6 @@ export class RunService {
         requestId,
         payload: { agent: agentId, workflow },
       });
-      const { id } = run;
-      await emitEvent(tx, { type: 'run.started', projectId, key: id, data: startData(run) });
       return run;
     });
   }
@@ -162,8 +155,7 @@ export class RunService {
     // Before the write, for which every other control write waits.
     const totals = await totalsOf(this.#pool, found.run);
     const end = { outcome, summary, error, totals };
-    const cancelled: Approval[] = [];
-    const finished = await controlWrite(
+    return controlWrite(
       this.#pool,
       async (tx, stamp) => {
         const run = await finishRun(tx, stamp, scope, end);
@@ -177,16 +169,11 @@ export class RunService {
           requestId,
           payload: { outcome, revoked_keys: revokedKeys },
         });
-        await emitEvent(tx, endEvent(run, outcome));
-        const actor = { kind: by.kind, id: by.id };
-        cancelled.push(...(await cancelFor(tx, { runId: run.id, reason: 'Its run ended.', actor, requestId })));
         return { run, totals };
       },
       // Whoever counts may hold that row for a while: it is waited for before all of control state is locked.
       (tx) => markForCount(tx, scope),
     );
-    for (const { kind } of cancelled) countOutcome(kind, 'cancelled');
-    return finished;
   }
 
   /** @throws PortcullisError killed */

@@ -6,8 +6,7 @@ export interface Job {
   readonly everyMs: number;
   /** Whether its first run is now, not after `everyMs`. */
   readonly atOnce?: boolean;
-  /** @param stopping aborted when the process ends: what takes long looks at it, since its end is waited for */
-  run(stopping: AbortSignal): Promise<unknown>;
+  run(): Promise<unknown>;
 }
 
 /**
@@ -15,7 +14,7 @@ export interface Job {
  * @returns stops all, and waits for runs under way
  */
 export function startJobs(jobs: readonly Job[], log: Logger): () => Promise<void> {
-  const stopping = new AbortController();
+  let stopped = false;
   const timers = new Map<Job, NodeJS.Timeout>();
   const running = new Map<Job, Promise<void>>();
 
@@ -28,16 +27,16 @@ export function startJobs(jobs: readonly Job[], log: Logger): () => Promise<void
 
   async function runOnce(job: Job): Promise<void> {
     try {
-      await job.run(stopping.signal);
+      await job.run();
     } catch (err) {
       log.error({ err, job: job.name }, 'a background job failed');
     }
-    if (!stopping.signal.aborted) plan(job, job.everyMs);
+    if (!stopped) plan(job, job.everyMs);
   }
 
   for (const job of jobs) plan(job, job.atOnce === true ? 0 : job.everyMs);
   return async () => {
-    stopping.abort();
+    stopped = true;
     for (const timer of timers.values()) clearTimeout(timer);
     await Promise.all(running.values());
   };

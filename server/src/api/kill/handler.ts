@@ -2,7 +2,6 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { KillScopeSchema, type PolicyService } from '../../gen/portcullis/v1/policy_pb.ts';
 import { killScopes } from '../../policy/model.ts';
 import { callerOf } from '../caller.ts';
-import { signedRequestKey } from '../context.ts';
 import type { ServiceDeps } from '../deps.ts';
 import { fromEnum } from '../enums.ts';
 import { fromTimestamp, wholeSeconds } from '../time.ts';
@@ -46,8 +45,7 @@ export function killHandler({
 
     async confirmKillSwitchRelease(request, context) {
       const { principal, requestId, projectId } = callerOf(context, undefined);
-      const from = { requestId, address: context.values.get(signedRequestKey)?.clientAddress ?? '' };
-      const released = kills.confirmRelease(principal, from, { id: request.killSwitchId, projectId });
+      const released = kills.confirmRelease(principal, requestId, { id: request.killSwitchId, projectId });
       return { killSwitch: message(await visible(feed, released)) };
     },
 

@@ -3,8 +3,6 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { capFromJson, capToJson } from '../../budget/policy-caps.ts';
 import { BudgetModeSchema, BudgetUnitSchema, BudgetWindowSchema } from '../../gen/portcullis/v1/budget_pb.ts';
 import {
-  RuleRisk,
-  RuleRiskSchema,
   type PolicyCap as CapMessage,
   type PolicyCapSchema,
   type PolicyDocument as DocumentMessage,
@@ -32,7 +30,7 @@ import {
   type Rule,
 } from '../../policy/document.ts';
 import { actions } from '../../policy/facts.ts';
-import { approvalRisks, type Effect } from '../../policy/rules.ts';
+import type { Effect } from '../../policy/rules.ts';
 import type { SimulatedCall, SimulationResult } from '../../policy/simulation.ts';
 import { etagOf, type PolicyAnswer, stageOf } from '../../policy/version-service.ts';
 import type { PolicyState, VersionHead } from '../../policy/version-store.ts';
@@ -66,10 +64,7 @@ export function ruleOf(message: RuleMessage | undefined, param = 'rule'): Rule {
     actions: message.actions.map((action) => {
       const known = actions.find((candidate) => candidate === action);
       if (known !== undefined) return known;
-      throw invalid(
-        `${param}.actions`,
-        `A rule judges ${actions.join(', ')}; "${action.slice(0, 100)}" is none of them.`,
-      );
+      throw invalid(`${param}.actions`, `A rule judges ${actions.join(' or ')}; "${action.slice(0, 100)}" is neither.`);
     }),
     condition,
     effect: effectOf(fromEnum(RuleEffectSchema, effects, effect, `${param}.effect`), approval, `${param}.approval`),
@@ -101,11 +96,6 @@ export function ruleMessage({
         approvers: [...effect.approvers],
         quorum: effect.quorum,
         expiry: durationFromMs(effect.expiryS * 1000),
-        risk: toEnum(RuleRiskSchema, effect.risk),
-        escalation: effect.escalation.map(({ afterS, approvers }) => ({
-          after: durationFromMs(afterS * 1000),
-          approvers: [...approvers],
-        })),
       },
     }),
   };
@@ -125,12 +115,8 @@ export function capMessage(json: CapJson): MessageInitShape<typeof PolicyCapSche
   };
 }
 
-export function stateMessage(
-  state: PolicyState,
-  approvals: readonly string[] = [],
-): MessageInitShape<typeof PolicyStateSchema> {
+export function stateMessage(state: PolicyState): MessageInitShape<typeof PolicyStateSchema> {
   return {
-    approvalIds: [...approvals],
     etag: etagOf(state),
     versionInForce: state.inForce ?? undefined,
     versionInShadow: state.shadow ?? undefined,
@@ -154,7 +140,7 @@ export function versionMessage(head: VersionHead, state: PolicyState): MessageIn
 }
 
 /** How a policy stands, and a version of it in full. */
-export function answerMessage({ state, version, approvals }: PolicyAnswer): {
+export function answerMessage({ state, version }: PolicyAnswer): {
   readonly state: MessageInitShape<typeof PolicyStateSchema>;
   readonly version?: MessageShape<typeof PolicyVersionSchema>;
 } {
@@ -162,7 +148,7 @@ export function answerMessage({ state, version, approvals }: PolicyAnswer): {
   const message = create(PolicyVersionSchema, versionMessage(version, state));
   const document = readableDocument(version.document);
   if (document !== null) message.document = create(PolicyDocumentSchema, documentMessage(document));
-  return { state: stateMessage(state, approvals), version: message };
+  return { state: stateMessage(state), version: message };
 }
 
 /** The document of an answer; of none the empty one. */
@@ -220,17 +206,11 @@ function effectOf(kind: Effect['kind'], approval: RuleMessage['approval'], param
     throw invalid(param, `${param} goes with the effect require_approval alone.`);
   }
   if (approval === undefined) throw invalid(param, `${param} must say whose approval is asked for.`);
-  const { approvers, quorum, expiry, risk, escalation } = approval;
+  const { approvers, quorum, expiry } = approval;
   return {
     kind,
     approvers,
     quorum: quorum === 0 ? 1 : quorum,
     expiryS: expiry === undefined ? approvalExpiryDefaultS : wholeSeconds(`${param}.expiry`, expiry),
-    risk: risk === RuleRisk.UNSPECIFIED ? 'normal' : fromEnum(RuleRiskSchema, approvalRisks, risk, `${param}.risk`),
-    escalation: escalation.map(({ after, approvers: next }, at) => {
-      const step = `${param}.escalation[${at}].after`;
-      if (after === undefined) throw invalid(step, `${step} is missing.`);
-      return { afterS: wholeSeconds(step, after), approvers: next };
-    }),
   };
 }

@@ -12,13 +12,6 @@ const environment = {
   OPENAI_API_KEY: 'b',
   AZURE_OPENAI_API_KEY: 'c',
   SIGN_IN_CLIENT_SECRET: 'd',
-  SLACK_APPROVALS_URL: 'https://hooks.slack.example/a',
-  SLACK_ADA_URL: 'https://hooks.slack.example/b',
-  GITHUB_WEBHOOK_SECRET: 'a secret of twenty chars',
-  GITHUB_WEBHOOK_SECRET_OLD: 'another of twenty chars',
-  SLACK_SIGNING_SECRET: 'a secret of twenty chars',
-  BUILDER_WEBHOOK_SECRET: 'a secret of twenty chars',
-  SHOTSTACK_API_KEY: 'a key of some kind',
   SET: 'https://x.example',
 };
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
 import { billDocumentBytesMax, billDocumentsMax } from '../../base/limits.ts';
 import { isLoopback } from '../../config/production.ts';
-import { guardedLookup, isPrivateHost } from '../../net/egress/guarded-lookup.ts';
+import { guardedLookup, isPrivateHost } from '../../net/egress.ts';
 import { parseExactJson } from '../../reconciliation/exact-json.ts';
 import { CliError } from '../context.ts';
 import { exitCodes } from '../exit-codes.ts';

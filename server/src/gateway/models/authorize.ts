@@ -8,7 +8,6 @@ import { readFacts as embeddingFacts } from '../../llm/embeddings.ts';
 import type { RequestFacts } from '../../llm/facts.ts';
 import { scanObject } from '../../llm/json-scan.ts';
 import type { Flight } from '../../policy/flights.ts';
-import type { RequiredApproval } from '../../policy/judge.ts';
 import type { RunningRun } from '../../run/run-index.ts';
 import type { Call } from './call.ts';
 import { callerCredential } from './caller-credential.ts';
@@ -26,13 +25,8 @@ import { wire } from './wire.ts';
 /** What the call may do: where it goes first, and with what bytes. */
 export type Plan = CallPlan | CountPlan;
 
-/** What must be approved before any of it is done. */
-interface Judged {
-  readonly approvals: readonly RequiredApproval[];
-}
-
 /** To be counted here, as the model of that target would be shown it. */
-export interface CountPlan extends Judged {
+export interface CountPlan {
   readonly kind: 'count_locally';
   readonly target: Target;
   readonly dialectOut: Dialect;
@@ -40,7 +34,7 @@ export interface CountPlan extends Judged {
 }
 
 /** One attempt at a call. */
-export interface CallPlan extends Prepared, Judged {
+export interface CallPlan extends Prepared {
   readonly kind: 'call';
   readonly route: Route;
   readonly target: Target;
@@ -58,8 +52,7 @@ export interface CallPlan extends Prepared, Judged {
 }
 
 /**
- * Whether this principal may make this call, and what it becomes. What a rule asks an approval for may not yet be made.
- * @param isAgain it was asked before, and waited for an approval since
+ * Whether this principal may make this call, and what it becomes.
  * @throws PortcullisError insufficient_scope, invalid_argument, context_length_exceeded, policy_denied, not_found, killed
  */
 export async function authorize(
@@ -68,7 +61,6 @@ export async function authorize(
   principal: Principal,
   flight: Flight,
   body: Buffer,
-  isAgain = false,
 ): Promise<Plan> {
   const { endpoint, exchange } = call;
   requireScope(principal);
@@ -94,9 +86,8 @@ export async function authorize(
   const found = gate.routes().resolve(facts.model);
   call.note({ route: found.name });
   const open = openRoute(isEmbedding ? embeddingRoute(found, facts.model) : found, flight);
-  const judged = judgedRoute(gate, call, { principal, run, facts, body, scanned, route: open, isAgain });
-  const { approvals } = judged;
-  const route = run === null ? judged.route : withRetries(judged.route, run.maxRetries);
+  const judged = judgedRoute(gate, call, { principal, run, facts, body, scanned, route: open });
+  const route = run === null ? judged : withRetries(judged, run.maxRetries);
   const chosen = chooseTarget(route, Math.random());
   // A provider may have embeddings and no chat; they are not translated.
   const dialectsOf = (target: Target) =>
@@ -106,7 +97,7 @@ export async function authorize(
     modelServed: target.model ?? facts.model,
   });
   if (endpoint.operation === 'count_tokens' && !countsTokens(chosen, endpoint.dialect))
-    return { kind: 'count_locally', approvals, target: chosen, ...servedBy(chosen) };
+    return { kind: 'count_locally', target: chosen, ...servedBy(chosen) };
   const at = (target: Target, clamp: Clamp | null = null) =>
     firstThatSaysIt(dialectsOf(target), (dialectOut) => inDialect(target, dialectOut, clamp));
   const inDialect = async (target: Target, dialectOut: Dialect, clamp: Clamp | null): Promise<CallPlan> => {
@@ -116,7 +107,6 @@ export async function authorize(
     const request = { operation: endpoint.operation, from: endpoint.dialect, to: served.dialectOut };
     return {
       kind: 'call',
-      approvals,
       route,
       target,
       ...served,

@@ -12,7 +12,6 @@ import type { Flights } from '../../policy/flights.ts';
 import type { PolicyJudge } from '../../policy/judge.ts';
 import type { ResponseCache } from '../../response-cache/service.ts';
 import type { RunIndex } from '../../run/run-index.ts';
-import type { HeldCalls } from './held-calls.ts';
 import type { RouteTable } from './routing.ts';
 
 /** All that the models door works with; made once by the composition root. */
@@ -31,7 +30,6 @@ export interface ModelGate {
   readonly budgets: BudgetIndex;
   readonly ledger: Ledger;
   readonly runs: RunIndex;
-  readonly held: HeldCalls;
   readonly policy: PolicyJudge;
   readonly idempotency: Idempotency;
   readonly cache: ResponseCache;

@@ -6,7 +6,6 @@ import type { ScannedBody } from '../../llm/json-scan.ts';
 import { toolNames } from '../../llm/tool-names.ts';
 import { boundArgs } from '../../policy/facts.ts';
 import { principalFacts } from '../../policy/principal-facts.ts';
-import type { RequiredApproval } from '../../policy/judge.ts';
 import type { CallFacts } from '../../policy/judgement.ts';
 import type { RunningRun } from '../../run/run-index.ts';
 import type { Call } from './call.ts';
@@ -21,14 +20,6 @@ interface Asked {
   readonly body: Buffer;
   readonly scanned: ScannedBody;
   readonly route: Route;
-  /** The call waited for an approval and is judged anew. */
-  readonly isAgain: boolean;
-}
-
-/** Where a call may go, once it has the approvals that it needs. */
-export interface JudgedRoute {
-  readonly route: Route;
-  readonly approvals: readonly RequiredApproval[];
 }
 
 /**
@@ -36,17 +27,19 @@ export interface JudgedRoute {
  * at first nor after a failure.
  * @throws PortcullisError policy_denied, unavailable (the policy cannot be read here), invalid_argument (too many models to judge)
  */
-export function judgedRoute(gate: ModelGate, call: Call, asked: Asked): JudgedRoute {
+export function judgedRoute(gate: ModelGate, call: Call, asked: Asked): Route {
   const { principal, route } = asked;
   const { requestId } = call.exchange;
   requireFew(asked);
-  const judged = gate.policy.judge(principal.projectId, requestId, () => callFacts(gate, call, asked), asked.isAgain);
+  const judged = gate.policy.judge(principal.projectId, requestId, () => callFacts(gate, call, asked));
   if (judged.shadows.length > 0) call.note({ policyShadows: judged.shadows });
-  const { refusal, approvals, providers } = judged;
-  if (refusal !== null && approvals.length === 0) throw refusal;
-  if (providers === null) return { route, approvals };
-  const may = route.targets.filter(({ provider }) => providers.has(provider.name));
-  return { route: withTargets(route, may), approvals };
+  if (judged.refusal) throw judged.refusal;
+  const { providers } = judged;
+  if (providers === null) return route;
+  return withTargets(
+    route,
+    route.targets.filter(({ provider }) => providers.has(provider.name)),
+  );
 }
 
 /** Whatever the policy says: a rule that is tried must not make calls fail that went through before. */

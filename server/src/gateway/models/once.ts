@@ -32,7 +32,7 @@ export async function once(gate: ModelGate, asked: AskedCall, make: () => Promis
 
 /** Null where there is no key, or none that counts: a stream cannot be given again, and counting tokens has no effect. */
 function keyUseOf(gate: ModelGate, asked: AskedCall): KeyUse | null {
-  const { call, principal, plan, sent } = asked;
+  const { call, principal, plan, body } = asked;
   const { endpoint, exchange } = call;
   if (plan.streamed || endpoint.operation === 'count_tokens') return null;
   const key = idempotencyKey(exchange);
@@ -51,7 +51,7 @@ function keyUseOf(gate: ModelGate, asked: AskedCall): KeyUse | null {
       header(exchange, 'portcullis-cache') ?? null,
       call.attempt.runId,
       ownAccount(gate, asked),
-      sent,
+      body,
     ]),
     // Whichever targets are tried, the call is over when the most patient of them would be.
     leaseMs: Math.max(...plan.route.targets.map(({ deadlines }) => deadlines.totalMs)) + idempotencyLeaseGraceMs,

@@ -1,7 +1,6 @@
 import { PortcullisError } from '../../base/errors.ts';
 import { admit } from './admit.ts';
 import { makeAttempts } from './attempts.ts';
-import { approve } from './approve.ts';
 import { authorize } from './authorize.ts';
 import { cached } from './cached.ts';
 import { Call } from './call.ts';
@@ -18,7 +17,7 @@ import { requireSignature } from './signature.ts';
 
 /**
  * A model call, from its headers to its ledger row. The order is the security argument: nobody unknown makes us read a
- * body, nobody unauthorized asks people, nothing unapproved holds money, and of each attempt (attempts.ts) nothing goes upstream before its worst
+ * body, nobody unauthorized makes us hold money, and of each attempt (attempts.ts) nothing goes upstream before its worst
  * case is durably held, and nobody sees the end of an answer before it is paid for.
  */
 export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: Endpoint): Promise<void> {
@@ -30,10 +29,9 @@ export async function handleCall(gate: ModelGate, exchange: Exchange, endpoint: 
     try {
       const body = await receive(call, flight);
       await requireSignature(gate, exchange, principal, body);
-      const planned = { call, principal, flight, body, plan: await authorize(gate, call, principal, flight, body) };
-      const { plan, ...approved } = await approve(gate, planned);
-      if (plan.kind === 'count_locally') return await countLocally(call, plan, approved.body);
-      const asked = { ...approved, plan, sent: body };
+      const plan = await authorize(gate, call, principal, flight, body);
+      if (plan.kind === 'count_locally') return await countLocally(call, plan, body);
+      const asked = { call, principal, flight, plan, body };
       const answered = await once(gate, asked, () => cached(gate, asked, () => makeAttempts(gate, asked)));
       answered.finish();
     } finally {

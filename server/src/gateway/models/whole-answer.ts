@@ -15,10 +15,8 @@ export interface AskedCall {
   readonly principal: Principal;
   readonly flight: Flight;
   readonly plan: CallPlan;
-  /** As the client sent it, or as a person edited it. */
-  readonly body: Buffer;
   /** As the client sent it. */
-  readonly sent: Buffer;
+  readonly body: Buffer;
 }
 
 /** How a call that is over is answered. */
@@ -67,17 +65,11 @@ export function answerKept(
   };
 }
 
-const tellingNames = ['anthropic-version', 'anthropic-beta', 'openai-beta'];
+const telling = ['anthropic-version', 'anthropic-beta', 'openai-beta'];
 
 /** The headers that change what a provider answers, as they go to it: one that came repeatedly counts as a whole. */
 export function tellingHeaders({ request }: Exchange): (string | null)[] {
-  return tellingNames.map((name) => request.headersDistinct[name]?.join(', ') ?? null);
-}
-
-/** The same by name, without those that were not sent. */
-export function telling(exchange: Exchange): Record<string, string> {
-  const values = tellingHeaders(exchange);
-  return Object.fromEntries(tellingNames.flatMap((name, at) => (values[at] ? [[name, values[at]]] : [])));
+  return telling.map((name) => request.headersDistinct[name]?.join(', ') ?? null);
 }
 
 /**

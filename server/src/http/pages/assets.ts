@@ -6,7 +6,7 @@ import { render, sendRendering } from './rendering.ts';
 // What pages load. A page names a file with the digest of its content, so that a browser keeps it for good and still
 // never mixes a page of one version with a file of another.
 
-const sheetNames = ['tokens', 'base', 'forms', 'account', 'approvals', 'landing', 'board'];
+const sheetNames = ['tokens', 'base', 'forms', 'account', 'landing', 'board'];
 const sheets = sheetNames.map((name) => readFileSync(join(import.meta.dirname, 'sheets', `${name}.css`), 'utf8'));
 const icon = readFileSync(join(import.meta.dirname, 'icon.svg'), 'utf8');
 

@@ -1,6 +1,5 @@
 import type { LoginRecord } from '../../identity/logins/model.ts';
 import type { Principal } from '../../identity/model.ts';
-import { permits } from '../../identity/permission.ts';
 import type { PersonRecord, TeamRecord } from '../../identity/records.ts';
 import type { SessionRecord } from '../../identity/sessions/model.ts';
 import { type Html, html } from '../pages/html.ts';
@@ -24,7 +23,6 @@ export function accountPage(view: AccountView): Page {
   return {
     title: 'Your account',
     name: principal.name,
-    ...(permits(principal, 'approvals:decide') && { links: [{ href: '/approvals', text: 'Approvals' }] }),
     main: html`<h1>Your account</h1>
       <section class="card" aria-labelledby="you">
         <h2 id="you">${principal.name}</h2>

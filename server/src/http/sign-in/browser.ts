@@ -60,10 +60,5 @@ async function identify(
 
 /** Sends whoever is not signed in to do so, and back to where they are now. */
 export function askToSignIn(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  return goTo(reply, signInPath(request.method === 'GET' ? request.url : '/account'));
-}
-
-/** Where one signs in. @param anew also where one is signed in already: what follows takes a proof that is fresh */
-export function signInPath(returnTo: string, { anew } = { anew: false }): string {
-  return `/sign-in?${anew ? 'anew=1&' : ''}return_to=${encodeURIComponent(returnTo)}`;
+  return goTo(reply, `/sign-in?return_to=${encodeURIComponent(request.method === 'GET' ? request.url : '/account')}`);
 }

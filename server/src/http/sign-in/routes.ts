@@ -24,7 +24,7 @@ import { goTo, sendPage } from '../pages/layout.ts';
 import { formField, registerPages } from '../pages/pages.ts';
 import { type Place, placeOf, requireOwnOrigin, requireOwnPage, requireSafePlace } from './place.ts';
 import { accountPath, safeReturnPath } from './return-path.ts';
-import { backToSignIn, leavingPage, signInPage, type SignInView } from './sign-in-page.ts';
+import { backToSignIn, leavingPage, signInPage } from './sign-in-page.ts';
 
 export interface SignInOptions extends PageCallers {
   readonly pool: Pool;
@@ -44,11 +44,10 @@ const sessionsShown = 50;
 /** The pages on which people sign in and out, and see where they are signed in. */
 export async function registerSignIn(app: FastifyInstance, options: SignInOptions): Promise<void> {
   await registerPages(app, options.log, backToSignIn, (scope) => {
-    scope.get<{ Querystring: { return_to?: unknown; anew?: unknown } }>('/sign-in', async (request, reply) => {
+    scope.get<{ Querystring: { return_to?: unknown } }>('/sign-in', async (request, reply) => {
       const returnTo = safeReturnPath(request.query.return_to);
-      const anew = request.query.anew === '1';
-      if (!anew && (await pageCaller(options, request, reply))) return goTo(reply, returnTo);
-      return sendSignIn(options, reply, 200, { returnTo, anew, problem: null });
+      if (await pageCaller(options, request, reply)) return goTo(reply, returnTo);
+      return sendSignIn(options, reply, 200, returnTo, null);
     });
     scope.post('/sign-in', (request, reply) => signInByKey(options, request, reply));
     scope.post('/sign-in/start', (request, reply) => goToProvider(options, request, reply));
@@ -71,7 +70,6 @@ async function signInByKey(
 ): Promise<FastifyReply> {
   const place = ownPlace(options, request);
   const returnTo = safeReturnPath(formField(request, 'return_to'));
-  const anew = formField(request, 'anew') === '1';
   const { clientAddress, certificate, access } = request;
   try {
     await counted(options, 'key', async () => {
@@ -85,8 +83,8 @@ async function signInByKey(
     const error = PortcullisError.from(thrown);
     if (error.status !== 401 && error.status !== 429) throw thrown;
     noteRefusal(access, error);
-    const problem = error.status === 401 ? 'This key does not hold, or is not for signing in.' : error.message;
-    return sendSignIn(options, reply.headers(refusalHeaders(error)), error.status, { returnTo, anew, problem });
+    const sentence = error.status === 401 ? 'This key does not hold, or is not for signing in.' : error.message;
+    return sendSignIn(options, reply.headers(refusalHeaders(error)), error.status, returnTo, sentence);
   }
 }
 
@@ -99,9 +97,9 @@ async function goToProvider(
   const { signIn } = requireProvider(options);
   takeTurn(options, request);
   const returnTo = safeReturnPath(formField(request, 'return_to'));
-  const anew = formField(request, 'anew') === '1';
-  const begin = () => signIn.begin(redirectUri(options, place), returnTo, anew);
-  const { url, ticket } = await counted(options, 'oidc', begin, { accepted: false });
+  const { url, ticket } = await counted(options, 'oidc', () => signIn.begin(redirectUri(options, place), returnTo), {
+    accepted: false,
+  });
   setCookie(reply, 'ticket', place, ticket, signInMs / 1000);
   return sendPage(reply, 200, leavingPage(url));
 }
@@ -196,9 +194,10 @@ function sendSignIn(
   { provider }: SignInOptions,
   reply: FastifyReply,
   status: number,
-  view: Omit<SignInView, 'provider'>,
+  returnTo: string,
+  problem: string | null,
 ): FastifyReply {
-  return sendPage(reply, status, signInPage({ ...view, provider: provider?.name ?? null }));
+  return sendPage(reply, status, signInPage({ returnTo, provider: provider?.name ?? null, problem }));
 }
 
 /** Where the browser is, for a form of ours that it sends. @throws PortcullisError origin_denied */

@@ -6,8 +6,6 @@ export const backToSignIn: Link = { href: '/sign-in', text: 'Back to sign-in' };
 
 export interface SignInView {
   readonly returnTo: string;
-  /** To prove anew who one is: also where one is signed in, and where the provider knows one still. */
-  readonly anew: boolean;
   /** What the identity provider is called; null where none is configured. */
   readonly provider: string | null;
   /** Why the last try failed. */
@@ -15,17 +13,13 @@ export interface SignInView {
 }
 
 /** Signing in: at the identity provider, or with a key. */
-export function signInPage({ returnTo, anew, provider, problem }: SignInView): Page {
-  const back = html`<input type="hidden" name="return_to" value="${returnTo}" />${
-      anew && html`<input type="hidden" name="anew" value="1" />`
-    }`;
+export function signInPage({ returnTo, provider, problem }: SignInView): Page {
+  const back = html`<input type="hidden" name="return_to" value="${returnTo}" />`;
   return {
     title: problem === null ? 'Sign in' : 'Error: Sign in',
     main: html`<div class="narrow">
       <h1>Sign in</h1>
-      ${problem === null ? null : alertBox(problem)}
-      ${anew && html`<p>What you are about to do is grave: show once more that it is you.</p>`}
-      ${provider === null ? null : providerForm(provider, back)}
+      ${problem === null ? null : alertBox(problem)} ${provider === null ? null : providerForm(provider, back)}
       <form class="card" method="post" action="/sign-in">
         ${back}
         <label for="key">API key</label>

@@ -14,18 +14,7 @@ export function joinClaims(idToken: Claims, userinfo: Claims): Claims {
   const withEmail = [idToken, userinfo].filter((claims) => claims['email'] !== undefined);
   const source = withEmail.find((claims) => claims['email_verified'] !== undefined) ?? withEmail[0];
   const { email, email_verified: verified } = source ?? {};
-  // When they proved who they are is said of this very sign-in, by what is signed.
-  return { ...userinfo, ...idToken, email, email_verified: verified, auth_time: idToken['auth_time'] };
-}
-
-/**
- * When the person last proved to the provider who they are (OpenID Connect Core 1.0, section 2), in epoch milliseconds; null
- * where it does not say. To come back to a provider that knows one still is no proof.
- */
-export function authenticatedAt({ auth_time: seconds }: Claims): number | null {
-  return typeof seconds === 'number' && Number.isSafeInteger(seconds) && seconds > 0 && seconds < 1e10
-    ? seconds * 1000
-    : null;
+  return { ...userinfo, ...idToken, email, email_verified: verified };
 }
 
 // OpenID Connect Core 1.0, section 2: at most 255 characters of ASCII.

@@ -36,12 +36,8 @@ export class OidcClient {
     this.#clock = clock;
   }
 
-  /**
-   * Where the browser goes to sign in.
-   * @param anew the provider is to ask for proof, and to say when it got it, also where it knows the person still
-   * @throws PortcullisError cannot_verify when the provider cannot be reached
-   */
-  async authorizationUrl({ state, nonce, codeVerifier }: Ticket, redirectUri: string, anew: boolean): Promise<string> {
+  /** Where the browser goes to sign in. @throws PortcullisError cannot_verify when the provider cannot be reached */
+  async authorizationUrl({ state, nonce, codeVerifier }: Ticket, redirectUri: string): Promise<string> {
     return this.#asking(async (configuration) => {
       const url = buildAuthorizationUrl(configuration, {
         redirect_uri: redirectUri,
@@ -51,8 +47,6 @@ export class OidcClient {
         nonce,
         code_challenge: await calculatePKCECodeChallenge(codeVerifier),
         code_challenge_method: 'S256',
-        // Providers heed one or the other (OpenID Connect Core 1.0, section 3.1.2.1).
-        ...(anew && { prompt: 'login', max_age: '0' }),
       });
       return url.href;
     });

@@ -57,8 +57,7 @@ it('writes down each session that ends since its person has no role any more', a
   const principal = { ...operator, id: personId, personId };
   const { issuer, subject } = ada;
   const visit = { requestId: 'req_2', clientAddress: '192.0.2.1', userAgent: '', token: null };
-  for (let count = 0; count < 2; count++)
-    await sessions.start({ method: 'oidc', principal, issuer, subject, authenticatedAt: null }, visit);
+  for (let count = 0; count < 2; count++) await sessions.start({ method: 'oidc', principal, issuer, subject }, visit);
   expect((await admit({ ...ada, roles: [] })).result).toHaveProperty('refused');
   const rows = await queryAsOwner(
     db,

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 import { controlReachMs } from '../../base/limits.ts';
 import type { IdentityIndex } from '../identity-index.ts';
 import type { SignedIn } from '../sessions/model.ts';
-import { authenticatedAt, readNewcomer, refusal } from './claims.ts';
+import { readNewcomer, refusal } from './claims.ts';
 import { OidcClient } from './client.ts';
 import type { OidcOptions } from './model.ts';
 import { admitPerson } from './person.ts';
@@ -32,14 +32,13 @@ export class OidcSignIn {
   }
 
   /**
-   * @param anew they must prove who they are, also where the provider knows them still
    * @returns where the browser goes, and the ticket that it must bring back
    * @throws PortcullisError cannot_verify
    */
-  async begin(redirectUri: string, returnTo: string, anew: boolean): Promise<{ url: string; ticket: string }> {
+  async begin(redirectUri: string, returnTo: string): Promise<{ url: string; ticket: string }> {
     const { key, clock } = this.#parts;
     const ticket = newTicket(key, returnTo, clock.now());
-    return { url: await this.#client.authorizationUrl(this.open(ticket), redirectUri, anew), ticket };
+    return { url: await this.#client.authorizationUrl(this.open(ticket), redirectUri), ticket };
   }
 
   /**
@@ -64,8 +63,7 @@ export class OidcSignIn {
   async finish(answer: URL, begun: Ticket, requestId: string): Promise<SignedIn> {
     const { pool, index, reach } = this.#parts;
     const { projectId, rules } = this.#options;
-    const claims = await this.#client.claims(answer, begun);
-    const newcomer = readNewcomer(claims, rules);
+    const newcomer = readNewcomer(await this.#client.claims(answer, begun), rules);
     const { result, version } = await admitPerson(pool, newcomer, rules, { projectId, requestId });
     await reach(version, controlReachMs);
     if ('refused' in result) throw result.refused;
@@ -73,6 +71,6 @@ export class OidcSignIn {
     // In the moment between, an operator disabled them.
     if (typeof principal === 'string') throw refusal('disabled', 'Your account here is disabled.');
     const { issuer, subject } = newcomer;
-    return { method: 'oidc', principal, issuer, subject, authenticatedAt: authenticatedAt(claims) };
+    return { method: 'oidc', principal, issuer, subject };
   }
 }

@@ -23,13 +23,6 @@ export interface SessionRecord {
 /** What a session can stand on. */
 export type SignedIn =
   /** The account at the identity provider, which the person must still be. */
-  | {
-      readonly method: 'oidc';
-      readonly principal: Principal;
-      readonly issuer: string;
-      readonly subject: string;
-      /** When they last proved who they are, in epoch milliseconds; null where the provider does not say. */
-      readonly authenticatedAt: number | null;
-    }
+  | { readonly method: 'oidc'; readonly principal: Principal; readonly issuer: string; readonly subject: string }
   /** `tag` is of a key that stands in the configuration; null for one that is a row. */
   | { readonly method: 'key'; readonly principal: Principal; readonly tag: Buffer | null };

@@ -125,7 +125,7 @@ describe('a session of a person', () => {
     ofPerson = { ...operator, id, personId: id, method: 'session', scopes: new Set(['models:invoke']) };
   });
 
-  const byOidc = () => ({ method: 'oidc', principal: ofPerson, authenticatedAt: null, ...account }) as const;
+  const byOidc = () => ({ method: 'oidc', principal: ofPerson, ...account }) as const;
   const change = (to: Partial<PersonRecord>) =>
     controlWrite(db.pool, (tx, version) => updatePerson(tx, version, { ...person, ...to }));
   /** A key of the person as it stands in the database. */

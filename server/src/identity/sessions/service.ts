@@ -62,8 +62,6 @@ export class SessionService {
         method,
         keyId: method === 'key' ? principal.keyId : null,
         credentialTag: method === 'key' ? signedIn.tag : null,
-        // To enter a key is proof, now.
-        authenticatedAt: method === 'key' ? Infinity : signedIn.authenticatedAt,
         address,
         userAgent,
       });

@@ -41,16 +41,13 @@ function fromRow(row: Row): SessionRecord {
 export type SessionToInsert = Omit<SessionRecord, 'createdAt' | 'lastUsedAt' | 'expiresAt'> & {
   readonly digest: Buffer;
   readonly credentialTag: Buffer | null;
-  /** Epoch milliseconds, of which no later ones count than it is now; null: nobody knows. */
-  readonly authenticatedAt: number | null;
 };
 
 export async function insertSession(tx: Tx, session: SessionToInsert): Promise<void> {
   await tx.query(
     `INSERT INTO sessions (id, digest, project_id, principal_id, person_id, method, key_id, credential_tag, address,
-       user_agent, expires_at, authenticated_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11),
-       CASE WHEN $12::float8 IS NOT NULL THEN least(now(), to_timestamp($12::float8 / 1000)) END)`,
+       user_agent, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))`,
     [
       session.id,
       session.digest,
@@ -63,7 +60,6 @@ export async function insertSession(tx: Tx, session: SessionToInsert): Promise<v
       session.address,
       session.userAgent,
       sessionMaxMs / 1000,
-      session.authenticatedAt,
     ],
   );
 }
@@ -84,16 +80,6 @@ export async function findLiveSession(db: Queryable, digest: Buffer): Promise<Li
   );
   const [row] = rows;
   return row ? { ...fromRow(row), credentialTag: row.credential_tag, useIsDue: row.use_is_due } : null;
-}
-
-/** Milliseconds since whoever has the live session proved who they are; null where that is not known, or it is over. */
-export async function sessionProofAgeMs(db: Queryable, id: string): Promise<number | null> {
-  const { rows } = await db.query<{ age_ms: number | null }>(
-    `SELECT extract(epoch FROM clock_timestamp() - authenticated_at)::float8 * 1000 AS age_ms
-     FROM sessions WHERE id = $1 AND ${live}`,
-    [id],
-  );
-  return rows[0]?.age_ms ?? null;
 }
 
 export async function recordSessionUse(db: Queryable, id: string): Promise<void> {

@@ -15,8 +15,6 @@ const types: Readonly<Record<ErrorCode, string>> = {
   not_found: 'not_found_error',
   conflict: 'conflict_error',
   in_progress: 'conflict_error',
-  approval_refused: 'permission_error',
-  approval_pending: 'conflict_error',
   payload_too_large: 'request_too_large',
   misdirected: 'invalid_request_error',
   idempotency_mismatch: 'invalid_request_error',

@@ -15,8 +15,6 @@ const types: Readonly<Record<ErrorCode, string>> = {
   not_found: 'not_found_error',
   conflict: 'invalid_request_error',
   in_progress: 'invalid_request_error',
-  approval_refused: 'permission_error',
-  approval_pending: 'invalid_request_error',
   payload_too_large: 'invalid_request_error',
   misdirected: 'invalid_request_error',
   idempotency_mismatch: 'invalid_request_error',

@@ -12,7 +12,6 @@ export { errorBody };
 const codes: Readonly<Partial<Record<ErrorCode, string>>> = {
   invalid_argument: 'invalid_prompt',
   context_length_exceeded: 'context_length_exceeded',
-  approval_refused: 'invalid_prompt',
   payload_too_large: 'invalid_prompt',
   rate_limited: 'rate_limit_exceeded',
   budget_exceeded: 'insufficient_quota',

@@ -14,35 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/policy_document.proto.
  */
 export const file_portcullis_v1_policy_document: GenFile = /*@__PURE__*/
-  fileDesc("CiNwb3J0Y3VsbGlzL3YxL3BvbGljeV9kb2N1bWVudC5wcm90bxINcG9ydGN1bGxpcy52MSJNCg5SdWxlRXNjYWxhdGlvbhIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglhcHByb3ZlcnMYAiADKAkixwEKDUFwcHJvdmFsVGVybXMSEQoJYXBwcm92ZXJzGAEgAygJEg4KBnF1b3J1bRgCIAEoBRIuCgZleHBpcnkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAIgBARIlCgRyaXNrGAQgASgOMhcucG9ydGN1bGxpcy52MS5SdWxlUmlzaxIxCgplc2NhbGF0aW9uGAUgAygLMh0ucG9ydGN1bGxpcy52MS5SdWxlRXNjYWxhdGlvbkIJCgdfZXhwaXJ5ItIBCgpQb2xpY3lSdWxlEgwKBG5hbWUYASABKAkSDwoHYWN0aW9ucxgCIAMoCRIRCgljb25kaXRpb24YAyABKAkSKQoGZWZmZWN0GAQgASgOMhkucG9ydGN1bGxpcy52MS5SdWxlRWZmZWN0EiUKBG1vZGUYBSABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1bGVNb2RlEjMKCGFwcHJvdmFsGAYgASgLMhwucG9ydGN1bGxpcy52MS5BcHByb3ZhbFRlcm1zSACIAQFCCwoJX2FwcHJvdmFsItkCCglQb2xpY3lDYXASDAoEbmFtZRgBIAEoCRIvCghzZWxlY3RvchgCIAEoCzIdLnBvcnRjdWxsaXMudjEuQnVkZ2V0U2VsZWN0b3ISJwoEdW5pdBgDIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0VW5pdBIrCgZ3aW5kb3cYBCABKA4yGy5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFdpbmRvdxIRCgl0aW1lX3pvbmUYBSABKAkSGQoMbGltaXRfYW1vdW50GAYgASgDSACIAQESJwoEbW9kZRgHIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0TW9kZRI7Cg9ub3RpZnlfcGVyY2VudHMYCCABKAsyHS5wb3J0Y3VsbGlzLnYxLk5vdGlmeVBlcmNlbnRzSAGIAQFCDwoNX2xpbWl0X2Ftb3VudEISChBfbm90aWZ5X3BlcmNlbnRzInkKDlBvbGljeURvY3VtZW50EigKBXJ1bGVzGAEgAygLMhkucG9ydGN1bGxpcy52MS5Qb2xpY3lSdWxlEiYKBGNhcHMYAiADKAsyGC5wb3J0Y3VsbGlzLnYxLlBvbGljeUNhcBIVCg1zaWduZWRfc2NvcGVzGAMgAygJIsgCCg1Qb2xpY3lWZXJzaW9uEg8KB3ZlcnNpb24YASABKAUSKQoFc3RhZ2UYAiABKA4yGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YWdlEjQKCGRvY3VtZW50GAMgASgLMh0ucG9ydGN1bGxpcy52MS5Qb2xpY3lEb2N1bWVudEgAiAEBEg4KBmRpZ2VzdBgEIAEoCRIOCgZhdXRob3IYBSABKAkSDAoEbm90ZRgGIAEoCRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoQcmVzdG9yZWRfdmVyc2lvbhgIIAEoBUgBiAEBEhIKCnJ1bGVfY291bnQYCSABKAUSEQoJY2FwX2NvdW50GAogASgFQgsKCV9kb2N1bWVudEITChFfcmVzdG9yZWRfdmVyc2lvbiLPAQoLUG9saWN5U3RhdGUSDAoEZXRhZxgBIAEoCRIdChB2ZXJzaW9uX2luX2ZvcmNlGAIgASgFSACIAQESHgoRdmVyc2lvbl9pbl9zaGFkb3cYAyABKAVIAYgBARIdChBwcmV2aW91c192ZXJzaW9uGAQgASgFSAKIAQESFAoMYXBwcm92YWxfaWRzGAUgAygJQhMKEV92ZXJzaW9uX2luX2ZvcmNlQhQKEl92ZXJzaW9uX2luX3NoYWRvd0ITChFfcHJldmlvdXNfdmVyc2lvbiLOAgoNU2ltdWxhdGVkQ2FsbBISCgpyZXF1ZXN0X2lkGAEgASgJEi0KCWNhbGxfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYWN0aW9uGAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRIQCghyZXNvdXJjZRgFIAEoCRItCgd2ZXJkaWN0GAYgASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhEKBHJ1bGUYByABKAlIAIgBARI2ChByZWNvcmRlZF92ZXJkaWN0GAggASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhoKDXJlY29yZGVkX3J1bGUYCSABKAlIAYgBARIUCgxjb3N0X25hbm91c2QYCiABKANCBwoFX3J1bGVCEAoOX3JlY29yZGVkX3J1bGUivAEKEFNpbXVsYXRpb25Ub3RhbHMSDQoFY2FsbHMYASABKAMSDwoHYWxsb3dlZBgCIAEoAxIOCgZkZW5pZWQYAyABKAMSEQoJYXBwcm92YWxzGAQgASgDEhUKDW5ld2x5X2Jsb2NrZWQYBSABKAMSFQoNbmV3bHlfYWxsb3dlZBgGIAEoAxIcChRibG9ja2VkX2Nvc3RfbmFub3VzZBgHIAEoAxIZChFldmFsdWF0aW9uX2Vycm9ycxgIIAEoAyp4CgpSdWxlRWZmZWN0EhsKF1JVTEVfRUZGRUNUX1VOU1BFQ0lGSUVEEAASFQoRUlVMRV9FRkZFQ1RfQUxMT1cQARIUChBSVUxFX0VGRkVDVF9ERU5ZEAISIAocUlVMRV9FRkZFQ1RfUkVRVUlSRV9BUFBST1ZBTBADKlIKCFJ1bGVNb2RlEhkKFVJVTEVfTU9ERV9VTlNQRUNJRklFRBAAEhUKEVJVTEVfTU9ERV9FTkZPUkNFEAESFAoQUlVMRV9NT0RFX1NIQURPVxACKncKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhYKElBPTElDWV9TVEFHRV9EUkFGVBABEhcKE1BPTElDWV9TVEFHRV9TSEFET1cQAhIZChVQT0xJQ1lfU1RBR0VfRU5GT1JDRUQQAypPCghSdWxlUmlzaxIZChVSVUxFX1JJU0tfVU5TUEVDSUZJRUQQABIUChBSVUxFX1JJU0tfTk9STUFMEAESEgoOUlVMRV9SSVNLX0hJR0gQAiqHAQoNUG9saWN5VmVyZGljdBIeChpQT0xJQ1lfVkVSRElDVF9VTlNQRUNJRklFRBAAEhgKFFBPTElDWV9WRVJESUNUX0FMTE9XEAESFwoTUE9MSUNZX1ZFUkRJQ1RfREVOWRACEiMKH1BPTElDWV9WRVJESUNUX1JFUVVJUkVfQVBQUk9WQUwQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_budget]);
-
-/**
- * Who else may approve when nobody decided for a while.
- *
- * @generated from message portcullis.v1.RuleEscalation
- */
-export type RuleEscalation = Message<"portcullis.v1.RuleEscalation"> & {
-  /**
-   * How long after it was asked; sooner than its expiry.
-   *
-   * @generated from field: google.protobuf.Duration after = 1;
-   */
-  after?: Duration | undefined;
-
-  /**
-   * As in ApprovalTerms.
-   *
-   * @generated from field: repeated string approvers = 2;
-   */
-  approvers: string[];
-};
-
-/**
- * Describes the message portcullis.v1.RuleEscalation.
- * Use `create(RuleEscalationSchema)` to create a new message.
- */
-export const RuleEscalationSchema: GenMessage<RuleEscalation> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 0);
+  fileDesc("CiNwb3J0Y3VsbGlzL3YxL3BvbGljeV9kb2N1bWVudC5wcm90bxINcG9ydGN1bGxpcy52MSJtCg1BcHByb3ZhbFRlcm1zEhEKCWFwcHJvdmVycxgBIAMoCRIOCgZxdW9ydW0YAiABKAUSLgoGZXhwaXJ5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSACIAQFCCQoHX2V4cGlyeSLSAQoKUG9saWN5UnVsZRIMCgRuYW1lGAEgASgJEg8KB2FjdGlvbnMYAiADKAkSEQoJY29uZGl0aW9uGAMgASgJEikKBmVmZmVjdBgEIAEoDjIZLnBvcnRjdWxsaXMudjEuUnVsZUVmZmVjdBIlCgRtb2RlGAUgASgOMhcucG9ydGN1bGxpcy52MS5SdWxlTW9kZRIzCghhcHByb3ZhbBgGIAEoCzIcLnBvcnRjdWxsaXMudjEuQXBwcm92YWxUZXJtc0gAiAEBQgsKCV9hcHByb3ZhbCLZAgoJUG9saWN5Q2FwEgwKBG5hbWUYASABKAkSLwoIc2VsZWN0b3IYAiABKAsyHS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFNlbGVjdG9yEicKBHVuaXQYAyABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFVuaXQSKwoGd2luZG93GAQgASgOMhsucG9ydGN1bGxpcy52MS5CdWRnZXRXaW5kb3cSEQoJdGltZV96b25lGAUgASgJEhkKDGxpbWl0X2Ftb3VudBgGIAEoA0gAiAEBEicKBG1vZGUYByABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGUSOwoPbm90aWZ5X3BlcmNlbnRzGAggASgLMh0ucG9ydGN1bGxpcy52MS5Ob3RpZnlQZXJjZW50c0gBiAEBQg8KDV9saW1pdF9hbW91bnRCEgoQX25vdGlmeV9wZXJjZW50cyJ5Cg5Qb2xpY3lEb2N1bWVudBIoCgVydWxlcxgBIAMoCzIZLnBvcnRjdWxsaXMudjEuUG9saWN5UnVsZRImCgRjYXBzGAIgAygLMhgucG9ydGN1bGxpcy52MS5Qb2xpY3lDYXASFQoNc2lnbmVkX3Njb3BlcxgDIAMoCSLIAgoNUG9saWN5VmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgFEikKBXN0YWdlGAIgASgOMhoucG9ydGN1bGxpcy52MS5Qb2xpY3lTdGFnZRI0Cghkb2N1bWVudBgDIAEoCzIdLnBvcnRjdWxsaXMudjEuUG9saWN5RG9jdW1lbnRIAIgBARIOCgZkaWdlc3QYBCABKAkSDgoGYXV0aG9yGAUgASgJEgwKBG5vdGUYBiABKAkSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh0KEHJlc3RvcmVkX3ZlcnNpb24YCCABKAVIAYgBARISCgpydWxlX2NvdW50GAkgASgFEhEKCWNhcF9jb3VudBgKIAEoBUILCglfZG9jdW1lbnRCEwoRX3Jlc3RvcmVkX3ZlcnNpb24iuQEKC1BvbGljeVN0YXRlEgwKBGV0YWcYASABKAkSHQoQdmVyc2lvbl9pbl9mb3JjZRgCIAEoBUgAiAEBEh4KEXZlcnNpb25faW5fc2hhZG93GAMgASgFSAGIAQESHQoQcHJldmlvdXNfdmVyc2lvbhgEIAEoBUgCiAEBQhMKEV92ZXJzaW9uX2luX2ZvcmNlQhQKEl92ZXJzaW9uX2luX3NoYWRvd0ITChFfcHJldmlvdXNfdmVyc2lvbiLOAgoNU2ltdWxhdGVkQ2FsbBISCgpyZXF1ZXN0X2lkGAEgASgJEi0KCWNhbGxfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYWN0aW9uGAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRIQCghyZXNvdXJjZRgFIAEoCRItCgd2ZXJkaWN0GAYgASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhEKBHJ1bGUYByABKAlIAIgBARI2ChByZWNvcmRlZF92ZXJkaWN0GAggASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhoKDXJlY29yZGVkX3J1bGUYCSABKAlIAYgBARIUCgxjb3N0X25hbm91c2QYCiABKANCBwoFX3J1bGVCEAoOX3JlY29yZGVkX3J1bGUivAEKEFNpbXVsYXRpb25Ub3RhbHMSDQoFY2FsbHMYASABKAMSDwoHYWxsb3dlZBgCIAEoAxIOCgZkZW5pZWQYAyABKAMSEQoJYXBwcm92YWxzGAQgASgDEhUKDW5ld2x5X2Jsb2NrZWQYBSABKAMSFQoNbmV3bHlfYWxsb3dlZBgGIAEoAxIcChRibG9ja2VkX2Nvc3RfbmFub3VzZBgHIAEoAxIZChFldmFsdWF0aW9uX2Vycm9ycxgIIAEoAyp4CgpSdWxlRWZmZWN0EhsKF1JVTEVfRUZGRUNUX1VOU1BFQ0lGSUVEEAASFQoRUlVMRV9FRkZFQ1RfQUxMT1cQARIUChBSVUxFX0VGRkVDVF9ERU5ZEAISIAocUlVMRV9FRkZFQ1RfUkVRVUlSRV9BUFBST1ZBTBADKlIKCFJ1bGVNb2RlEhkKFVJVTEVfTU9ERV9VTlNQRUNJRklFRBAAEhUKEVJVTEVfTU9ERV9FTkZPUkNFEAESFAoQUlVMRV9NT0RFX1NIQURPVxACKncKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhYKElBPTElDWV9TVEFHRV9EUkFGVBABEhcKE1BPTElDWV9TVEFHRV9TSEFET1cQAhIZChVQT0xJQ1lfU1RBR0VfRU5GT1JDRUQQAyqHAQoNUG9saWN5VmVyZGljdBIeChpQT0xJQ1lfVkVSRElDVF9VTlNQRUNJRklFRBAAEhgKFFBPTElDWV9WRVJESUNUX0FMTE9XEAESFwoTUE9MSUNZX1ZFUkRJQ1RfREVOWRACEiMKH1BPTElDWV9WRVJESUNUX1JFUVVJUkVfQVBQUk9WQUwQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_budget]);
 
 /**
  * Whose approval a call needs.
@@ -51,14 +23,14 @@ export const RuleEscalationSchema: GenMessage<RuleEscalation> = /*@__PURE__*/
  */
 export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
   /**
-   * Who may approve, any of them: role:approver (or another role), team:NAME, person:EMAIL.
+   * The ids of people, or of teams, any of whom may approve.
    *
    * @generated from field: repeated string approvers = 1;
    */
   approvers: string[];
 
   /**
-   * How many of them must; 1 when 0. More than one takes a session of each.
+   * How many of them must; 1 when 0.
    *
    * @generated from field: int32 quorum = 2;
    */
@@ -70,20 +42,6 @@ export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
    * @generated from field: optional google.protobuf.Duration expiry = 3;
    */
   expiry?: Duration | undefined;
-
-  /**
-   * What is at stake.
-   *
-   * @generated from field: portcullis.v1.RuleRisk risk = 4;
-   */
-  risk: RuleRisk;
-
-  /**
-   * Who may approve besides, later on: soonest first.
-   *
-   * @generated from field: repeated portcullis.v1.RuleEscalation escalation = 5;
-   */
-  escalation: RuleEscalation[];
 };
 
 /**
@@ -91,7 +49,7 @@ export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
  * Use `create(ApprovalTermsSchema)` to create a new message.
  */
 export const ApprovalTermsSchema: GenMessage<ApprovalTerms> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 1);
+  messageDesc(file_portcullis_v1_policy_document, 0);
 
 /**
  * Says of some calls what becomes of them.
@@ -107,7 +65,7 @@ export type PolicyRule = Message<"portcullis.v1.PolicyRule"> & {
   name: string;
 
   /**
-   * What it judges: models.invoke, runs.start, policy.change. The last cannot be denied.
+   * What it judges: models.invoke, runs.start.
    *
    * @generated from field: repeated string actions = 2;
    */
@@ -148,7 +106,7 @@ export type PolicyRule = Message<"portcullis.v1.PolicyRule"> & {
  * Use `create(PolicyRuleSchema)` to create a new message.
  */
 export const PolicyRuleSchema: GenMessage<PolicyRule> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 2);
+  messageDesc(file_portcullis_v1_policy_document, 1);
 
 /**
  * A budget that the policy owns: putting a version in force makes, changes and ends its caps in the same moment. What is
@@ -220,7 +178,7 @@ export type PolicyCap = Message<"portcullis.v1.PolicyCap"> & {
  * Use `create(PolicyCapSchema)` to create a new message.
  */
 export const PolicyCapSchema: GenMessage<PolicyCap> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 3);
+  messageDesc(file_portcullis_v1_policy_document, 2);
 
 /**
  * What agents may do. Kill switches are no part of it.
@@ -256,7 +214,7 @@ export type PolicyDocument = Message<"portcullis.v1.PolicyDocument"> & {
  * Use `create(PolicyDocumentSchema)` to create a new message.
  */
 export const PolicyDocumentSchema: GenMessage<PolicyDocument> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 4);
+  messageDesc(file_portcullis_v1_policy_document, 3);
 
 /**
  * A document as it was at one moment. It never changes.
@@ -340,7 +298,7 @@ export type PolicyVersion = Message<"portcullis.v1.PolicyVersion"> & {
  * Use `create(PolicyVersionSchema)` to create a new message.
  */
 export const PolicyVersionSchema: GenMessage<PolicyVersion> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 5);
+  messageDesc(file_portcullis_v1_policy_document, 4);
 
 /**
  * How a policy stands.
@@ -375,14 +333,6 @@ export type PolicyState = Message<"portcullis.v1.PolicyState"> & {
    * @generated from field: optional int32 previous_version = 4;
    */
   previousVersion?: number | undefined;
-
-  /**
-   * In the answer to a change that the policy in force wants approved: the requests that people must approve before it is in
-   * force. Until then it is a draft.
-   *
-   * @generated from field: repeated string approval_ids = 5;
-   */
-  approvalIds: string[];
 };
 
 /**
@@ -390,7 +340,7 @@ export type PolicyState = Message<"portcullis.v1.PolicyState"> & {
  * Use `create(PolicyStateSchema)` to create a new message.
  */
 export const PolicyStateSchema: GenMessage<PolicyState> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 6);
+  messageDesc(file_portcullis_v1_policy_document, 5);
 
 /**
  * What one version said of one recorded call.
@@ -474,7 +424,7 @@ export type SimulatedCall = Message<"portcullis.v1.SimulatedCall"> & {
  * Use `create(SimulatedCallSchema)` to create a new message.
  */
 export const SimulatedCallSchema: GenMessage<SimulatedCall> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 7);
+  messageDesc(file_portcullis_v1_policy_document, 6);
 
 /**
  * How many calls a document judges how, and what those cost that it would have stopped.
@@ -544,7 +494,7 @@ export type SimulationTotals = Message<"portcullis.v1.SimulationTotals"> & {
  * Use `create(SimulationTotalsSchema)` to create a new message.
  */
 export const SimulationTotalsSchema: GenMessage<SimulationTotals> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 8);
+  messageDesc(file_portcullis_v1_policy_document, 7);
 
 /**
  * What a rule says of the calls that it matches. Deny beats approval, approval beats allow, in whatever order they stand.
@@ -574,8 +524,7 @@ export const RuleEffect = {
   DENY: 2,
 
   /**
-   * It needs people's approval first: a model call waits for it, a change of the policy is put in force by it, and what
-   * cannot wait is refused.
+   * It needs people's approval first. While no door can wait for one it is refused, with a sentence that says so.
    *
    * @generated from enum value: RULE_EFFECT_REQUIRE_APPROVAL = 3;
    */
@@ -686,47 +635,6 @@ export const PolicyStageSchema: GenEnum<PolicyStage> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_policy_document, 2);
 
 /**
- * What is at stake.
- *
- * @generated from enum portcullis.v1.RuleRisk
- */
-export const RuleRisk = {
-  /**
-   * Not stated: normal.
-   *
-   * @generated from enum value: RULE_RISK_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * As usual: a session, a key or a signed link of a person may decide.
-   *
-   * @generated from enum value: RULE_RISK_NORMAL = 1;
-   */
-  NORMAL: 1,
-
-  /**
-   * Only a session may in which the person authenticated in the last ten minutes.
-   *
-   * @generated from enum value: RULE_RISK_HIGH = 2;
-   */
-  HIGH: 2,
-} as const;
-
-/**
- * What is at stake.
- *
- * @generated from enum portcullis.v1.RuleRisk
- */
-export type RuleRisk = (typeof RuleRisk)[keyof typeof RuleRisk] | UnknownEnum;
-
-/**
- * Describes the enum portcullis.v1.RuleRisk.
- */
-export const RuleRiskSchema: GenEnum<RuleRisk> = /*@__PURE__*/
-  enumDesc(file_portcullis_v1_policy_document, 3);
-
-/**
  * What a rule, or no rule, made of a call.
  *
  * @generated from enum portcullis.v1.PolicyVerdict
@@ -772,5 +680,5 @@ export type PolicyVerdict = (typeof PolicyVerdict)[keyof typeof PolicyVerdict] |
  * Describes the enum portcullis.v1.PolicyVerdict.
  */
 export const PolicyVerdictSchema: GenEnum<PolicyVerdict> = /*@__PURE__*/
-  enumDesc(file_portcullis_v1_policy_document, 4);
+  enumDesc(file_portcullis_v1_policy_document, 3);
 

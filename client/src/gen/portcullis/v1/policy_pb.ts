@@ -1575,8 +1575,7 @@ export const PolicyService: GenService<{
   },
   /**
    * Releases the switch for everything as the second person, within 15 minutes of the first one's ReleaseKillSwitch, by a
-   * session or a key that this person made. It approves the request that the first one made, which can be decided as any
-   * other approval too. It takes the role admin. No agent may, and no shared key.
+   * session or a key that this person made. No agent may, and no shared key.
    *
    * @generated from rpc portcullis.v1.PolicyService.ConfirmKillSwitchRelease
    */

@@ -1,7 +1,7 @@
 import { Pool } from 'undici';
 import { PortcullisError } from '../../../base/errors.ts';
 import type { ProviderType } from '../../../budget/model.ts';
-import { guardedLookup, isPrivateHost } from '../../../net/egress/guarded-lookup.ts';
+import { guardedLookup, isPrivateHost } from '../../../net/egress.ts';
 import type { Operation } from '../endpoints.ts';
 import type { Provider, Refusal, UpstreamAnswer, UpstreamRequest } from '../provider.ts';
 import type { Adapter } from './adapter.ts';

@@ -15,35 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/policy_document.proto.
  */
 export const file_portcullis_v1_policy_document: GenFile = /*@__PURE__*/
-  fileDesc("CiNwb3J0Y3VsbGlzL3YxL3BvbGljeV9kb2N1bWVudC5wcm90bxINcG9ydGN1bGxpcy52MSJpCg5SdWxlRXNjYWxhdGlvbhIwCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIGukgDyAEBEiUKCWFwcHJvdmVycxgCIAMoCUISukgPkgEMCAEQCiIGcgQQARhkIvoBCg1BcHByb3ZhbFRlcm1zEiUKCWFwcHJvdmVycxgBIAMoCUISukgPkgEMCAEQCiIGcgQQARhkEhkKBnF1b3J1bRgCIAEoBUIJukgGGgQYCigAEi4KBmV4cGlyeRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkgAiAEBEi8KBHJpc2sYBCABKA4yFy5wb3J0Y3VsbGlzLnYxLlJ1bGVSaXNrQgi6SAWCAQIQARI7Cgplc2NhbGF0aW9uGAUgAygLMh0ucG9ydGN1bGxpcy52MS5SdWxlRXNjYWxhdGlvbkIIukgFkgECEAVCCQoHX2V4cGlyeSKQAgoKUG9saWN5UnVsZRIXCgRuYW1lGAEgASgJQgm6SAZyBBABGGQSIQoHYWN0aW9ucxgCIAMoCUIQukgNkgEKCAEQECIEcgIYZBIbCgljb25kaXRpb24YAyABKAlCCLpIBXIDGKAfEjYKBmVmZmVjdBgEIAEoDjIZLnBvcnRjdWxsaXMudjEuUnVsZUVmZmVjdEILukgIggEFEAEiAQASLwoEbW9kZRgFIAEoDjIXLnBvcnRjdWxsaXMudjEuUnVsZU1vZGVCCLpIBYIBAhABEjMKCGFwcHJvdmFsGAYgASgLMhwucG9ydGN1bGxpcy52MS5BcHByb3ZhbFRlcm1zSACIAQFCCwoJX2FwcHJvdmFsIpoDCglQb2xpY3lDYXASFwoEbmFtZRgBIAEoCUIJukgGcgQQARhkEi8KCHNlbGVjdG9yGAIgASgLMh0ucG9ydGN1bGxpcy52MS5CdWRnZXRTZWxlY3RvchI0CgR1bml0GAMgASgOMhkucG9ydGN1bGxpcy52MS5CdWRnZXRVbml0Qgu6SAiCAQUQASIBABI4CgZ3aW5kb3cYBCABKA4yGy5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFdpbmRvd0ILukgIggEFEAEiAQASGgoJdGltZV96b25lGAUgASgJQge6SARyAhhkEiIKDGxpbWl0X2Ftb3VudBgGIAEoA0IHukgEIgIoAEgAiAEBEjEKBG1vZGUYByABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldE1vZGVCCLpIBYIBAhABEjsKD25vdGlmeV9wZXJjZW50cxgIIAEoCzIdLnBvcnRjdWxsaXMudjEuTm90aWZ5UGVyY2VudHNIAYgBAUIPCg1fbGltaXRfYW1vdW50QhIKEF9ub3RpZnlfcGVyY2VudHMinQEKDlBvbGljeURvY3VtZW50EjIKBXJ1bGVzGAEgAygLMhkucG9ydGN1bGxpcy52MS5Qb2xpY3lSdWxlQgi6SAWSAQIQZBIwCgRjYXBzGAIgAygLMhgucG9ydGN1bGxpcy52MS5Qb2xpY3lDYXBCCLpIBZIBAhBkEiUKDXNpZ25lZF9zY29wZXMYAyADKAlCDrpIC5IBCBAyIgRyAhhkIsgCCg1Qb2xpY3lWZXJzaW9uEg8KB3ZlcnNpb24YASABKAUSKQoFc3RhZ2UYAiABKA4yGi5wb3J0Y3VsbGlzLnYxLlBvbGljeVN0YWdlEjQKCGRvY3VtZW50GAMgASgLMh0ucG9ydGN1bGxpcy52MS5Qb2xpY3lEb2N1bWVudEgAiAEBEg4KBmRpZ2VzdBgEIAEoCRIOCgZhdXRob3IYBSABKAkSDAoEbm90ZRgGIAEoCRIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoQcmVzdG9yZWRfdmVyc2lvbhgIIAEoBUgBiAEBEhIKCnJ1bGVfY291bnQYCSABKAUSEQoJY2FwX2NvdW50GAogASgFQgsKCV9kb2N1bWVudEITChFfcmVzdG9yZWRfdmVyc2lvbiLPAQoLUG9saWN5U3RhdGUSDAoEZXRhZxgBIAEoCRIdChB2ZXJzaW9uX2luX2ZvcmNlGAIgASgFSACIAQESHgoRdmVyc2lvbl9pbl9zaGFkb3cYAyABKAVIAYgBARIdChBwcmV2aW91c192ZXJzaW9uGAQgASgFSAKIAQESFAoMYXBwcm92YWxfaWRzGAUgAygJQhMKEV92ZXJzaW9uX2luX2ZvcmNlQhQKEl92ZXJzaW9uX2luX3NoYWRvd0ITChFfcHJldmlvdXNfdmVyc2lvbiLOAgoNU2ltdWxhdGVkQ2FsbBISCgpyZXF1ZXN0X2lkGAEgASgJEi0KCWNhbGxfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGYWN0aW9uGAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRIQCghyZXNvdXJjZRgFIAEoCRItCgd2ZXJkaWN0GAYgASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhEKBHJ1bGUYByABKAlIAIgBARI2ChByZWNvcmRlZF92ZXJkaWN0GAggASgOMhwucG9ydGN1bGxpcy52MS5Qb2xpY3lWZXJkaWN0EhoKDXJlY29yZGVkX3J1bGUYCSABKAlIAYgBARIUCgxjb3N0X25hbm91c2QYCiABKANCBwoFX3J1bGVCEAoOX3JlY29yZGVkX3J1bGUivAEKEFNpbXVsYXRpb25Ub3RhbHMSDQoFY2FsbHMYASABKAMSDwoHYWxsb3dlZBgCIAEoAxIOCgZkZW5pZWQYAyABKAMSEQoJYXBwcm92YWxzGAQgASgDEhUKDW5ld2x5X2Jsb2NrZWQYBSABKAMSFQoNbmV3bHlfYWxsb3dlZBgGIAEoAxIcChRibG9ja2VkX2Nvc3RfbmFub3VzZBgHIAEoAxIZChFldmFsdWF0aW9uX2Vycm9ycxgIIAEoAyp4CgpSdWxlRWZmZWN0EhsKF1JVTEVfRUZGRUNUX1VOU1BFQ0lGSUVEEAASFQoRUlVMRV9FRkZFQ1RfQUxMT1cQARIUChBSVUxFX0VGRkVDVF9ERU5ZEAISIAocUlVMRV9FRkZFQ1RfUkVRVUlSRV9BUFBST1ZBTBADKlIKCFJ1bGVNb2RlEhkKFVJVTEVfTU9ERV9VTlNQRUNJRklFRBAAEhUKEVJVTEVfTU9ERV9FTkZPUkNFEAESFAoQUlVMRV9NT0RFX1NIQURPVxACKncKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhYKElBPTElDWV9TVEFHRV9EUkFGVBABEhcKE1BPTElDWV9TVEFHRV9TSEFET1cQAhIZChVQT0xJQ1lfU1RBR0VfRU5GT1JDRUQQAypPCghSdWxlUmlzaxIZChVSVUxFX1JJU0tfVU5TUEVDSUZJRUQQABIUChBSVUxFX1JJU0tfTk9STUFMEAESEgoOUlVMRV9SSVNLX0hJR0gQAiqHAQoNUG9saWN5VmVyZGljdBIeChpQT0xJQ1lfVkVSRElDVF9VTlNQRUNJRklFRBAAEhgKFFBPTElDWV9WRVJESUNUX0FMTE9XEAESFwoTUE9MSUNZX1ZFUkRJQ1RfREVOWRACEiMKH1BPTElDWV9WRVJESUNUX1JFUVVJUkVfQVBQUk9WQUwQA2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_budget]);
-
-/**
- * Who else may approve when nobody decided for a while.
- *
- * @generated from message portcullis.v1.RuleEscalation
- */
-export type RuleEscalation = Message<"portcullis.v1.RuleEscalation"> & {
-  /**
-   * How long after it was asked; sooner than its expiry.
-   *
-   * @generated from field: google.protobuf.Duration after = 1;
-   */
-  after?: Duration | undefined;
-
-  /**
-   * As in ApprovalTerms.
-   *
-   * @generated from field: repeated string approvers = 2;
-   */
-  approvers: string[];
-};
-
-/**
- * Describes the message portcullis.v1.RuleEscalation.
- * Use `create(RuleEscalationSchema)` to create a new message.
- */
-export const RuleEscalationSchema: GenMessage<RuleEscalation> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 0);
+  fileDesc("CiNwb3J0Y3VsbGlzL3YxL3BvbGljeV9kb2N1bWVudC5wcm90bxINcG9ydGN1bGxpcy52MSKMAQoNQXBwcm92YWxUZXJtcxIlCglhcHByb3ZlcnMYASADKAlCErpID5IBDAgBEDIiBnIEEAEYZBIZCgZxdW9ydW0YAiABKAVCCbpIBhoEGBQoABIuCgZleHBpcnkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IAIgBAUIJCgdfZXhwaXJ5IpACCgpQb2xpY3lSdWxlEhcKBG5hbWUYASABKAlCCbpIBnIEEAEYZBIhCgdhY3Rpb25zGAIgAygJQhC6SA2SAQoIARAQIgRyAhhkEhsKCWNvbmRpdGlvbhgDIAEoCUIIukgFcgMYoB8SNgoGZWZmZWN0GAQgASgOMhkucG9ydGN1bGxpcy52MS5SdWxlRWZmZWN0Qgu6SAiCAQUQASIBABIvCgRtb2RlGAUgASgOMhcucG9ydGN1bGxpcy52MS5SdWxlTW9kZUIIukgFggECEAESMwoIYXBwcm92YWwYBiABKAsyHC5wb3J0Y3VsbGlzLnYxLkFwcHJvdmFsVGVybXNIAIgBAUILCglfYXBwcm92YWwimgMKCVBvbGljeUNhcBIXCgRuYW1lGAEgASgJQgm6SAZyBBABGGQSLwoIc2VsZWN0b3IYAiABKAsyHS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFNlbGVjdG9yEjQKBHVuaXQYAyABKA4yGS5wb3J0Y3VsbGlzLnYxLkJ1ZGdldFVuaXRCC7pICIIBBRABIgEAEjgKBndpbmRvdxgEIAEoDjIbLnBvcnRjdWxsaXMudjEuQnVkZ2V0V2luZG93Qgu6SAiCAQUQASIBABIaCgl0aW1lX3pvbmUYBSABKAlCB7pIBHICGGQSIgoMbGltaXRfYW1vdW50GAYgASgDQge6SAQiAigASACIAQESMQoEbW9kZRgHIAEoDjIZLnBvcnRjdWxsaXMudjEuQnVkZ2V0TW9kZUIIukgFggECEAESOwoPbm90aWZ5X3BlcmNlbnRzGAggASgLMh0ucG9ydGN1bGxpcy52MS5Ob3RpZnlQZXJjZW50c0gBiAEBQg8KDV9saW1pdF9hbW91bnRCEgoQX25vdGlmeV9wZXJjZW50cyKdAQoOUG9saWN5RG9jdW1lbnQSMgoFcnVsZXMYASADKAsyGS5wb3J0Y3VsbGlzLnYxLlBvbGljeVJ1bGVCCLpIBZIBAhBkEjAKBGNhcHMYAiADKAsyGC5wb3J0Y3VsbGlzLnYxLlBvbGljeUNhcEIIukgFkgECEGQSJQoNc2lnbmVkX3Njb3BlcxgDIAMoCUIOukgLkgEIEDIiBHICGGQiyAIKDVBvbGljeVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoBRIpCgVzdGFnZRgCIAEoDjIaLnBvcnRjdWxsaXMudjEuUG9saWN5U3RhZ2USNAoIZG9jdW1lbnQYAyABKAsyHS5wb3J0Y3VsbGlzLnYxLlBvbGljeURvY3VtZW50SACIAQESDgoGZGlnZXN0GAQgASgJEg4KBmF1dGhvchgFIAEoCRIMCgRub3RlGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdChByZXN0b3JlZF92ZXJzaW9uGAggASgFSAGIAQESEgoKcnVsZV9jb3VudBgJIAEoBRIRCgljYXBfY291bnQYCiABKAVCCwoJX2RvY3VtZW50QhMKEV9yZXN0b3JlZF92ZXJzaW9uIrkBCgtQb2xpY3lTdGF0ZRIMCgRldGFnGAEgASgJEh0KEHZlcnNpb25faW5fZm9yY2UYAiABKAVIAIgBARIeChF2ZXJzaW9uX2luX3NoYWRvdxgDIAEoBUgBiAEBEh0KEHByZXZpb3VzX3ZlcnNpb24YBCABKAVIAogBAUITChFfdmVyc2lvbl9pbl9mb3JjZUIUChJfdmVyc2lvbl9pbl9zaGFkb3dCEwoRX3ByZXZpb3VzX3ZlcnNpb24izgIKDVNpbXVsYXRlZENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRItCgljYWxsX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFjdGlvbhgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSEAoIcmVzb3VyY2UYBSABKAkSLQoHdmVyZGljdBgGIAEoDjIcLnBvcnRjdWxsaXMudjEuUG9saWN5VmVyZGljdBIRCgRydWxlGAcgASgJSACIAQESNgoQcmVjb3JkZWRfdmVyZGljdBgIIAEoDjIcLnBvcnRjdWxsaXMudjEuUG9saWN5VmVyZGljdBIaCg1yZWNvcmRlZF9ydWxlGAkgASgJSAGIAQESFAoMY29zdF9uYW5vdXNkGAogASgDQgcKBV9ydWxlQhAKDl9yZWNvcmRlZF9ydWxlIrwBChBTaW11bGF0aW9uVG90YWxzEg0KBWNhbGxzGAEgASgDEg8KB2FsbG93ZWQYAiABKAMSDgoGZGVuaWVkGAMgASgDEhEKCWFwcHJvdmFscxgEIAEoAxIVCg1uZXdseV9ibG9ja2VkGAUgASgDEhUKDW5ld2x5X2FsbG93ZWQYBiABKAMSHAoUYmxvY2tlZF9jb3N0X25hbm91c2QYByABKAMSGQoRZXZhbHVhdGlvbl9lcnJvcnMYCCABKAMqeAoKUnVsZUVmZmVjdBIbChdSVUxFX0VGRkVDVF9VTlNQRUNJRklFRBAAEhUKEVJVTEVfRUZGRUNUX0FMTE9XEAESFAoQUlVMRV9FRkZFQ1RfREVOWRACEiAKHFJVTEVfRUZGRUNUX1JFUVVJUkVfQVBQUk9WQUwQAypSCghSdWxlTW9kZRIZChVSVUxFX01PREVfVU5TUEVDSUZJRUQQABIVChFSVUxFX01PREVfRU5GT1JDRRABEhQKEFJVTEVfTU9ERV9TSEFET1cQAip3CgtQb2xpY3lTdGFnZRIcChhQT0xJQ1lfU1RBR0VfVU5TUEVDSUZJRUQQABIWChJQT0xJQ1lfU1RBR0VfRFJBRlQQARIXChNQT0xJQ1lfU1RBR0VfU0hBRE9XEAISGQoVUE9MSUNZX1NUQUdFX0VORk9SQ0VEEAMqhwEKDVBvbGljeVZlcmRpY3QSHgoaUE9MSUNZX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIYChRQT0xJQ1lfVkVSRElDVF9BTExPVxABEhcKE1BPTElDWV9WRVJESUNUX0RFTlkQAhIjCh9QT0xJQ1lfVkVSRElDVF9SRVFVSVJFX0FQUFJPVkFMEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_portcullis_v1_budget]);
 
 /**
  * Whose approval a call needs.
@@ -52,14 +24,14 @@ export const RuleEscalationSchema: GenMessage<RuleEscalation> = /*@__PURE__*/
  */
 export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
   /**
-   * Who may approve, any of them: role:approver (or another role), team:NAME, person:EMAIL.
+   * The ids of people, or of teams, any of whom may approve.
    *
    * @generated from field: repeated string approvers = 1;
    */
   approvers: string[];
 
   /**
-   * How many of them must; 1 when 0. More than one takes a session of each.
+   * How many of them must; 1 when 0.
    *
    * @generated from field: int32 quorum = 2;
    */
@@ -71,20 +43,6 @@ export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
    * @generated from field: optional google.protobuf.Duration expiry = 3;
    */
   expiry?: Duration | undefined;
-
-  /**
-   * What is at stake.
-   *
-   * @generated from field: portcullis.v1.RuleRisk risk = 4;
-   */
-  risk: RuleRisk;
-
-  /**
-   * Who may approve besides, later on: soonest first.
-   *
-   * @generated from field: repeated portcullis.v1.RuleEscalation escalation = 5;
-   */
-  escalation: RuleEscalation[];
 };
 
 /**
@@ -92,7 +50,7 @@ export type ApprovalTerms = Message<"portcullis.v1.ApprovalTerms"> & {
  * Use `create(ApprovalTermsSchema)` to create a new message.
  */
 export const ApprovalTermsSchema: GenMessage<ApprovalTerms> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 1);
+  messageDesc(file_portcullis_v1_policy_document, 0);
 
 /**
  * Says of some calls what becomes of them.
@@ -108,7 +66,7 @@ export type PolicyRule = Message<"portcullis.v1.PolicyRule"> & {
   name: string;
 
   /**
-   * What it judges: models.invoke, runs.start, policy.change. The last cannot be denied.
+   * What it judges: models.invoke, runs.start.
    *
    * @generated from field: repeated string actions = 2;
    */
@@ -149,7 +107,7 @@ export type PolicyRule = Message<"portcullis.v1.PolicyRule"> & {
  * Use `create(PolicyRuleSchema)` to create a new message.
  */
 export const PolicyRuleSchema: GenMessage<PolicyRule> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 2);
+  messageDesc(file_portcullis_v1_policy_document, 1);
 
 /**
  * A budget that the policy owns: putting a version in force makes, changes and ends its caps in the same moment. What is
@@ -221,7 +179,7 @@ export type PolicyCap = Message<"portcullis.v1.PolicyCap"> & {
  * Use `create(PolicyCapSchema)` to create a new message.
  */
 export const PolicyCapSchema: GenMessage<PolicyCap> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 3);
+  messageDesc(file_portcullis_v1_policy_document, 2);
 
 /**
  * What agents may do. Kill switches are no part of it.
@@ -257,7 +215,7 @@ export type PolicyDocument = Message<"portcullis.v1.PolicyDocument"> & {
  * Use `create(PolicyDocumentSchema)` to create a new message.
  */
 export const PolicyDocumentSchema: GenMessage<PolicyDocument> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 4);
+  messageDesc(file_portcullis_v1_policy_document, 3);
 
 /**
  * A document as it was at one moment. It never changes.
@@ -341,7 +299,7 @@ export type PolicyVersion = Message<"portcullis.v1.PolicyVersion"> & {
  * Use `create(PolicyVersionSchema)` to create a new message.
  */
 export const PolicyVersionSchema: GenMessage<PolicyVersion> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 5);
+  messageDesc(file_portcullis_v1_policy_document, 4);
 
 /**
  * How a policy stands.
@@ -376,14 +334,6 @@ export type PolicyState = Message<"portcullis.v1.PolicyState"> & {
    * @generated from field: optional int32 previous_version = 4;
    */
   previousVersion?: number | undefined;
-
-  /**
-   * In the answer to a change that the policy in force wants approved: the requests that people must approve before it is in
-   * force. Until then it is a draft.
-   *
-   * @generated from field: repeated string approval_ids = 5;
-   */
-  approvalIds: string[];
 };
 
 /**
@@ -391,7 +341,7 @@ export type PolicyState = Message<"portcullis.v1.PolicyState"> & {
  * Use `create(PolicyStateSchema)` to create a new message.
  */
 export const PolicyStateSchema: GenMessage<PolicyState> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 6);
+  messageDesc(file_portcullis_v1_policy_document, 5);
 
 /**
  * What one version said of one recorded call.
@@ -475,7 +425,7 @@ export type SimulatedCall = Message<"portcullis.v1.SimulatedCall"> & {
  * Use `create(SimulatedCallSchema)` to create a new message.
  */
 export const SimulatedCallSchema: GenMessage<SimulatedCall> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 7);
+  messageDesc(file_portcullis_v1_policy_document, 6);
 
 /**
  * How many calls a document judges how, and what those cost that it would have stopped.
@@ -545,7 +495,7 @@ export type SimulationTotals = Message<"portcullis.v1.SimulationTotals"> & {
  * Use `create(SimulationTotalsSchema)` to create a new message.
  */
 export const SimulationTotalsSchema: GenMessage<SimulationTotals> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_policy_document, 8);
+  messageDesc(file_portcullis_v1_policy_document, 7);
 
 /**
  * What a rule says of the calls that it matches. Deny beats approval, approval beats allow, in whatever order they stand.
@@ -575,8 +525,7 @@ export const RuleEffect = {
   DENY: 2,
 
   /**
-   * It needs people's approval first: a model call waits for it, a change of the policy is put in force by it, and what
-   * cannot wait is refused.
+   * It needs people's approval first. While no door can wait for one it is refused, with a sentence that says so.
    *
    * @generated from enum value: RULE_EFFECT_REQUIRE_APPROVAL = 3;
    */
@@ -687,47 +636,6 @@ export const PolicyStageSchema: GenEnum<PolicyStage> = /*@__PURE__*/
   enumDesc(file_portcullis_v1_policy_document, 2);
 
 /**
- * What is at stake.
- *
- * @generated from enum portcullis.v1.RuleRisk
- */
-export const RuleRisk = {
-  /**
-   * Not stated: normal.
-   *
-   * @generated from enum value: RULE_RISK_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * As usual: a session, a key or a signed link of a person may decide.
-   *
-   * @generated from enum value: RULE_RISK_NORMAL = 1;
-   */
-  NORMAL: 1,
-
-  /**
-   * Only a session may in which the person authenticated in the last ten minutes.
-   *
-   * @generated from enum value: RULE_RISK_HIGH = 2;
-   */
-  HIGH: 2,
-} as const;
-
-/**
- * What is at stake.
- *
- * @generated from enum portcullis.v1.RuleRisk
- */
-export type RuleRisk = (typeof RuleRisk)[keyof typeof RuleRisk] | UnknownEnum;
-
-/**
- * Describes the enum portcullis.v1.RuleRisk.
- */
-export const RuleRiskSchema: GenEnum<RuleRisk> = /*@__PURE__*/
-  enumDesc(file_portcullis_v1_policy_document, 3);
-
-/**
  * What a rule, or no rule, made of a call.
  *
  * @generated from enum portcullis.v1.PolicyVerdict
@@ -773,5 +681,5 @@ export type PolicyVerdict = (typeof PolicyVerdict)[keyof typeof PolicyVerdict] |
  * Describes the enum portcullis.v1.PolicyVerdict.
  */
 export const PolicyVerdictSchema: GenEnum<PolicyVerdict> = /*@__PURE__*/
-  enumDesc(file_portcullis_v1_policy_document, 4);
+  enumDesc(file_portcullis_v1_policy_document, 3);
 
